@@ -1,0 +1,223 @@
+// What the domain asks of a store, one small interface an aggregate. Times are milliseconds since the epoch.
+import type { CutOffEntry, ServiceConfig } from '@daypass/core/service';
+
+/** A page: rows after the cursor, at most `limit` of them. */
+export type Page<Cursor> = { readonly after: Cursor | undefined; readonly limit: number };
+
+export type ServiceRow = {
+  readonly name: string;
+  readonly config: ServiceConfig;
+  readonly description: string;
+  /** Compact JWE, or undefined when tokens carry their own. */
+  readonly sealedCredential: string | undefined;
+  readonly credentialId: string | undefined;
+  /** Named scopes: canonical rule texts. */
+  readonly scopes: Readonly<Record<string, readonly string[]>>;
+  readonly etag: string;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+};
+export type ServiceStore = {
+  /** Throws `already_exists`. */
+  insert(row: ServiceRow): Promise<void>;
+  get(name: string): Promise<ServiceRow | undefined>;
+  /** In name order. */
+  list(page: Page<string>): Promise<readonly ServiceRow[]>;
+  /** Every service of a pool in name order, for a snapshot. */
+  ofPool(pool: string): Promise<readonly ServiceRow[]>;
+  /** Replaces the row of that name. Throws `not_found`. */
+  replace(row: ServiceRow): Promise<void>;
+  /** False when it was not there. */
+  delete(name: string): Promise<boolean>;
+};
+
+export type CallerRow = {
+  readonly name: string;
+  /** Hex sha256 of the API key. */
+  readonly keyHash: string;
+  readonly services: readonly string[];
+  readonly admin: boolean;
+  readonly createdAt: number;
+};
+export type CallerStore = {
+  /** Throws `already_exists`. */
+  insert(row: CallerRow): Promise<void>;
+  get(name: string): Promise<CallerRow | undefined>;
+  byKeyHash(keyHash: string): Promise<CallerRow | undefined>;
+  list(page: Page<string>): Promise<readonly CallerRow[]>;
+  /** Inserts, or replaces key, services and admin of that name. */
+  put(row: CallerRow): Promise<void>;
+  delete(name: string): Promise<boolean>;
+};
+
+export type TokenRow = {
+  readonly jti: string;
+  readonly service: string;
+  readonly client: string;
+  readonly subject: string;
+  readonly caller: string;
+  readonly allow: readonly string[];
+  readonly credentialId: string | undefined;
+  readonly statusChunk: number;
+  readonly statusIndex: number;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  readonly revokedAt: number | undefined;
+};
+export type TokenFilter = {
+  readonly service?: string;
+  readonly client?: string;
+  readonly caller?: string;
+  /** Only tokens that end after this time. */
+  readonly aliveAt?: number;
+};
+/** Position in the newest-first order. */
+export type TokenCursor = { readonly createdAt: number; readonly jti: string };
+export type TokenStore = {
+  insert(row: TokenRow): Promise<void>;
+  get(jti: string): Promise<TokenRow | undefined>;
+  /** Newest first. */
+  list(filter: TokenFilter, page: Page<TokenCursor>): Promise<readonly TokenRow[]>;
+  /** Sets `revokedAt` once; false when it was revoked before or is not there. */
+  revoke(jti: string, at: number): Promise<boolean>;
+  /** Revoked tokens that end after `aliveAt`: what the status list has to say. */
+  revoked(aliveAt: number): Promise<readonly Pick<TokenRow, 'statusChunk' | 'statusIndex'>[]>;
+  /** Whether a status index is held by a token that ends after `aliveAt`. */
+  indexTaken(chunk: number, index: number, aliveAt: number): Promise<boolean>;
+  /** Tokens that end after `aliveAt`, by chunk. */
+  aliveInChunk(chunk: number, aliveAt: number): Promise<number>;
+};
+
+export type CutOffRow = { readonly id: string; readonly entry: CutOffEntry; readonly createdAt: number };
+export type CutOffStore = {
+  insert(row: CutOffRow): Promise<void>;
+  /** Every cut-off whose `minted_before` is after `since` (ms): older ones reach no living token. */
+  all(since: number): Promise<readonly CutOffRow[]>;
+};
+
+export type SnapshotRow = {
+  readonly pool: string;
+  readonly version: number;
+  /** Hex sha256 of the manifest bytes. */
+  readonly digest: string;
+  readonly manifest: Uint8Array;
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+};
+export type SnapshotStore = {
+  latest(pool: string): Promise<SnapshotRow | undefined>;
+  /** Throws `already_exists` when the pool has that version. */
+  insert(row: SnapshotRow): Promise<void>;
+};
+
+export type NodeRow = {
+  readonly name: string;
+  readonly pool: string;
+  /** Public JWK as JSON text. */
+  readonly jwk: string;
+  readonly version: number;
+  readonly digest: string;
+  /** 0: it never reported one. */
+  readonly leaseExpiresAt: number;
+  readonly nackVersion: number;
+  readonly nackCode: string;
+  readonly software: string;
+  readonly reportedAt: number;
+};
+export type NodeStore = {
+  get(name: string): Promise<NodeRow | undefined>;
+  ofPool(pool: string): Promise<readonly NodeRow[]>;
+  /** Inserts, or replaces pool and key of that name and keeps what it reported. */
+  enrol(node: Pick<NodeRow, 'name' | 'pool' | 'jwk'>): Promise<void>;
+  report(node: Omit<NodeRow, 'pool' | 'jwk'>): Promise<void>;
+  pools(): Promise<readonly string[]>;
+};
+
+/** One record of a node's chain, as it came. */
+export type AuditRecordRow = {
+  readonly node: string;
+  readonly seq: number;
+  /** Hex sha256 of the record's bytes. */
+  readonly hash: string;
+  readonly bytes: Uint8Array;
+};
+/** A decision joined with its outcome; what Query answers. */
+export type AuditEventRow = {
+  readonly decisionId: string;
+  readonly kind: 'request' | 'change';
+  readonly time: number;
+  readonly node: string;
+  readonly seq: number;
+  readonly outcome: 'allowed' | 'refused' | 'failed' | 'pending';
+  readonly reason: string;
+  readonly jti: string;
+  readonly client: string;
+  readonly principal: string;
+  readonly caller: string;
+  readonly service: string;
+  readonly method: string;
+  readonly path: string;
+  readonly rule: string;
+  readonly credentialId: string;
+  readonly status: number;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  readonly latencyMicros: number;
+  readonly snapshotVersion: number;
+  readonly count: number;
+  readonly source: string;
+};
+/** What an outcome record adds to its decision. */
+export type AuditOutcomeRow = Pick<
+  AuditEventRow,
+  'decisionId' | 'node' | 'outcome' | 'reason' | 'status' | 'requestBytes' | 'responseBytes' | 'latencyMicros'
+>;
+export type AuditEventFilter = {
+  readonly kind?: AuditEventRow['kind'];
+  readonly service?: string;
+  readonly client?: string;
+  readonly jti?: string;
+  readonly outcome?: AuditEventRow['outcome'];
+  readonly decisionId?: string;
+  /** Inclusive. */
+  readonly since?: number;
+  /** Exclusive. */
+  readonly until?: number;
+};
+/** Position in the newest-first order: time, then the row's own rising number. */
+export type AuditCursor = { readonly time: number; readonly id: number };
+export type AuditStore = {
+  /** The last stored record of a node's chain. */
+  last(node: string): Promise<{ readonly seq: number; readonly hash: string } | undefined>;
+  /** Hashes of the stored records of a node in a range, both ends included. */
+  hashes(node: string, firstSeq: number, lastSeq: number): Promise<ReadonlyMap<number, string>>;
+  /** Stores raw records in multi-row inserts. */
+  insertRecords(rows: readonly AuditRecordRow[]): Promise<void>;
+  /** Stores events; an outcome whose decision is stored completes it. */
+  insertEvents(events: readonly AuditEventRow[]): Promise<void>;
+  complete(outcomes: readonly AuditOutcomeRow[]): Promise<void>;
+  /** Newest first, with each row's cursor. */
+  query(filter: AuditEventFilter, page: Page<AuditCursor>): Promise<readonly (AuditEventRow & { readonly id: number })[]>;
+};
+
+/** The aggregates, as seen inside or outside a transaction. */
+export type Aggregates = {
+  readonly services: ServiceStore;
+  readonly callers: CallerStore;
+  readonly tokens: TokenStore;
+  readonly cutOffs: CutOffStore;
+  readonly snapshots: SnapshotStore;
+  readonly nodes: NodeStore;
+  readonly audit: AuditStore;
+};
+
+/** A store. Throws `database_unavailable` when the database is locked, corrupt or gone. */
+export type Store = {
+  /** Reads outside a transaction, beside a running write. */
+  readonly read: Aggregates;
+  /** One writer at a time; rolled back when `work` throws. */
+  transact<T>(work: (tx: Aggregates) => Promise<T>): Promise<T>;
+  /** Throws when the database does not answer. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+};
