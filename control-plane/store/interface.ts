@@ -197,7 +197,10 @@ export type AuditStore = {
   insertEvents(events: readonly AuditEventRow[]): Promise<void>;
   complete(outcomes: readonly AuditOutcomeRow[]): Promise<void>;
   /** Newest first, with each row's cursor. */
-  query(filter: AuditEventFilter, page: Page<AuditCursor>): Promise<readonly (AuditEventRow & { readonly id: number })[]>;
+  query(
+    filter: AuditEventFilter,
+    page: Page<AuditCursor>,
+  ): Promise<readonly (AuditEventRow & { readonly id: number })[]>;
 };
 
 /** The aggregates, as seen inside or outside a transaction. */

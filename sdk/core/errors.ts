@@ -111,7 +111,12 @@ export const catalogue = {
 
   // What the upstream did.
   upstream_unreachable: entry('upstream', 502, 'unavailable', 'The upstream cannot be reached'),
-  upstream_response_invalid: entry('upstream', 502, 'unavailable', 'The upstream answered with something that is not HTTP'),
+  upstream_response_invalid: entry(
+    'upstream',
+    502,
+    'unavailable',
+    'The upstream answered with something that is not HTTP',
+  ),
   upstream_timeout: entry('upstream', 504, 'deadline_exceeded', 'The upstream did not answer in time'),
 
   // What the platform could not do.

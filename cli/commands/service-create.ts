@@ -1,0 +1,63 @@
+// `daypass service create`: registers a service and seals its credential on this machine.
+import { ServiceRegistryCreateResponseSchema } from '@daypass/sdk/gen/daypass/v1/service_pb';
+import { Command } from 'commander';
+import { openConnection } from '../connection.ts';
+import { type Context, examples, type With } from '../context.ts';
+import { UsageError } from '../failure.ts';
+import { jsonLine } from '../output.ts';
+import { parsePlace } from '../place.ts';
+import { addWait, rolloutText, waitField } from '../rollout.ts';
+import { readSecret } from '../secret-input.ts';
+import { addServiceFlags, type ServiceOptions, serviceFields } from '../service-flags.ts';
+import { refuseSealFlags, sealForService } from '../service-seal.ts';
+
+type Options = With<ServiceOptions & { readonly upstream: string; readonly pool?: string; readonly wait?: string }>;
+
+/** The command. */
+export const serviceCreateCommand = (context: Context): Command => {
+  const command = new Command('create')
+    .description('register a service; its credential is sealed before it leaves this machine')
+    .argument('<name>', 'lower-case letters, digits and inner hyphens')
+    .requiredOption('--upstream <url>', 'the API: https://host[:port][/base/path]')
+    .option('--pool <name>', 'the pool of data planes that serves it (default: default)');
+  addWait(addServiceFlags(command)).action((name: string, _options: unknown, self: Command) =>
+    createService(context, name, self.optsWithGlobals<Options>()),
+  );
+  return examples(
+    command,
+    'daypass service create github --upstream https://api.github.com --credential bearer --secret-env GITHUB_TOKEN',
+    "daypass service create stripe --upstream https://api.stripe.com --credential bearer --secret-stdin --ceiling 'GET /v1/**' < key.txt",
+    'daypass service create maps --upstream https://maps.example.com --credential query:key --secret-stdin --caller ci',
+    "daypass service create open --upstream https://api.example.com --scope read='GET /**' --limit-per-token 100/1m",
+  );
+};
+
+const createService = async ({ io }: Context, name: string, options: Options): Promise<void> => {
+  const { fields } = serviceFields(options);
+  const secret = await readSecret(options, io);
+  const place = options.credential === undefined ? undefined : parsePlace(options.credential, options.template);
+  if (secret === undefined) refuseSealFlags(options);
+  else if (options.anonymous === true)
+    throw new UsageError('an anonymous service cannot have a credential', '--anonymous');
+  else if (place === undefined) throw new UsageError('say where the credential goes with --credential', '--credential');
+  const connection = await openConnection(options, io);
+  const pool = options.pool ?? 'default';
+  const target = { name, pool, upstream: options.upstream };
+  const sealed =
+    secret === undefined || place === undefined
+      ? undefined
+      : await sealForService(connection, { ...target, place }, secret, options);
+  const seal = sealed === undefined ? {} : { sealedCredential: sealed.sealed, credentialId: sealed.id };
+  const response = await connection.services.create({
+    service: { ...fields, name, pool, ...seal },
+    ...waitField(options.wait),
+  });
+  if (options.json === true) {
+    io.out(jsonLine(ServiceRegistryCreateResponseSchema, response));
+    return;
+  }
+  io.out(`Registered ${name} for ${options.upstream}; reach it at ${connection.dataUrl}/s/${name}/\n`);
+  if (place !== undefined && sealed === undefined)
+    io.err('note: it has no credential of its own; tokens must bring one (daypass mint --seal-stdin)\n');
+  io.out(rolloutText(response.rollout));
+};

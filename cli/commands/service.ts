@@ -1,0 +1,15 @@
+// `daypass service`: the registered services.
+import { Command } from 'commander';
+import type { Context } from '../context.ts';
+import { serviceCreateCommand } from './service-create.ts';
+import { serviceDeleteCommand } from './service-delete.ts';
+import { serviceGetCommand, serviceListCommand } from './service-read.ts';
+import { serviceUpdateCommand } from './service-update.ts';
+
+/** The command and its subcommands. */
+export const serviceCommand = (context: Context): Command => {
+  const command = new Command('service').description('the registered services: HTTP APIs behind the proxy');
+  const children = [serviceCreateCommand, serviceListCommand, serviceGetCommand, serviceUpdateCommand, serviceDeleteCommand];
+  for (const make of children) command.addCommand(make(context));
+  return command;
+};

@@ -1,0 +1,56 @@
+// How a command ends badly: its exit code, and the one shape in which the error is shown.
+import { DaypassError } from '@daypass/core/errors';
+import { CommanderError } from 'commander';
+
+/** Exit codes: 1 refused or failed, 2 wrong usage or settings, 3 the control plane cannot be reached. */
+export type ExitCode = 1 | 2 | 3;
+
+/** An error as it is shown. */
+export type Failure = {
+  readonly exitCode: ExitCode;
+  readonly code: string;
+  readonly message: string;
+  readonly field?: string | undefined;
+};
+
+/** The command was called wrongly; nothing was asked of the control plane. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+  /** The flag, variable or file at fault. */
+  readonly field: string | undefined;
+  readonly code: string;
+
+  constructor(message: string, field?: string, code = 'invalid_argument') {
+    super(message);
+    this.field = field;
+    this.code = code;
+  }
+}
+
+/** Nothing answers at the control plane's address. */
+export class UnreachableError extends Error {
+  override readonly name = 'UnreachableError';
+}
+
+/** What to show of anything thrown. An unknown throwable shows its system error code at most. */
+export const failureOf = (thrown: unknown): Failure => {
+  if (thrown instanceof UsageError)
+    return { exitCode: 2, code: thrown.code, message: thrown.message, field: thrown.field };
+  if (thrown instanceof UnreachableError) return { exitCode: 3, code: 'unavailable', message: thrown.message };
+  if (thrown instanceof CommanderError)
+    return { exitCode: 2, code: 'invalid_argument', message: thrown.message.replace(/^error: /, '') };
+  if (thrown instanceof DaypassError)
+    return {
+      exitCode: thrown.code === 'config_invalid' ? 2 : 1,
+      code: thrown.code,
+      message: thrown.message,
+      field: thrown.field,
+    };
+  return { exitCode: 1, code: 'internal', message: systemMessage(thrown) };
+};
+
+/** `EACCES: permission denied, open 'x'` says all that is needed; anything else is a fault of ours. */
+const systemMessage = (thrown: unknown): string => {
+  if (thrown instanceof Error && 'syscall' in thrown) return thrown.message;
+  return 'internal error (set DAYPASS_DEBUG=1 to see where)';
+};

@@ -1,0 +1,60 @@
+// How every change is made: checked, written, published and audited in one transaction, then announced.
+import type { Aggregates, AuditEventRow, Store } from '../store/interface.ts';
+import { type ChangeNote, recordChange } from './audit-change.ts';
+import type { Published, Publisher } from './publisher.ts';
+
+/** What is said of a change, besides when and in which version. */
+export type Note = Omit<ChangeNote, 'id' | 'time' | 'outcome' | 'snapshotVersion' | 'method' | 'caller'>;
+
+/** What a piece of work in a transaction came to. */
+export type Work<T> = {
+  readonly value: T;
+  /** Pools whose snapshot the change touches. */
+  readonly pools: readonly string[];
+  readonly note: Note;
+};
+
+/** Makes changes. */
+export type Changes = {
+  /** Runs `work`, publishes the pools and writes the audit row in one transaction; all or nothing. */
+  run<T>(
+    caller: string,
+    method: string,
+    work: (tx: Aggregates) => Promise<Work<T>>,
+  ): Promise<{ readonly value: T; readonly published: readonly Published[] }>;
+  /** Writes the audit row of something that was refused. */
+  refuse(caller: string, method: string, note: Note): Promise<void>;
+};
+
+type Deps = {
+  readonly store: Pick<Store, 'transact'>;
+  readonly publisher: Pick<Publisher, 'build' | 'activate'>;
+  /** Hands a committed audit event to whoever follows the audit. */
+  readonly announce: (events: readonly AuditEventRow[]) => void;
+  /** Milliseconds. */
+  readonly now: () => number;
+  readonly newId: () => string;
+};
+
+/** Makes the one way of changing something. */
+export const createChanges = (deps: Deps): Changes => ({
+  run: async (caller, method, work) => {
+    const done = await deps.store.transact(async (tx) => {
+      const { value, pools, note } = await work(tx);
+      const published: Published[] = [];
+      for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool));
+      const version = Math.max(0, ...published.map((one) => one.version));
+      const stamp = { id: deps.newId(), time: deps.now(), outcome: 'allowed', snapshotVersion: version } as const;
+      const event = await recordChange(tx, { ...note, ...stamp, caller, method });
+      return { value, published, event };
+    });
+    for (const one of done.published) deps.publisher.activate(one);
+    deps.announce([done.event]);
+    return { value: done.value, published: done.published };
+  },
+  refuse: async (caller, method, note) => {
+    const stamp = { id: deps.newId(), time: deps.now(), outcome: 'refused' } as const;
+    const event = await deps.store.transact((tx) => recordChange(tx, { ...note, ...stamp, caller, method }));
+    deps.announce([event]);
+  },
+});

@@ -1,0 +1,59 @@
+// Cut-offs: which tokens one refuses, and how one is read out of a request.
+import { DaypassError } from '@daypass/core/errors';
+import type { CutOffEntry } from '@daypass/core/service';
+import type { TokenRow } from '../store/interface.ts';
+import type { CallerActor } from './actor.ts';
+
+/** A caller's clock may be this much ahead. */
+const SKEW_MS = 5000;
+
+/** What a cut-off looks at. */
+export type CutOffSubject = Pick<TokenRow, 'service' | 'client' | 'subject' | 'caller' | 'credentialId' | 'createdAt'>;
+
+/** A cut-off as it is asked; empty texts are not set. */
+export type CutOffInput = {
+  readonly service: string;
+  readonly client: string;
+  readonly subject: string;
+  readonly caller: string;
+  readonly credentialId: string;
+  /** Milliseconds; undefined: now. */
+  readonly mintedBefore: number | undefined;
+};
+
+/** Whether a token fits every member of a cut-off and was minted at or before its time. */
+export const cutsOff = (entry: CutOffEntry, token: CutOffSubject): boolean =>
+  (entry.service === undefined || entry.service === token.service) &&
+  (entry.client === undefined || entry.client === token.client) &&
+  (entry.subject === undefined || entry.subject === token.subject) &&
+  (entry.caller === undefined || entry.caller === token.caller) &&
+  (entry.credential_id === undefined || entry.credential_id === token.credentialId) &&
+  token.createdAt <= Math.round(entry.minted_before * 1000);
+
+/**
+ * Reads a cut-off. A caller that is no admin may cut off its own tokens only, and has to say so.
+ * @throws {DaypassError} `invalid_argument` or `permission_denied`
+ */
+export const readCutOff = (input: CutOffInput, caller: CallerActor, now: number): CutOffEntry => {
+  if (!caller.admin && input.caller !== caller.name) {
+    throw new DaypassError('permission_denied', `must be \`${caller.name}\`: others' tokens are not yours to cut off`, {
+      field: 'cut_off.caller',
+    });
+  }
+  if ([input.service, input.client, input.subject, input.caller, input.credentialId].every((text) => text === '')) {
+    throw new DaypassError('invalid_argument', 'must say which tokens: at least one field', { field: 'cut_off' });
+  }
+  const asked = input.mintedBefore ?? now;
+  const mintedBefore = Math.min(asked, now);
+  if (!Number.isFinite(asked) || asked > now + SKEW_MS || asked < 0) {
+    throw new DaypassError('invalid_argument', 'must not be in the future', { field: 'cut_off.minted_before' });
+  }
+  return {
+    ...(input.service === '' ? {} : { service: input.service }),
+    ...(input.client === '' ? {} : { client: input.client }),
+    ...(input.subject === '' ? {} : { subject: input.subject }),
+    ...(input.caller === '' ? {} : { caller: input.caller }),
+    ...(input.credentialId === '' ? {} : { credential_id: input.credentialId }),
+    minted_before: Math.round(mintedBefore) / 1000,
+  };
+};

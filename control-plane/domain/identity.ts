@@ -1,0 +1,51 @@
+// Finds out who asks: by the hash of an API key, or by a node's signed assertion.
+import { isApiKey } from '@daypass/core/api-key';
+import { DaypassError } from '@daypass/core/errors';
+import { readPublicJwk } from '@daypass/core/key';
+import { parseStrictJson } from '@daypass/core/json';
+import { verifyNodeAssertion } from '@daypass/core/node-auth';
+import type { Aggregates } from '../store/interface.ts';
+import type { Actor, NodeActor } from './actor.ts';
+import { sha256Hex } from './digest.ts';
+
+type Deps = {
+  readonly read: Pick<Aggregates, 'callers' | 'nodes'>;
+  readonly fleet: string;
+  /** Milliseconds. */
+  readonly now: () => number;
+};
+
+/** Finds the actor of an `Authorization` header. Throws `unauthenticated` for a credential that is no good. */
+export type Identify = (authorization: string | null) => Promise<Actor>;
+
+/** Makes the finder. */
+export const createIdentify =
+  (deps: Deps): Identify =>
+  async (authorization) => {
+    if (authorization === null || authorization === '') return { kind: 'anyone' };
+    const [, credential] = /^bearer +([!-~]+)$/i.exec(authorization) ?? [];
+    if (credential === undefined) throw refused('Authorization must be `Bearer` and an API key');
+    if (isApiKey(credential)) return findCaller(credential, deps);
+    if (credential.includes('.')) return findNode(credential, deps);
+    throw refused('This is not an API key');
+  };
+
+const findCaller = async (key: string, { read }: Deps): Promise<Actor> => {
+  const row = await read.callers.byKeyHash(sha256Hex(key));
+  if (row === undefined) throw refused('No caller has this API key');
+  const { name, admin, services, createdAt } = row;
+  return { kind: 'caller', name, admin, services, createdAt };
+};
+
+const findNode = async (assertion: string, { read, fleet, now }: Deps): Promise<NodeActor> => {
+  const keyOf = async (name: string) => {
+    const row = await read.nodes.get(name);
+    return row === undefined ? undefined : readPublicJwk(parseStrictJson(row.jwk), 'Ed25519', 'jwk');
+  };
+  const name = await verifyNodeAssertion(assertion, { fleet, keyOf, now: now() / 1000 });
+  const row = await read.nodes.get(name);
+  if (row === undefined) throw refused('The node is not enrolled');
+  return { kind: 'node', name, pool: row.pool };
+};
+
+const refused = (message: string): DaypassError => new DaypassError('unauthenticated', message);

@@ -1,0 +1,66 @@
+// Says whether a token would be accepted now, as the control plane knows it (RFC 7662 §2.2).
+import { DaypassError, type ErrorCode } from '@daypass/core/errors';
+import { LARGEST_TTL_SECONDS } from '@daypass/core/service';
+import { checkTokenTime, type VerificationKey, type VerifiedClaims, verifyToken } from '@daypass/core/token';
+import type { Aggregates, TokenRow } from '../store/interface.ts';
+import type { CallerActor } from './actor.ts';
+import { cutsOff } from './cut-off.ts';
+
+/** What is known of a token. */
+export type Introspection =
+  | { readonly active: true; readonly row: TokenRow }
+  | { readonly active: false; readonly reason: ErrorCode };
+
+type Deps = {
+  readonly read: Pick<Aggregates, 'tokens' | 'services' | 'cutOffs'>;
+  readonly keys: ReadonlyMap<string, VerificationKey>;
+  readonly fleet: string;
+  /** Milliseconds. */
+  readonly now: () => number;
+};
+
+/** Makes Introspect: a token that is not good is a reason, never an error. */
+export const createIntrospect =
+  (deps: Deps) =>
+  async (caller: CallerActor, text: string): Promise<Introspection> => {
+    try {
+      const claims = await verifyToken(text, { keys: deps.keys, audience: deps.fleet });
+      const row = await ownToken(deps.read, caller, claims);
+      checkTokenTime(claims, deps.now() / 1000);
+      await checkStanding(deps, row);
+      return { active: true, row };
+    } catch (error) {
+      if (!(error instanceof DaypassError) || !isVerdict(error.code)) throw error;
+      return { active: false, reason: error.code };
+    }
+  };
+
+/** Codes that say something of the token; any other failure is the control plane's own. */
+const isVerdict = (code: ErrorCode): boolean =>
+  code.startsWith('token_') || code === 'not_found' || code === 'service_unknown' || code === 'client_refused';
+
+/** Another caller's token is answered as one that is not known. */
+const ownToken = async (
+  read: Deps['read'],
+  caller: CallerActor,
+  { jti }: Pick<VerifiedClaims, 'jti'>,
+): Promise<TokenRow> => {
+  const row = await read.tokens.get(jti);
+  if (row === undefined || (!caller.admin && row.caller !== caller.name)) {
+    throw new DaypassError('not_found', 'there is no such token');
+  }
+  return row;
+};
+
+const checkStanding = async ({ read, now }: Deps, row: TokenRow): Promise<void> => {
+  if (row.revokedAt !== undefined) throw new DaypassError('token_revoked', 'the token has been revoked');
+  const service = await read.services.get(row.service);
+  if (service === undefined) throw new DaypassError('service_unknown', 'the service is gone');
+  const { clients } = service.config;
+  if (clients !== null && !clients.includes(row.client)) throw new DaypassError('client_refused', 'the label is closed out');
+  const subject = { ...row, credentialId: row.credentialId ?? service.credentialId };
+  const cutOffs = await read.cutOffs.all(now() - LARGEST_TTL_SECONDS * 1000);
+  if (cutOffs.some(({ entry }) => cutsOff(entry, subject))) {
+    throw new DaypassError('token_revoked', 'the token has been cut off');
+  }
+};

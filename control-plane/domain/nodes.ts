@@ -1,0 +1,127 @@
+// What the data planes say of themselves, and what they are sent.
+import { DaypassError } from '@daypass/core/errors';
+import type { Store } from '../store/interface.ts';
+import type { NodeActor } from './actor.ts';
+import type { Notifier } from './notifier.ts';
+import type { Published, Publisher } from './publisher.ts';
+
+/** What a node reports. */
+export type NodeReport = {
+  readonly node: string;
+  readonly version: number;
+  readonly digest: string;
+  /** Milliseconds; 0: none. */
+  readonly leaseExpiresAt: number;
+  readonly refusedVersion: number;
+  readonly nackCode: string;
+  readonly nackMessage: string;
+  readonly software: string;
+};
+
+/** One message of a watch. */
+export type WatchEvent =
+  | { readonly kind: 'snapshot'; readonly published: Published }
+  | { readonly kind: 'heartbeat'; readonly version: number };
+
+/** The nodes. */
+export type Nodes = {
+  /** The newest snapshot of the node's pool. Throws `unavailable` before the first. */
+  newest(node: NodeActor): Published;
+  /** Every newer snapshot from now on, the newest first, with heartbeats between; ends when `signal` aborts. */
+  watch(
+    node: NodeActor,
+    has: { readonly version: number; readonly digest: string },
+    signal: AbortSignal,
+  ): AsyncIterable<WatchEvent>;
+  /** Takes a node's report of itself. Throws `permission_denied` for another's. */
+  report(node: NodeActor, report: NodeReport): Promise<void>;
+};
+
+/** Longest silence of a watch. */
+const HEARTBEAT_MS = 10_000;
+/** Watches at a time: a node needs one, and a second while it reconnects. */
+const WATCHES_MAX = 4096;
+const NODE_WATCHES_MAX = 8;
+
+type Deps = {
+  readonly store: Pick<Store, 'transact'>;
+  readonly publisher: Pick<Publisher, 'current' | 'changed'>;
+  readonly reported: Notifier;
+  readonly leaseMs: number;
+  /** Milliseconds. */
+  readonly now: () => number;
+  /** Tells the operator that a node refused a snapshot. */
+  readonly refused: (report: NodeReport) => void;
+};
+
+/** Makes the keeper of nodes. */
+export const createNodes = (deps: Deps): Nodes => {
+  const watches = new Map<string, number>();
+  let total = 0;
+
+  const newest = (node: NodeActor): Published => {
+    const published = deps.publisher.current(node.pool);
+    if (published === undefined) throw new DaypassError('unavailable', `The pool \`${node.pool}\` has no snapshot`);
+    return published;
+  };
+
+  const enter = (node: string): void => {
+    const own = watches.get(node) ?? 0;
+    if (total >= WATCHES_MAX || own >= NODE_WATCHES_MAX) throw new DaypassError('overloaded', 'There are too many watches');
+    watches.set(node, own + 1);
+    total += 1;
+  };
+
+  const leave = (node: string): void => {
+    const own = (watches.get(node) ?? 1) - 1;
+    if (own === 0) watches.delete(node);
+    else watches.set(node, own);
+    total -= 1;
+  };
+
+  return {
+    newest,
+    watch: async function* (node, has, signal) {
+      enter(node.name);
+      try {
+        let sent = { version: has.version, digest: has.digest };
+        while (!signal.aborted) {
+          const seen = deps.publisher.changed.generation();
+          const published = newest(node);
+          if (published.version !== sent.version || published.digest !== sent.digest) {
+            sent = published;
+            yield { kind: 'snapshot', published };
+            continue;
+          }
+          await deps.publisher.changed.wait(seen, HEARTBEAT_MS, signal);
+          if (deps.publisher.changed.generation() === seen && !signal.aborted) {
+            yield { kind: 'heartbeat', version: published.version };
+          }
+        }
+      } finally {
+        leave(node.name);
+      }
+    },
+    report: async (node, report) => {
+      if (report.node !== node.name) {
+        throw new DaypassError('permission_denied', 'a node reports only for itself', { field: 'node' });
+      }
+      // A node's word is not taken for more than a lease can be: it would only make every change wait.
+      const leaseExpiresAt = Math.min(report.leaseExpiresAt, deps.now() + deps.leaseMs);
+      await deps.store.transact((tx) =>
+        tx.nodes.report({
+          name: node.name,
+          version: report.version,
+          digest: report.digest,
+          leaseExpiresAt,
+          nackVersion: report.refusedVersion,
+          nackCode: report.nackCode,
+          software: report.software,
+          reportedAt: deps.now(),
+        }),
+      );
+      if (report.nackCode !== '') deps.refused(report);
+      deps.reported.notify();
+    },
+  };
+};

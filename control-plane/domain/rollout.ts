@@ -1,0 +1,79 @@
+// Waits until the data planes have activated a change, and writes the receipt.
+import type { NodeRow, NodeStore } from '../store/interface.ts';
+import { createNotifier, type Notifier } from './notifier.ts';
+import type { Published } from './publisher.ts';
+
+/** A node that has not activated a change yet. */
+export type MissingNode = {
+  readonly node: string;
+  /** Milliseconds. */
+  readonly leaseExpiresAt: number;
+  readonly version: number;
+  readonly nackCode: string;
+};
+
+/** The receipt of a change. */
+export type Rollout = {
+  readonly version: number;
+  readonly acknowledged: readonly string[];
+  readonly missing: readonly MissingNode[];
+};
+
+/** Longest and default wait for the data planes. */
+export const LONGEST_WAIT_MS = 5000;
+
+/** Follows changes to the data planes. */
+export type Rollouts = {
+  /** Wakes when a node has reported. */
+  readonly reported: Notifier;
+  /** Waits at most `waitMs` until every node with a running lease has activated what was published. Never rejects for lateness. */
+  wait(published: readonly Published[], waitMs: number, signal: AbortSignal): Promise<Rollout>;
+};
+
+type Deps = {
+  readonly nodes: Pick<NodeStore, 'ofPool'>;
+  /** Milliseconds. */
+  readonly now: () => number;
+};
+
+/** Makes the follower of changes. */
+export const createRollouts = (deps: Deps): Rollouts => {
+  const reported = createNotifier();
+  const look = async (published: readonly Published[]): Promise<Rollout> => {
+    const acknowledged: string[] = [];
+    const missing: MissingNode[] = [];
+    for (const one of published) {
+      for (const node of await deps.nodes.ofPool(one.pool)) {
+        if (hasActivated(node, one)) acknowledged.push(node.name);
+        else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));
+      }
+    }
+    return { version: Math.max(0, ...published.map(({ version }) => version)), acknowledged, missing };
+  };
+  return {
+    reported,
+    wait: async (published, waitMs, signal) => {
+      // The wall clock may be set while this waits.
+      const deadline = performance.now() + waitMs;
+      for (;;) {
+        const seen = reported.generation();
+        const rollout = await look(published);
+        const left = deadline - performance.now();
+        // A node that refused this very version will not take it later: nothing is left to wait for.
+        const waitFor = rollout.missing.filter(({ nackCode }) => nackCode === '');
+        if (waitFor.length === 0 || left <= 0 || signal.aborted) return rollout;
+        await reported.wait(seen, Math.min(left, LONGEST_WAIT_MS), signal);
+      }
+    },
+  };
+};
+
+const hasActivated = (node: NodeRow, { version, digest }: Published): boolean =>
+  node.version > version || (node.version === version && node.digest === digest);
+
+const missingOf = (node: NodeRow, { version }: Published): MissingNode => ({
+  node: node.name,
+  leaseExpiresAt: node.leaseExpiresAt,
+  version: node.version,
+  nackCode: node.nackVersion >= version ? node.nackCode : '',
+});

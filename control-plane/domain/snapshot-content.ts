@@ -1,0 +1,73 @@
+// What a pool's snapshot holds: everything that its nodes need, read from the store in one transaction.
+import { deflateSync } from 'node:zlib';
+import { encodeBase64url } from '@daypass/core/base64url';
+import { type CutOffEntry, type KeyEntry, LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from '@daypass/core/service';
+import { compareEntries, type Entry, encodeEntry } from '@daypass/core/snapshot';
+import { setBit } from '@daypass/core/status';
+import type { Aggregates, CutOffRow, ServiceRow } from '../store/interface.ts';
+
+/** Nodes forgive this much of a clock difference, and a little more. */
+const SKEW_MS = 10_000;
+
+type Deps = {
+  readonly keys: readonly KeyEntry[];
+  /** How many status chunks there are. */
+  readonly chunks: () => number;
+  /** Milliseconds. */
+  readonly now: () => number;
+};
+
+/** All entries of a pool, in their order. */
+export const readContent = async (tx: Aggregates, pool: string, deps: Deps): Promise<readonly Entry[]> => {
+  const services = await tx.services.ofPool(pool);
+  const cutOffs = await tx.cutOffs.all(deps.now() - LARGEST_TTL_SECONDS * 1000 - SKEW_MS);
+  const revoked = await tx.tokens.revoked(deps.now() - SKEW_MS);
+  return [
+    ...services.flatMap(serviceEntries),
+    ...deps.keys.map((key) => encodeEntry('key', key.kid, key)),
+    ...statusEntries(revoked, deps.chunks()),
+    ...cutOffEntries(cutOffs, new Set(services.map(({ name }) => name))),
+  ].sort(compareEntries);
+};
+
+const serviceEntries = (row: ServiceRow): readonly Entry[] => {
+  const entries = [encodeEntry('service', row.name, row.config)];
+  if (row.sealedCredential !== undefined && row.credentialId !== undefined) {
+    entries.push(encodeEntry('credential', row.name, { id: row.credentialId, sealed: row.sealedCredential }));
+  }
+  for (const [scope, rules] of Object.entries(row.scopes)) {
+    entries.push(encodeEntry('scope', `${row.name}/${scope}`, { rules }));
+  }
+  return entries;
+};
+
+const statusEntries = (
+  revoked: readonly { readonly statusChunk: number; readonly statusIndex: number }[],
+  chunks: number,
+): readonly Entry[] => {
+  const lists = Array.from({ length: chunks }, () => new Uint8Array(STATUS_CHUNK_BITS / 8));
+  for (const { statusChunk, statusIndex } of revoked) {
+    const bits = lists[statusChunk];
+    // A revocation that the snapshot cannot say must not be lost in silence.
+    if (bits === undefined) throw new RangeError(`a revoked token stands in the unknown chunk ${statusChunk}`);
+    setBit(bits, statusIndex);
+  }
+  return lists.map((bits, chunk) =>
+    encodeEntry('status', String(chunk), { bits: 1, lst: encodeBase64url(deflateSync(bits)) }),
+  );
+};
+
+/** The newest cut-off of each kind covers the older ones; those of other pools' services are left out. */
+const cutOffEntries = (rows: readonly CutOffRow[], services: ReadonlySet<string>): readonly Entry[] => {
+  const newest = new Map<string, CutOffRow>();
+  for (const row of rows) {
+    if (row.entry.service !== undefined && !services.has(row.entry.service)) continue;
+    const kind = kindOf(row.entry);
+    const known = newest.get(kind);
+    if (known === undefined || known.entry.minted_before < row.entry.minted_before) newest.set(kind, row);
+  }
+  return [...newest.values()].map((row) => encodeEntry('cutoff', row.id, row.entry));
+};
+
+const kindOf = ({ service, client, subject, caller, credential_id }: CutOffEntry): string =>
+  JSON.stringify([service ?? null, client ?? null, subject ?? null, caller ?? null, credential_id ?? null]);

@@ -1,0 +1,91 @@
+// Gives each token its place in the status lists: a random index that no living token and no honoured snapshot uses.
+import { DaypassError } from '@daypass/core/errors';
+import { STATUS_CHUNK_BITS } from '@daypass/core/service';
+import type { Aggregates } from '../store/interface.ts';
+
+/** A place in the status lists. */
+export type StatusPlace = {
+  readonly chunk: number;
+  readonly index: number;
+  /** The first token of a chunk that no snapshot has yet. */
+  readonly opened: boolean;
+};
+
+/** The places of the status lists. */
+export type StatusPlaces = {
+  /** A free place; call it inside the transaction that stores the token. Throws `overloaded` when all are in use. */
+  take(tx: Aggregates): Promise<StatusPlace>;
+  /** How many chunks a snapshot has to hold. */
+  chunks(): number;
+  /** Finds the chunks in use; once, before the first `take`. */
+  load(read: Pick<Aggregates, 'tokens'>): Promise<void>;
+};
+
+/** A chunk is at most half full, so that a random index is free at the second try on average. */
+const CHUNK_TOKENS_MAX = STATUS_CHUNK_BITS / 2;
+const CHUNKS_MAX = 256;
+const TRIES_MAX = 128;
+
+type Deps = {
+  /** Milliseconds. */
+  readonly now: () => number;
+  /** A whole number from 0, below the bound. */
+  readonly random: (bound: number) => number;
+  /**
+   * How long a place rests after its token has ended: any snapshot that still shows that token as revoked must have
+   * ended too, or a fresh token would be refused on its account.
+   */
+  readonly restMs: number;
+};
+
+/** Makes the places; one writer at a time. */
+export const createStatusPlaces = (deps: Deps): StatusPlaces => {
+  let chunks = 1;
+  /** The chunk to take from, and how many it surely has room for: tokens only end, so this only errs on the safe side. */
+  let open = { chunk: 0, room: 0 };
+  const restingSince = (): number => deps.now() - deps.restMs;
+
+  const findRoom = async (tx: Aggregates): Promise<number> => {
+    if (open.room > 0) return open.chunk;
+    for (let chunk = 0; chunk < CHUNKS_MAX; chunk += 1) {
+      const room = CHUNK_TOKENS_MAX - (await tx.tokens.aliveInChunk(chunk, restingSince()));
+      if (room > 0) {
+        open = { chunk, room };
+        return chunk;
+      }
+    }
+    throw new DaypassError('overloaded', 'There are too many living tokens');
+  };
+
+  return {
+    take: async (tx) => {
+      const chunk = await findRoom(tx);
+      const index = await findFree(tx, chunk, deps.random, restingSince());
+      open = { chunk, room: open.room - 1 };
+      const opened = chunk >= chunks;
+      chunks = Math.max(chunks, chunk + 1);
+      return { chunk, index, opened };
+    },
+    chunks: () => chunks,
+    load: async ({ tokens }) => {
+      for (let chunk = CHUNKS_MAX - 1; chunk > 0; chunk -= 1) {
+        if ((await tokens.aliveInChunk(chunk, restingSince())) === 0) continue;
+        chunks = chunk + 1;
+        return;
+      }
+    },
+  };
+};
+
+const findFree = async (
+  tx: Aggregates,
+  chunk: number,
+  random: (bound: number) => number,
+  since: number,
+): Promise<number> => {
+  for (let tries = 0; tries < TRIES_MAX; tries += 1) {
+    const index = random(STATUS_CHUNK_BITS);
+    if (!(await tx.tokens.indexTaken(chunk, index, since))) return index;
+  }
+  throw new DaypassError('internal', 'No free status index was found');
+};

@@ -1,0 +1,57 @@
+// Lists minted tokens; minting, introspecting and revoking have files of their own.
+import type { Aggregates, Page, TokenCursor, TokenFilter, TokenRow } from '../store/interface.ts';
+import type { CallerActor } from './actor.ts';
+import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
+
+/** What to list; empty texts are not set. */
+export type TokenListInput = {
+  readonly pageSize: number;
+  readonly pageToken: string;
+  readonly service: string;
+  readonly client: string;
+  readonly activeOnly: boolean;
+};
+
+/** A page of tokens, newest first. */
+export type TokenPage = { readonly rows: readonly TokenRow[]; readonly nextPageToken: string };
+
+type Deps = {
+  readonly read: Pick<Aggregates, 'tokens'>;
+  /** Milliseconds. */
+  readonly now: () => number;
+};
+
+/** Makes List: an admin sees every token, another caller those that it minted. */
+export const createTokenList =
+  (deps: Deps) =>
+  async (caller: CallerActor, input: TokenListInput): Promise<TokenPage> => {
+    const size = pageSize(input.pageSize);
+    const [createdAt, jti] = decodePageToken('tokens', input.pageToken, ['number', 'string']) ?? [];
+    const after = typeof createdAt === 'number' && typeof jti === 'string' ? { createdAt, jti } : undefined;
+    const filter: TokenFilter = {
+      ...(input.service === '' ? {} : { service: input.service }),
+      ...(input.client === '' ? {} : { client: input.client }),
+      ...(caller.admin ? {} : { caller: caller.name }),
+      ...(input.activeOnly ? { aliveAt: deps.now() } : {}),
+    };
+    const { page, last } = cutPage(await collect(deps.read, filter, input.activeOnly, { after, limit: size + 1 }), size);
+    const nextPageToken = last === undefined ? '' : encodePageToken('tokens', [last.createdAt, last.jti]);
+    return { rows: page, nextPageToken };
+  };
+
+/** Reads on until the page is full: revoked tokens have ended, too, and are left out where only living ones are wanted. */
+const collect = async (
+  read: Deps['read'],
+  filter: TokenFilter,
+  activeOnly: boolean,
+  page: Page<TokenCursor>,
+): Promise<readonly TokenRow[]> => {
+  const kept: TokenRow[] = [];
+  let after = page.after;
+  for (;;) {
+    const rows = await read.tokens.list(filter, { after, limit: page.limit });
+    kept.push(...rows.filter((row) => !activeOnly || row.revokedAt === undefined));
+    after = rows.at(-1);
+    if (rows.length < page.limit || kept.length >= page.limit) return kept;
+  }
+};

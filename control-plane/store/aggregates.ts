@@ -1,0 +1,21 @@
+// All aggregates over one database or one transaction in it.
+import { createAuditStore } from './audit.ts';
+import { createCallerStore } from './callers.ts';
+import { createCutOffStore } from './cut-offs.ts';
+import type { Aggregates } from './interface.ts';
+import { createNodeStore } from './nodes.ts';
+import { createServiceStore } from './services.ts';
+import { createSnapshotStore } from './snapshots.ts';
+import type { Db } from './tables.ts';
+import { createTokenStore } from './tokens.ts';
+
+/** The aggregates over a database or a transaction. */
+export const createAggregates = (db: Db): Aggregates => ({
+  services: createServiceStore(db),
+  callers: createCallerStore(db),
+  tokens: createTokenStore(db),
+  cutOffs: createCutOffStore(db),
+  snapshots: createSnapshotStore(db),
+  nodes: createNodeStore(db),
+  audit: createAuditStore(db),
+});

@@ -1,0 +1,57 @@
+// Callers of the control plane in the database: hashes of their keys, and what each may mint for.
+import { DaypassError } from '@daypass/core/errors';
+import type { Selectable } from 'kysely';
+import type { CallerRow, CallerStore } from './interface.ts';
+import { type Db, fromJson, limitOf, type Tables } from './tables.ts';
+
+export const createCallerStore = (db: Db): CallerStore => ({
+  insert: async (row) => {
+    const { numInsertedOrUpdatedRows } = await db
+      .insertInto('callers')
+      .values(toColumns(row))
+      .onConflict((conflict) => conflict.doNothing())
+      .executeTakeFirstOrThrow();
+    if (numInsertedOrUpdatedRows === 0n) {
+      throw new DaypassError('already_exists', `There is a caller ${row.name} already`, { field: 'name' });
+    }
+  },
+  get: async (name) => {
+    const found = await db.selectFrom('callers').selectAll().where('name', '=', name).executeTakeFirst();
+    return found && toRow(found);
+  },
+  byKeyHash: async (keyHash) => {
+    const found = await db.selectFrom('callers').selectAll().where('keyHash', '=', keyHash).executeTakeFirst();
+    return found && toRow(found);
+  },
+  list: async (page) => {
+    const query = db.selectFrom('callers').selectAll().orderBy('name').limit(limitOf(page));
+    const found = await (page.after === undefined ? query : query.where('name', '>', page.after)).execute();
+    return found.map(toRow);
+  },
+  put: async (row) => {
+    const { keyHash, services, admin } = toColumns(row);
+    await db
+      .insertInto('callers')
+      .values(toColumns(row))
+      .onConflict((conflict) => conflict.column('name').doUpdateSet({ keyHash, services, admin }))
+      .execute();
+  },
+  delete: async (name) => {
+    const { numDeletedRows } = await db.deleteFrom('callers').where('name', '=', name).executeTakeFirstOrThrow();
+    return numDeletedRows > 0n;
+  },
+});
+
+const toColumns = (row: CallerRow): Tables['callers'] => ({
+  name: row.name,
+  keyHash: row.keyHash,
+  services: JSON.stringify(row.services),
+  admin: row.admin ? 1 : 0,
+  createdAt: row.createdAt,
+});
+
+const toRow = (columns: Selectable<Tables['callers']>): CallerRow => ({
+  ...columns,
+  services: fromJson(columns.services, `caller ${columns.name}`),
+  admin: columns.admin === 1,
+});

@@ -1,0 +1,7 @@
+// Every migration by its name, in order. A new one is added below; a landed one is never changed.
+import type { Migration } from 'kysely/migration';
+import { first } from './0001-first.ts';
+
+export const migrations: Readonly<Record<string, Migration>> = {
+  '0001-first': first,
+};

@@ -1,0 +1,125 @@
+// Opens a store by its URL: makes the file, checks it, brings its schema up to date, and joins the aggregates.
+import { resolve } from 'node:path';
+import { DaypassError } from '@daypass/core/errors';
+import { CamelCasePlugin, Kysely, sql } from 'kysely';
+import { Migrator } from 'kysely/migration';
+import { createAggregates } from './aggregates.ts';
+import type { Store } from './interface.ts';
+import { migrations } from './migrations/all.ts';
+import { openPool, type Pool, sqliteDialect } from './sqlite-driver.ts';
+import { APPLICATION_ID, identityOf, inspectFile, makeFile } from './sqlite-file.ts';
+import type { Db, Tables } from './tables.ts';
+
+export type StoreOptions = {
+  /** `sqlite:` and a path, absolute or relative to the working folder. */
+  readonly url: string;
+  /** How long a statement waits for another process's lock. */
+  readonly busyTimeoutMs?: number;
+};
+
+/**
+ * Opens the store, making the database if there is none. Throws `config_invalid` for a URL that it does not know, and
+ * `database_unavailable`, naming the file, when it cannot be made, is locked, damaged, foreign or of a newer version.
+ */
+export const openStore = async ({ url, busyTimeoutMs = 5000 }: StoreOptions): Promise<Store> => {
+  const file = fileOf(url);
+  try {
+    return await openFile(file, busyTimeoutMs);
+  } catch (cause) {
+    if (cause instanceof DaypassError && cause.code === 'database_unavailable') {
+      throw new DaypassError(cause.code, `${file}: ${cause.message}`, { cause });
+    }
+    throw new DaypassError('database_unavailable', `${file}: The database cannot be opened`, { cause });
+  }
+};
+
+/** A kysely over a pool. */
+export const createDb = (pool: Pool): Db =>
+  new Kysely<Tables>({ dialect: sqliteDialect(pool), plugins: [new CamelCasePlugin()] });
+
+/**
+ * What every connection is told (https://sqlite.org/pragma.html).
+ *
+ * `synchronous = full` because of what an answer promises. A node forgets audit records once they are acknowledged, a
+ * revoked token must not come back to life, and a minted one must be known: all have to outlast a power cut, and in WAL
+ * mode the default of other stores, `normal`, only outlasts a kill -9. It costs one fsync a transaction, and audit comes
+ * in batches. `fullfsync` makes the same true on macOS, and does nothing elsewhere.
+ */
+export const pragmasFor = (use: 'write' | 'read', busyTimeoutMs: number): readonly string[] => [
+  `busy_timeout = ${busyTimeoutMs}`,
+  'journal_mode = wal',
+  'synchronous = full',
+  'fullfsync = on',
+  'checkpoint_fullfsync = on',
+  'foreign_keys = on',
+  'trusted_schema = off',
+  'cell_size_check = on',
+  'temp_store = memory',
+  'cache_size = -16000',
+  'journal_size_limit = 67108864',
+  `query_only = ${use === 'read' ? 'on' : 'off'}`,
+];
+
+const fileOf = (url: string): string => {
+  const path = url.startsWith('sqlite:') ? url.slice('sqlite:'.length) : '';
+  if (path !== '' && path !== ':memory:' && !path.includes('\0')) return resolve(path);
+  throw new DaypassError('config_invalid', 'DAYPASS_DATABASE_URL must be sqlite:<path of a file>', {
+    field: 'DAYPASS_DATABASE_URL',
+  });
+};
+
+const openFile = async (file: string, busyTimeoutMs: number): Promise<Store> => {
+  await makeFile(file);
+  await inspectFile(file, { known: Object.keys(migrations), busyTimeoutMs });
+  await using opened = new AsyncDisposableStack();
+  const openOne = async (use: 'write' | 'read', size: number): Promise<Db> => {
+    const pool = await openPool({ file, size, pragmas: pragmasFor(use, busyTimeoutMs) });
+    opened.defer(() => pool.close());
+    return createDb(pool);
+  };
+  // SQLite has one writer. Two read, so that a long question does not hold up the short ones.
+  const writer = await openOne('write', 1);
+  await requireWal(writer);
+  await migrate(writer);
+  const reader = await openOne('read', 2);
+  const identity = await identityOf(file);
+  const pools = opened.move();
+
+  // SQLite goes on writing to a file that was deleted or replaced, and all of that would be lost.
+  const requireSameFile = async (): Promise<void> => {
+    if ((await identityOf(file)) === identity) return;
+    throw new DaypassError('database_unavailable', 'The database file was replaced');
+  };
+  return {
+    read: createAggregates(reader),
+    transact: async (work) => {
+      await requireSameFile();
+      return writer.transaction().execute((tx) => work(createAggregates(tx)));
+    },
+    ping: async () => {
+      await requireSameFile();
+      await sql`select name from kysely_migration limit 1`.execute(reader);
+    },
+    close: () => pools.disposeAsync(),
+  };
+};
+
+const requireWal = async (db: Db): Promise<void> => {
+  const { rows } = await sql<{ journalMode: string }>`pragma journal_mode`.execute(db);
+  if (rows[0]?.journalMode === 'wal') return;
+  throw new DaypassError('database_unavailable', 'The database cannot keep a write-ahead log in its folder');
+};
+
+// All pending migrations in one transaction that holds the write lock: two processes that start together take turns.
+const migrate = (db: Db): Promise<void> =>
+  db
+    .withoutPlugins()
+    .transaction()
+    .execute(async (tx) => {
+      const { error } = await new Migrator({
+        db: tx,
+        provider: { getMigrations: async () => ({ ...migrations }) },
+      }).migrateToLatest();
+      if (error !== undefined) throw error;
+      await sql`pragma application_id = ${sql.lit(APPLICATION_ID)}`.execute(tx);
+    });

@@ -1,0 +1,93 @@
+// One SQLite connection as promises: checks what is bound, and turns every failure into a DaypassError.
+import { DaypassError } from '@daypass/core/errors';
+import sqlite3 from 'sqlite3';
+
+/** What a statement may bind: text, bytes, null, or a number that SQLite can hold exactly. */
+export type Bindable = string | number | null | Uint8Array;
+
+/** An open connection. Statements are to be awaited one by one; every failure is a DaypassError. */
+export type SqliteConnection = {
+  /** The rows of a statement. */
+  all(sql: string, parameters?: readonly unknown[]): Promise<Record<string, unknown>[]>;
+  /** How many rows a statement changed. */
+  run(sql: string, parameters?: readonly unknown[]): Promise<number>;
+  close(): Promise<void>;
+};
+
+/** Opens an existing file for reading and writing. Throws `database_unavailable`. */
+export const openConnection = async (file: string): Promise<SqliteConnection> => {
+  const database = await new Promise<sqlite3.Database>((resolve, reject) => {
+    const opened: sqlite3.Database = new sqlite3.Database(
+      file,
+      sqlite3.OPEN_READWRITE | sqlite3.OPEN_FULLMUTEX,
+      (error) => (error === null ? resolve(opened) : reject(databaseError(error))),
+    );
+  });
+  return {
+    all: async (sql, parameters = []) => {
+      const bound = parameters.map(bindable);
+      return new Promise((resolve, reject) => {
+        database.all<Record<string, unknown>>(sql, bound, (error, rows) =>
+          error === null ? resolve(rows) : reject(databaseError(error)),
+        );
+      });
+    },
+    run: async (sql, parameters = []) => {
+      const bound = parameters.map(bindable);
+      return new Promise((resolve, reject) => {
+        database.run(sql, bound, function (error) {
+          if (error === null) resolve(this.changes);
+          else reject(databaseError(error));
+        });
+      });
+    },
+    close: () =>
+      new Promise((resolve, reject) => {
+        database.close((error) => (error === null ? resolve() : reject(databaseError(error))));
+      }),
+  };
+};
+
+// The driver binds what it does not know as NULL and rounds what is too large, so both are refused here.
+const bindable = (value: unknown): Bindable => {
+  if (typeof value === 'string' || value === null) return value;
+  if (typeof value === 'number' && (Number.isInteger(value) ? Number.isSafeInteger(value) : Number.isFinite(value))) {
+    return value;
+  }
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  throw new DaypassError('internal', 'A value cannot be stored exactly');
+};
+
+const codeOf = (error: Error): string => ('code' in error && typeof error.code === 'string' ? error.code : '');
+
+/** What a failure of SQLite means (https://sqlite.org/rescode.html). The statement stays in the cause. */
+const databaseError = (cause: Error): DaypassError => {
+  const unavailable = (message: string) => new DaypassError('database_unavailable', message, { cause });
+  switch (codeOf(cause)) {
+    case 'SQLITE_BUSY':
+    case 'SQLITE_LOCKED':
+      return unavailable('The database is locked by another process');
+    case 'SQLITE_CORRUPT':
+    case 'SQLITE_NOTADB':
+      return unavailable('The database is damaged, or is not a database');
+    case 'SQLITE_FULL':
+      return unavailable('The database has no space left');
+    case 'SQLITE_READONLY':
+    case 'SQLITE_PERM':
+    case 'SQLITE_AUTH':
+    case 'SQLITE_CANTOPEN':
+    case 'SQLITE_IOERR':
+    case 'SQLITE_PROTOCOL':
+    case 'SQLITE_NOLFS':
+    case 'SQLITE_NOMEM':
+      return unavailable('The database cannot be read or written');
+    case 'SQLITE_MISUSE':
+      return unavailable('The database is closed');
+    case 'SQLITE_CONSTRAINT':
+      return cause.message.includes('UNIQUE')
+        ? new DaypassError('already_exists', 'It exists already', { cause })
+        : new DaypassError('internal', 'The database refused a row', { cause });
+    default:
+      return new DaypassError('internal', 'The database refused a statement', { cause });
+  }
+};

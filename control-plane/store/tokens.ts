@@ -1,0 +1,105 @@
+// Minted tokens in the database: what was granted and where its status bit is, never the token itself.
+import { DaypassError } from '@daypass/core/errors';
+import { type Selectable, sql } from 'kysely';
+import type { TokenRow, TokenStore } from './interface.ts';
+import { type Db, fromJson, limitOf, type Tables } from './tables.ts';
+
+// The filter that narrows most leads, by its index; there are no statistics for the database to choose by.
+const FILTERS = ['client', 'caller', 'service'] as const;
+
+export const createTokenStore = (db: Db): TokenStore => ({
+  insert: async (row) => {
+    const { numInsertedOrUpdatedRows } = await db
+      .insertInto('tokens')
+      .values(toColumns(row))
+      .onConflict((conflict) => conflict.column('jti').doNothing())
+      .executeTakeFirstOrThrow();
+    if (numInsertedOrUpdatedRows === 0n)
+      throw new DaypassError('already_exists', 'There is a token of that id already');
+  },
+  get: async (jti) => {
+    const found = await db.selectFrom('tokens').selectAll().where('jti', '=', jti).executeTakeFirst();
+    return found && toRow(found);
+  },
+  list: async (filter, page) => {
+    const [lead, ...others] = FILTERS.filter((name) => filter[name] !== undefined);
+    const { after } = page;
+    const { aliveAt } = filter;
+    const found = await db
+      .selectFrom('tokens')
+      .selectAll()
+      .$if(lead !== undefined, (query) =>
+        query.where((eb) => eb(eb.ref(lead ?? 'service'), '=', filter[lead ?? 'service'] ?? '')),
+      )
+      .where((eb) => eb.and(others.map((name) => eb(sql`${eb.ref(name)} || ''`, '=', filter[name]))))
+      .$if(aliveAt !== undefined, (query) => query.where('expiresAt', '>', aliveAt ?? 0))
+      .$if(after !== undefined, (query) =>
+        query.where((eb) =>
+          eb(eb.refTuple('createdAt', 'jti'), '<', eb.tuple(after?.createdAt ?? 0, after?.jti ?? '')),
+        ),
+      )
+      .orderBy('createdAt', 'desc')
+      .orderBy('jti', 'desc')
+      .limit(limitOf(page))
+      .execute();
+    return found.map(toRow);
+  },
+  revoke: async (jti, at) => {
+    const { numUpdatedRows } = await db
+      .updateTable('tokens')
+      .set({ revokedAt: at })
+      .where('jti', '=', jti)
+      .where('revokedAt', 'is', null)
+      .executeTakeFirstOrThrow();
+    return numUpdatedRows > 0n;
+  },
+  revoked: (aliveAt) =>
+    db
+      .selectFrom('tokens')
+      .select(['statusChunk', 'statusIndex'])
+      .where('revokedAt', 'is not', null)
+      .where('expiresAt', '>', aliveAt)
+      .execute(),
+  indexTaken: async (chunk, index, aliveAt) => {
+    const found = await db
+      .selectFrom('tokens')
+      .select('jti')
+      .where('statusChunk', '=', chunk)
+      .where('statusIndex', '=', index)
+      .where('expiresAt', '>', aliveAt)
+      .limit(1)
+      .executeTakeFirst();
+    return found !== undefined;
+  },
+  aliveInChunk: async (chunk, aliveAt) => {
+    const { alive } = await db
+      .selectFrom('tokens')
+      .select((eb) => eb.fn.countAll<number>().as('alive'))
+      .where('statusChunk', '=', chunk)
+      .where('expiresAt', '>', aliveAt)
+      .executeTakeFirstOrThrow();
+    return alive;
+  },
+});
+
+const toColumns = (row: TokenRow): Tables['tokens'] => ({
+  jti: row.jti,
+  service: row.service,
+  client: row.client,
+  subject: row.subject,
+  caller: row.caller,
+  allow: JSON.stringify(row.allow),
+  credentialId: row.credentialId ?? null,
+  statusChunk: row.statusChunk,
+  statusIndex: row.statusIndex,
+  createdAt: row.createdAt,
+  expiresAt: row.expiresAt,
+  revokedAt: row.revokedAt ?? null,
+});
+
+const toRow = (columns: Selectable<Tables['tokens']>): TokenRow => ({
+  ...columns,
+  allow: fromJson(columns.allow, `token ${columns.jti}`),
+  credentialId: columns.credentialId ?? undefined,
+  revokedAt: columns.revokedAt ?? undefined,
+});

@@ -1,0 +1,19 @@
+// What the request path asks of the audit, kept by a spool.
+import type { DecisionRecord, OutcomeRecord } from '@daypass/core/audit';
+import type { ErrorCode } from '@daypass/core/errors';
+
+/** A decision before it has its place in the chain. */
+export type DecisionInput = Omit<DecisionRecord, 'kind' | 'seq' | 'prev' | 'node'>;
+
+/** An outcome before it has its place in the chain. */
+export type OutcomeInput = Omit<OutcomeRecord, 'kind' | 'seq' | 'prev' | 'node'>;
+
+/** Where the request path leaves its records. */
+export type AuditSink = {
+  /** False when the spool is full or failing: then nothing may go upstream. */
+  accepting(): boolean;
+  /** One synchronous write of the given records; they survive the process. Throws `audit_unavailable`. */
+  append(decision: DecisionInput | undefined, outcome: OutcomeInput | undefined): void;
+  /** Counts a refusal before authentication. Costs an outsider's flood one record a second by reason and network. */
+  countRefusal(reason: ErrorCode, remoteAddress: string, service: string): void;
+};

@@ -1,0 +1,166 @@
+// Authentication: a token becomes a `VerifiedToken`, by its signature once and by the current snapshot at every request.
+import { DaypassError } from '@daypass/core/errors';
+import { type CompiledRules, compileRules } from '@daypass/core/rule-match';
+import { parseRules } from '@daypass/core/rule-parse';
+import {
+  checkTokenTime,
+  readToken,
+  type StatusPosition,
+  statusPositions,
+  type VerifiedClaims,
+  verifyToken,
+} from '@daypass/core/token';
+import type { ActiveSnapshot } from './active.ts';
+import type { Bound } from './authorize.ts';
+import { BoundedCache } from './bounded-cache.ts';
+import { type Bucket, type Flow, fullBucket, putBack, secondsUntilOne, take } from './bucket.ts';
+import type { DataLimits } from './limits.ts';
+import type { Metrics } from './metrics.ts';
+import { findToken } from './presented.ts';
+import { RetryLater } from './refusal.ts';
+import type { Route } from './route.ts';
+import type { Head } from './wire.ts';
+
+declare const verified: unique symbol;
+
+/** A token that is good now, under the current snapshot. Only this file makes one. */
+export type VerifiedToken = {
+  readonly claims: VerifiedClaims;
+  readonly session: Session;
+  readonly [verified]: true;
+};
+
+/** What depends on a token alone, kept for its next request, and what the last snapshot said of it. */
+export type Session = {
+  readonly claims: VerifiedClaims;
+  readonly kid: string;
+  /** The key that verified it, as `ActiveSnapshot.keyPrints` has it. */
+  readonly keyPrint: string;
+  readonly rules: CompiledRules;
+  readonly positions: readonly StatusPosition[];
+  /** The snapshot that neither revokes it nor cuts it off. */
+  clearedBy: ActiveSnapshot | undefined;
+  /** What its credential is under a snapshot. */
+  bound: Bound | undefined;
+};
+
+/** The step. */
+export type Authenticator = {
+  /** The verified token of a request; undefined for an anonymous service. Throws the `token_*` code that refused. */
+  authenticate(route: Route, head: Head, failures: Bucket): Promise<VerifiedToken | undefined>;
+};
+
+type Deps = { readonly limits: DataLimits; readonly nowMs: () => number; readonly metrics: Metrics };
+
+/** Returns the step with an empty cache. */
+export function createAuthenticator({ limits, nowMs, metrics }: Deps): Authenticator {
+  const sessions = new BoundedCache<Session>({ entries: limits.tokenCacheEntries, chars: limits.tokenCacheChars });
+  const verifier = createVerifier(limits, nowMs);
+  const lookups = metrics.counter('daypass_token_lookups_total', 'Tokens looked up in the cache of verified ones', [
+    'result',
+  ]);
+  metrics.gauge('daypass_token_cache_entries', 'Verified tokens kept', () => sessions.size);
+  const sessionOf = async (text: string, snapshot: ActiveSnapshot, failures: Bucket): Promise<Session> => {
+    const known = sessions.get(text);
+    if (known !== undefined && isByActiveKey(known, snapshot)) {
+      lookups.add(1, 'hit');
+      return known;
+    }
+    lookups.add(1, 'miss');
+    sessions.delete(text);
+    const session = await verifier.verify(text, snapshot, failures);
+    sessions.set(text, session);
+    return session;
+  };
+  return {
+    async authenticate({ service, snapshot }, head, failures) {
+      if (service?.config.anonymous === true) return undefined;
+      const text = findToken(head, service);
+      if (text === undefined) throw new DaypassError('token_missing', 'A token is needed: Authorization: Bearer <token>');
+      const session = await sessionOf(text, snapshot, failures);
+      checkTokenTime(session.claims, nowMs() / 1000);
+      checkRevocation(session, snapshot);
+      return { claims: session.claims, session } as VerifiedToken;
+    },
+  };
+}
+
+const isByActiveKey = (session: Session, snapshot: ActiveSnapshot): boolean =>
+  session.claims.aud === snapshot.fleet && snapshot.keyPrints.get(session.kid) === session.keyPrint;
+
+function checkRevocation(session: Session, snapshot: ActiveSnapshot): void {
+  if (session.clearedBy === snapshot) return;
+  const { claims, positions } = session;
+  const subject = { ...claims, credentialId: undefined };
+  if (positions.some(snapshot.isRevoked) || snapshot.isCutOff(subject))
+    throw new DaypassError('token_revoked', 'The token has been revoked');
+  session.clearedBy = snapshot;
+}
+
+type Verifier = { verify(text: string, snapshot: ActiveSnapshot, failures: Bucket): Promise<Session> };
+
+// Signatures cost enough to be a weapon: one at a time for each token, few at a time, and few failures a second.
+function createVerifier(limits: DataLimits, nowMs: () => number): Verifier {
+  const flow: Flow = { burst: limits.failureBurst, perMs: limits.failuresPerSecond / 1000 };
+  const connectionFlow: Flow = {
+    burst: limits.failureBurstPerConnection,
+    perMs: limits.failuresPerSecondPerConnection / 1000,
+  };
+  const total = fullBucket(flow, nowMs());
+  const pending = new Map<string, { readonly snapshot: ActiveSnapshot; readonly session: Promise<Session> }>();
+  const spend = (failures: Bucket): void => {
+    const now = nowMs();
+    if (!take(failures, connectionFlow, now)) {
+      const seconds = secondsUntilOne(failures, connectionFlow);
+      throw new RetryLater('rate_limited', 'Too many bad tokens came over this connection', seconds);
+    }
+    if (!take(total, flow, now)) throw new RetryLater('overloaded', 'Too many bad tokens are being presented', 1);
+  };
+  return {
+    async verify(text, snapshot, failures) {
+      const { kid } = readToken(text);
+      if (!snapshot.keys.has(kid)) return unknownKey();
+      const running = pending.get(text);
+      if (running !== undefined && running.snapshot === snapshot) return running.session;
+      if (pending.size >= limits.maxVerifying)
+        throw new RetryLater('overloaded', 'Too many tokens are being verified', 1);
+      spend(failures);
+      const session = openSession(text, kid, snapshot);
+      pending.set(text, { snapshot, session });
+      try {
+        const result = await session;
+        putBack(failures, connectionFlow);
+        putBack(total, flow);
+        return result;
+      } finally {
+        pending.delete(text);
+      }
+    },
+  };
+}
+
+const unknownKey = (): never => {
+  throw new DaypassError('token_key_unknown', 'The token was signed with a key that is not active');
+};
+
+async function openSession(text: string, kid: string, snapshot: ActiveSnapshot): Promise<Session> {
+  const claims = await verifyToken(text, { keys: snapshot.keys, audience: snapshot.fleet });
+  return {
+    claims,
+    kid,
+    keyPrint: snapshot.keyPrints.get(kid) ?? unknownKey(),
+    rules: compileAllowed(claims.allowed),
+    positions: statusPositions(claims),
+    clearedBy: undefined,
+    bound: undefined,
+  };
+}
+
+// A rule of a form that this version does not know denies: the whole token, since what it meant cannot be told.
+function compileAllowed(allowed: readonly string[]): CompiledRules {
+  try {
+    return compileRules(parseRules(allowed));
+  } catch (cause) {
+    throw new DaypassError('token_malformed', 'The token holds a rule that cannot be read here', { cause });
+  }
+}

@@ -1,0 +1,143 @@
+// Authorization: a `Grant` is the proof that a request lies within its token's rules and within its seal's.
+import { DaypassError } from '@daypass/core/errors';
+import { matchRules, smallestRule } from '@daypass/core/rule-match';
+import { bindSeal, checkSealTime, type OpenedSeal } from '@daypass/core/seal';
+import type { VerifiedClaims } from '@daypass/core/token';
+import type { ActiveSnapshot } from './active.ts';
+import type { ActiveService } from './active-service.ts';
+import type { VerifiedToken } from './authenticate.ts';
+import { type Injection, prepareInjection } from './injection.ts';
+import type { Route } from './route.ts';
+import type { Seals } from './seals.ts';
+
+declare const granted: unique symbol;
+
+/** A request that may go upstream, with the credential that it may use. Only this file makes one. */
+export type Grant = {
+  readonly route: Route;
+  readonly service: ActiveService;
+  readonly claims: VerifiedClaims | undefined;
+  /** The rule that allows it; empty for an anonymous service. */
+  readonly rule: string;
+  /** Empty when none is put on. */
+  readonly credentialId: string;
+  readonly injection: Injection | undefined;
+  readonly [granted]: true;
+};
+
+/** A token's credential under one snapshot: opened, bound to its use, and ready to be put on. */
+export type Bound = {
+  readonly snapshot: ActiveSnapshot;
+  readonly service: ActiveService;
+  readonly seal: OpenedSeal | undefined;
+  readonly injection: Injection | undefined;
+};
+
+/** The step. */
+export type Authorizer = {
+  /** Throws the code of the first thing that does not allow the request. */
+  authorize(route: Route, token: VerifiedToken | undefined, method: string): Promise<Grant>;
+};
+
+/** Returns the step. */
+export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: () => number }): Authorizer {
+  return {
+    async authorize(route, token, method) {
+      const service = checkService(route, token);
+      if (token === undefined) return grant(route, service, undefined, '', undefined);
+      checkClient(service, token.claims);
+      const rule = checkScope(route, service, token, method);
+      const bound = await bind(route.snapshot, service, token, deps.seals);
+      if (bound.seal !== undefined) checkSeal(bound.seal, route, method, deps.nowMs() / 1000);
+      return grant(route, service, token.claims, rule, bound);
+    },
+  };
+}
+
+function checkService({ service, snapshot }: Route, token: VerifiedToken | undefined): ActiveService {
+  if (token === undefined && service?.config.anonymous === true) return service;
+  if (token === undefined) throw new DaypassError('token_missing', 'A token is needed');
+  if (service === undefined) throw new DaypassError('service_unknown', 'There is no such service');
+  if (token.claims.service !== service.config.name || token.claims.aud !== snapshot.fleet)
+    throw new DaypassError('service_wrong', 'The token is for another service');
+  return service;
+}
+
+function checkClient({ config }: ActiveService, claims: VerifiedClaims): void {
+  if (config.clients !== null && !config.clients.includes(claims.client_id))
+    throw new DaypassError('client_refused', 'The service is closed to this client');
+}
+
+function checkScope({ target }: Route, service: ActiveService, token: VerifiedToken, method: string): string {
+  const rule = matchRules(token.session.rules, method, target.path, (name) => service.scopes.get(name));
+  if (rule !== undefined) return rule;
+  const neededRule = smallestRule(method, target.path);
+  throw new DaypassError('scope_refused', 'No rule of the token allows this request', { neededRule });
+}
+
+function checkSeal(seal: OpenedSeal, { target }: Route, method: string, now: number): void {
+  checkSealTime(seal, now);
+  if (matchRules(seal.rules, method, target.path) === undefined)
+    throw new DaypassError('seal_scope_refused', 'The sealed credential does not allow this request');
+}
+
+async function bind(
+  snapshot: ActiveSnapshot,
+  service: ActiveService,
+  token: VerifiedToken,
+  seals: Seals,
+): Promise<Bound> {
+  const { session } = token;
+  if (session.bound?.snapshot === snapshot && session.bound.service === service) return session.bound;
+  const seal = await openBound(snapshot, service, token.claims, seals);
+  if (snapshot.isCutOff({ ...token.claims, credentialId: seal?.id }))
+    throw new DaypassError('token_revoked', 'The credential of the token has been revoked');
+  const injection = seal === undefined ? undefined : prepareInjection(seal);
+  session.bound = { snapshot, service, seal, injection };
+  return session.bound;
+}
+
+/** The credential of the token itself, else the service's own; bound to all that it is about to be used for. */
+async function openBound(
+  snapshot: ActiveSnapshot,
+  { config, credential }: ActiveService,
+  claims: VerifiedClaims,
+  seals: Seals,
+): Promise<OpenedSeal | undefined> {
+  const { place } = config;
+  if (place === null) {
+    // A service that takes no credential is given none.
+    if (claims.credential === undefined) return undefined;
+    throw new DaypassError('seal_place_wrong', 'The service takes no credential');
+  }
+  const sealed = claims.credential ?? credential?.sealed;
+  if (sealed === undefined) throw new DaypassError('credential_missing', 'There is no credential for this service');
+  const stored = claims.credential === undefined ? credential?.id : undefined;
+  const seal = await seals.open(sealed);
+  bindSeal(seal, {
+    fleet: snapshot.fleet,
+    pool: snapshot.pool,
+    service: config.name,
+    origin: config.origin,
+    place,
+    caller: claims.caller,
+    ...(stored === undefined ? {} : { credentialId: stored }),
+  });
+  return seal;
+}
+
+const grant = (
+  route: Route,
+  service: ActiveService,
+  claims: VerifiedClaims | undefined,
+  rule: string,
+  bound: Bound | undefined,
+): Grant =>
+  ({
+    route,
+    service,
+    claims,
+    rule,
+    credentialId: bound?.seal?.id ?? '',
+    injection: bound?.injection,
+  }) as Grant;

@@ -1,0 +1,47 @@
+// Injection: the request as the upstream will see it. The caller's own credentials end here, and the service's begins.
+import type { Grant } from './authorize.ts';
+import { withoutKeys, withPair } from './query.ts';
+import { type Head, hasBody } from './wire.ts';
+
+declare const injected: unique symbol;
+
+/** The head of the request to the upstream. Only `injectCredential` makes one. */
+export type Outgoing = {
+  readonly method: string;
+  /** The exact bytes of the target: the base path, the authorised path, the query. */
+  readonly path: string;
+  /** Names and values by turns. */
+  readonly fields: string[];
+  readonly [injected]: true;
+};
+
+/** Builds the head. Everything that stops here is taken out before anything of ours is put on. */
+export function injectCredential(grant: Grant, head: Head): Outgoing {
+  const { service, injection } = grant;
+  const fields = forwardedFields(grant, head);
+  for (const part of service.addedFields) fields.push(part);
+  injection?.addField(fields);
+  if (head.contentLength !== undefined && hasBody(head)) fields.push('content-length', String(head.contentLength));
+  return { method: head.method, path: outgoingPath(grant), fields } as unknown as Outgoing;
+}
+
+function forwardedFields({ service }: Grant, { fields, hopNames }: Head): string[] {
+  const kept: string[] = [];
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? '';
+    if (service.dropsField(name)) continue;
+    if (hopNames.length > 0 && hopNames.includes(name)) continue;
+    kept.push(name, fields[at + 1] ?? '');
+  }
+  return kept;
+}
+
+function outgoingPath({ service, route, injection }: Grant): string {
+  const { target } = route;
+  const { base_path } = service.config;
+  const pair = injection?.pair();
+  if (target.query === undefined && pair === undefined) return base_path + target.path;
+  const kept = target.query === undefined ? undefined : withoutKeys(target.query, service.droppedKeys);
+  const query = pair === undefined ? kept : withPair(kept, pair);
+  return query === undefined ? base_path + target.path : `${base_path}${target.path}?${query}`;
+}

@@ -1,0 +1,61 @@
+// What a credential looks like on a request, worked out once for each opened seal, and how to take it out of answers.
+import { DaypassError } from '@daypass/core/errors';
+import { secretProblem } from '@daypass/core/place';
+import type { OpenedSeal } from '@daypass/core/seal';
+import { createScrubber, type Scrubber } from './scrub.ts';
+
+/** A credential ready to be put on. What it holds prints as nothing. */
+export type Injection = {
+  /** Adds the header field, if that is the place. */
+  addField(fields: string[]): void;
+  /** The query pair, if that is the place. */
+  pair(): string | undefined;
+  readonly scrubber: Scrubber;
+};
+
+/** Works out a seal's credential. Throws `seal_malformed` for a secret that cannot stand at its place. */
+export function prepareInjection(seal: OpenedSeal): Injection {
+  const { place } = seal;
+  const secret = seal.secret.reveal();
+  if (secretProblem(secret, place) !== undefined)
+    throw new DaypassError('seal_malformed', 'The sealed credential cannot stand at its place');
+  const [name, value] = fieldOf(place, secret);
+  const pair = place.kind === 'query' ? `${encodeURIComponent(place.name)}=${encodeURIComponent(secret)}` : undefined;
+  return {
+    addField: (fields) => {
+      if (name !== undefined && value !== undefined) fields.push(name, value);
+    },
+    pair: () => pair,
+    scrubber: createScrubber(needles(secret, place.kind)),
+  };
+}
+
+function fieldOf(place: OpenedSeal['place'], secret: string): readonly [string, string] | readonly [] {
+  switch (place.kind) {
+    case 'bearer':
+      return ['authorization', `Bearer ${secret}`];
+    case 'basic':
+      return ['authorization', `Basic ${Buffer.from(secret).toString('base64')}`];
+    case 'header':
+      // A function, because a replacement text would give `$&` in a secret a meaning.
+      return [place.name, place.template.replace('{secret}', () => secret)];
+    case 'query':
+      return [];
+    default:
+      return place satisfies never;
+  }
+}
+
+/** The shortest half of a `user:password` that is taken for a secret of its own, unless it is the password. */
+const SHORTEST_HALF = 8;
+
+// `user:password` is scrubbed whole and in its halves: some services put the key in one of them and a word in the other.
+function needles(secret: string, kind: OpenedSeal['place']['kind']): readonly string[] {
+  const base64 = Buffer.from(secret).toString('base64');
+  const forms = [secret, base64, Buffer.from(secret).toString('base64url')];
+  if (kind !== 'basic') return forms;
+  const colon = secret.indexOf(':');
+  const user = secret.slice(0, colon);
+  const password = secret.slice(colon + 1);
+  return [...forms, ...(password === '' ? [] : [password]), ...(user.length >= SHORTEST_HALF ? [user] : [])];
+}

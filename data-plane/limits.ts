@@ -1,0 +1,68 @@
+// What the request path may use: sizes, times and numbers, with the defaults that every deployment starts from.
+
+/** Bounds of the request path. All times in milliseconds, all sizes in bytes. */
+export type DataLimits = {
+  /** Requests that may be between their head and their last byte at one time; more are answered with 503. */
+  readonly maxInFlight: number;
+  readonly maxConnections: number;
+  /** Requests that one connection may have sent ahead of their answers. */
+  readonly maxPipelined: number;
+  /** Request line and header fields together; more is answered with 431. */
+  readonly headBytesMax: number;
+  /** Larger request bodies are refused with 413. */
+  readonly bodyBytesMax: number;
+  /** For the head of a request to arrive, and for a new connection to send one. */
+  readonly headTimeoutMs: number;
+  /** For a whole request to arrive, its body included. */
+  readonly requestTimeoutMs: number;
+  /** Between two parts of a request body. */
+  readonly bodyIdleTimeoutMs: number;
+  /** For a client to take what has been written to it. */
+  readonly stallTimeoutMs: number;
+  /** A connection without a request is closed after this. */
+  readonly keepAliveTimeoutMs: number;
+  /** A response that takes longer has its decision recorded at once. */
+  readonly slowDecisionMs: number;
+  /** Verified tokens kept; twice as many at most. */
+  readonly tokenCacheEntries: number;
+  /** Characters of verified tokens kept; twice as many at most. */
+  readonly tokenCacheChars: number;
+  /** Opened seals kept; twice as many at most. */
+  readonly sealCacheEntries: number;
+  /** Characters of sealed credentials kept; twice as many at most. */
+  readonly sealCacheChars: number;
+  /** Tokens being verified at one time. */
+  readonly maxVerifying: number;
+  /** Tokens that fail verification: how many a second, and how many at once. */
+  readonly failuresPerSecond: number;
+  readonly failureBurst: number;
+  readonly failuresPerSecondPerConnection: number;
+  readonly failureBurstPerConnection: number;
+  /** Rate-limit buckets kept. */
+  readonly bucketsMax: number;
+};
+
+/** The defaults. */
+export const DEFAULT_LIMITS: DataLimits = Object.freeze({
+  maxInFlight: 1024,
+  maxConnections: 16_384,
+  maxPipelined: 32,
+  headBytesMax: 16 * 1024,
+  bodyBytesMax: 1024 * 1024 * 1024,
+  headTimeoutMs: 10_000,
+  requestTimeoutMs: 600_000,
+  bodyIdleTimeoutMs: 30_000,
+  stallTimeoutMs: 120_000,
+  keepAliveTimeoutMs: 65_000,
+  slowDecisionMs: 1_000,
+  tokenCacheEntries: 4_096,
+  tokenCacheChars: 8 * 1024 * 1024,
+  sealCacheEntries: 1_024,
+  sealCacheChars: 4 * 1024 * 1024,
+  maxVerifying: 256,
+  failuresPerSecond: 1_000,
+  failureBurst: 2_000,
+  failuresPerSecondPerConnection: 10,
+  failureBurstPerConnection: 50,
+  bucketsMax: 65_536,
+});

@@ -1,0 +1,75 @@
+// Refusals: every error as an RFC 9457 problem, which names a code and a decision and never quotes what came in.
+import type { ServerResponse } from 'node:http';
+import { DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
+
+/** A refusal that says when to come back. */
+export class RetryLater extends DaypassError {
+  readonly seconds: number;
+
+  constructor(code: ErrorCode, message: string, seconds: number) {
+    super(code, message);
+    this.seconds = seconds;
+  }
+}
+
+/** A problem as it is sent: fields (names and values by turns) and body. */
+export type Problem = {
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly title: string;
+  readonly fields: readonly string[];
+  readonly body: Buffer;
+};
+
+/** Puts an error in words for the client; an error that is not ours says nothing. */
+export function problemOf(error: unknown, decisionId: string): Problem {
+  const known = error instanceof DaypassError ? error : new DaypassError('internal', 'Internal error');
+  const { status, title } = describe(known.code);
+  const body = Buffer.from(
+    JSON.stringify({
+      type: `https://daypass.dev/problems/${known.code}`,
+      title,
+      status,
+      detail: known.message,
+      code: known.code,
+      decision_id: decisionId,
+      ...(known.neededRule === undefined ? {} : { needed_rule: known.neededRule }),
+    }),
+  );
+  const fields = [
+    ...['content-type', 'application/problem+json'],
+    ...['content-length', String(body.length)],
+    ...['cache-control', 'no-store'],
+    ...challenge(known),
+    ...retryAfter(known, status),
+  ];
+  return { code: known.code, status, title, fields, body };
+}
+
+/** Sends a problem as the answer. `close` ends the connection after it: what is still to come is not read. */
+export function sendProblem(response: ServerResponse, problem: Problem, close: boolean): void {
+  const fields = close ? [...problem.fields, 'connection', 'close'] : [...problem.fields];
+  response.writeHead(problem.status, fields);
+  response.end(problem.body);
+}
+
+/** A problem as bytes, for a connection on which there is no request to answer. */
+export function rawProblem(problem: Problem, httpStatusText: string): string {
+  const lines = [`HTTP/1.1 ${problem.status} ${httpStatusText}`];
+  for (let at = 0; at + 1 < problem.fields.length; at += 2) lines.push(`${problem.fields[at]}: ${problem.fields[at + 1]}`);
+  return `${lines.join('\r\n')}\r\nconnection: close\r\n\r\n${problem.body.toString()}`;
+}
+
+// RFC 6750 §3
+function challenge({ code, neededRule }: DaypassError): readonly string[] {
+  const entry = describe(code);
+  if (!('challenge' in entry) || entry.challenge === undefined) return [];
+  const error = entry.challenge === '' ? '' : `, error="${entry.challenge}", error_description="${entry.title}"`;
+  const scope = neededRule !== undefined && /^[!#-[\]-~ ]+$/.test(neededRule) ? `, scope="${neededRule}"` : '';
+  return ['www-authenticate', `Bearer realm="daypass"${error}${scope}`];
+}
+
+function retryAfter(error: DaypassError, status: number): readonly string[] {
+  if (error instanceof RetryLater) return ['retry-after', String(error.seconds)];
+  return status === 503 ? ['retry-after', '1'] : [];
+}

@@ -1,0 +1,143 @@
+// The wire: reads a request head that has exactly one reading, or refuses it before anything else is looked at.
+import type { IncomingMessage } from 'node:http';
+import { isIPv6 } from 'node:net';
+import { DaypassError, type ErrorCode } from '@daypass/core/errors';
+import { isMethod, NEVER_FORWARDED } from '@daypass/core/method';
+import { parseTarget, type Target } from '@daypass/core/target';
+import { plainName } from './header-names.ts';
+
+declare const read: unique symbol;
+
+/** A request head with one reading. Only `readHead` makes one. */
+export type Head = {
+  readonly method: string;
+  /** The whole target, the service's prefix included. */
+  readonly target: Target;
+  /** Field names (lower-case, letters, digits and `-` only) and values by turns, as they came. */
+  readonly fields: readonly string[];
+  /** Field names that the Connection field lists: they end at this proxy (RFC 9110 §7.6.1). */
+  readonly hopNames: readonly string[];
+  readonly authorization: string | undefined;
+  /** Bytes of the body; undefined when there is none or it is chunked. */
+  readonly contentLength: number | undefined;
+  readonly chunked: boolean;
+  /** The client waits for 100 before it sends its body. */
+  readonly expectsContinue: boolean;
+  readonly [read]: true;
+};
+
+/** Whether a body follows the head. */
+export const hasBody = (head: Head): boolean => head.chunked || (head.contentLength ?? 0) > 0;
+
+/** Reads the head; throws the code of the check that refused. */
+export function readHead(request: IncomingMessage, limits: { readonly bodyBytesMax: number }): Head {
+  const method = checkMethod(request);
+  const raw = request.rawHeaders;
+  const fields: string[] = [];
+  const single: Single = { hopNames: [] };
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = plainName(raw[at] ?? '');
+    const value = raw[at + 1] ?? '';
+    if (name === '') continue;
+    if (ONCE.has(name)) takeOnce(single, name, value);
+    else if (name === 'connection') addHopNames(single, value);
+    else if (name === 'upgrade') checkUpgrade(value);
+    fields.push(name, value);
+  }
+  checkHost(single.host);
+  const framing = readFraming(single, request.httpVersionMinor, limits.bodyBytesMax);
+  return {
+    method,
+    target: parseTarget(request.url ?? ''),
+    fields,
+    hopNames: single.hopNames,
+    authorization: single.authorization,
+    ...framing,
+    expectsContinue: readExpectation(single.expect),
+  } as unknown as Head;
+}
+
+type Single = {
+  hopNames: string[];
+  host?: string;
+  authorization?: string;
+  'content-length'?: string;
+  'transfer-encoding'?: string;
+  'content-type'?: string;
+  expect?: string;
+};
+type SingleName = Exclude<keyof Single, 'hopNames'>;
+
+/** Fields of which a second one would leave it open which counts, and the code that says so. */
+const ONCE: ReadonlyMap<string, ErrorCode> = new Map<SingleName, ErrorCode>([
+  ['host', 'host_invalid'],
+  ['authorization', 'token_ambiguous'],
+  ['content-length', 'framing_invalid'],
+  ['transfer-encoding', 'framing_invalid'],
+  ['content-type', 'header_invalid'],
+  ['expect', 'expectation_failed'],
+]);
+
+function takeOnce(single: Single, name: string, value: string): void {
+  const key = name as SingleName;
+  if (single[key] !== undefined)
+    throw new DaypassError(ONCE.get(name) ?? 'header_invalid', `There are two ${name} fields`);
+  single[key] = value;
+}
+
+function checkMethod(request: IncomingMessage): string {
+  const method = request.method ?? '';
+  if (request.httpVersionMajor !== 1 || request.httpVersionMinor > 1)
+    throw new DaypassError('framing_invalid', 'Only HTTP/1.1 and HTTP/1.0 are spoken here');
+  if (NEVER_FORWARDED.has(method)) throw new DaypassError('method_refused', 'This method is never forwarded');
+  if (!isMethod(method)) throw new DaypassError('method_refused', 'This is not a method');
+  return method;
+}
+
+// RFC 9112 §3.2: exactly one, and nothing but a host and a port.
+function checkHost(host: string | undefined): void {
+  const match = /^(?:[A-Za-z0-9._-]{1,255}|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?$/.exec(host ?? '');
+  const isSound = match !== null && (match[1] === undefined || isIPv6(match[1])) && Number(match[2] ?? 0) <= 65_535;
+  if (!isSound)
+    throw new DaypassError('host_invalid', 'The request needs one Host field with a host and at most a port');
+}
+
+function addHopNames(single: Single, value: string): void {
+  for (const option of value.toLowerCase().split(',')) {
+    const name = option.trim();
+    if (name !== '' && name !== 'close' && name !== 'keep-alive') single.hopNames.push(name);
+  }
+}
+
+// RFC 9110 §7.8: an upgrade may be ignored. The one to cleartext HTTP/2 is offered unasked by some clients.
+function checkUpgrade(value: string): void {
+  if (value.trim().toLowerCase() !== 'h2c')
+    throw new DaypassError('upgrade_refused', 'The connection cannot become another protocol');
+}
+
+type Framing = Pick<Head, 'contentLength' | 'chunked'>;
+
+// RFC 9112 §6: one way to say where the body ends.
+function readFraming(single: Single, httpMinor: number, bodyBytesMax: number): Framing {
+  const length = single['content-length'];
+  const coding = single['transfer-encoding'];
+  if (coding !== undefined) {
+    if (length !== undefined || httpMinor === 0 || coding.toLowerCase() !== 'chunked')
+      throw new DaypassError('framing_invalid', 'Transfer-Encoding must be chunked, alone, and without Content-Length');
+    return { contentLength: undefined, chunked: true };
+  }
+  if (length === undefined) return { contentLength: undefined, chunked: false };
+  if (!/^[0-9]{1,15}$/.test(length)) throw new DaypassError('framing_invalid', 'Content-Length must be digits');
+  const bytes = Number(length);
+  if (bytes > bodyBytesMax)
+    throw new DaypassError('body_too_large', `A request body holds at most ${bodyBytesMax} bytes`);
+  return { contentLength: bytes, chunked: false };
+}
+
+// RFC 9110 §10.1.1
+function readExpectation(value: string | undefined): boolean {
+  if (value === undefined) return false;
+  if (value.trim().toLowerCase() !== '100-continue')
+    throw new DaypassError('expectation_failed', 'The only expectation that can be met is 100-continue');
+  return true;
+}

@@ -1,0 +1,65 @@
+// Where everything lies under the home folder: names only, nothing is opened here.
+
+import { DaypassError } from './errors.ts';
+
+/** `root/`: the fleet root, kept apart from both planes. */
+export const rootPaths = (home: string) => {
+  const folder = `${home}/root`;
+  return {
+    folder,
+    /** Private Ed25519 JWK. */
+    key: `${folder}/fleet-root.jwk`,
+    /** Its public half: what the SDK and the CLI pin. */
+    publicKey: `${folder}/fleet-root.pub.jwk`,
+  } as const;
+};
+
+/** `control/`: all that the control plane reads, and the admin API key for the CLI. */
+export const controlPaths = (home: string) => {
+  const folder = `${home}/control`;
+  return {
+    folder,
+    fleet: `${folder}/fleet.json`,
+    /** Private Ed25519 JWK that signs tokens. */
+    tokenKey: `${folder}/token-key.jwk`,
+    /** Private Ed25519 JWK that signs manifests. */
+    snapshotKey: `${folder}/snapshot-key.jwk`,
+    /** The root's signature over the snapshot key, by pool. */
+    snapshotKeyStatement: `${folder}/snapshot-key.json`,
+    /** Public, root-signed sealing keys, by pool. */
+    sealingKeys: `${folder}/sealing-keys.json`,
+    nodes: `${folder}/nodes.json`,
+    /** The admin API key's hash. */
+    admin: `${folder}/admin.json`,
+    /** The admin API key itself: for the CLI only. */
+    adminKey: `${folder}/admin.key`,
+    database: `${folder}/daypass.db`,
+  } as const;
+};
+
+/** `data/`: all that a data plane reads and writes. */
+export const dataPaths = (home: string) => {
+  const folder = `${home}/data`;
+  return {
+    folder,
+    fleet: `${folder}/fleet.json`,
+    node: `${folder}/node.json`,
+    /** Private Ed25519 JWK for Watch, Report and Ingest. */
+    nodeKey: `${folder}/node.jwk`,
+    /** Folder of the private X25519 JWKs that open seals. */
+    sealing: `${folder}/sealing`,
+    snapshot: `${folder}/snapshot`,
+    spool: `${folder}/spool`,
+  } as const;
+};
+
+/**
+ * The file of one private sealing key.
+ * @throws DaypassError `invalid_argument` for a `kid` that is not a plain base64url text
+ */
+export const sealingKeyPath = (home: string, kid: string): string => {
+  if (!KID.test(kid)) throw new DaypassError('invalid_argument', 'a key id is base64url text', { field: 'kid' });
+  return `${dataPaths(home).sealing}/${kid}.jwk`;
+};
+
+const KID = /^[A-Za-z0-9_-]{1,128}$/;

@@ -1,0 +1,170 @@
+// The recursive-descent reader behind `parseStrictJson`.
+
+import { DaypassError } from './errors.ts';
+
+/** A JSON value. Objects have no prototype: `__proto__` and `constructor` are members like any other. */
+export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
+
+/** A JSON object. */
+export type JsonObject = { readonly [member: string]: JsonValue };
+
+/**
+ * Reads the one value that `text` holds, nested at most `maxDepth` deep.
+ * @throws DaypassError `invalid_json` with the position
+ */
+export const readDocument = (text: string, maxDepth: number): JsonValue => new Reader(text, maxDepth).document();
+
+const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+// Everything in a string up to a quote, an escape or a control character.
+const PLAIN = /[^"\\\u0000-\u001f]*/y;
+const HEX4 = /[0-9a-fA-F]{4}/y;
+const SPACE = /[ \t\n\r]*/y;
+const ESCAPES: Readonly<Record<string, string>> = {
+  '"': '"',
+  '\\': '\\',
+  '/': '/',
+  b: '\b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+};
+
+class Reader {
+  readonly #text: string;
+  readonly #maxDepth: number;
+  #at = 0;
+
+  constructor(text: string, maxDepth: number) {
+    this.#text = text;
+    this.#maxDepth = maxDepth;
+  }
+
+  document(): JsonValue {
+    const value = this.#value(0);
+    this.#space();
+    if (this.#at < this.#text.length) throw this.#wrong('something follows the value');
+    return value;
+  }
+
+  #value(depth: number): JsonValue {
+    this.#space();
+    switch (this.#text[this.#at]) {
+      case '{':
+        return this.#object(depth + 1);
+      case '[':
+        return this.#array(depth + 1);
+      case '"':
+        return this.#string();
+      case 't':
+        return this.#word('true', true);
+      case 'f':
+        return this.#word('false', false);
+      case 'n':
+        return this.#word('null', null);
+      default:
+        return this.#number();
+    }
+  }
+
+  #object(depth: number): JsonObject {
+    this.#open(depth);
+    const object: Record<string, JsonValue> = Object.create(null);
+    if (this.#takeAfterSpace('}')) return object;
+    do {
+      this.#space();
+      const start = this.#at;
+      if (this.#text[start] !== '"') throw this.#wrong('a member name is missing');
+      const name = this.#string();
+      if (Object.hasOwn(object, name)) throw this.#wrong(`the member ${quote(name)} occurs twice`, start);
+      if (!this.#takeAfterSpace(':')) throw this.#wrong('a colon is missing');
+      object[name] = this.#value(depth);
+    } while (this.#takeAfterSpace(','));
+    if (!this.#takeAfterSpace('}')) throw this.#wrong('a comma or } is missing');
+    return object;
+  }
+
+  #array(depth: number): readonly JsonValue[] {
+    this.#open(depth);
+    const array: JsonValue[] = [];
+    if (this.#takeAfterSpace(']')) return array;
+    do array.push(this.#value(depth));
+    while (this.#takeAfterSpace(','));
+    if (!this.#takeAfterSpace(']')) throw this.#wrong('a comma or ] is missing');
+    return array;
+  }
+
+  #open(depth: number): void {
+    if (depth > this.#maxDepth) throw this.#wrong(`nested deeper than ${this.#maxDepth}`);
+    this.#at += 1;
+  }
+
+  #string(): string {
+    const start = this.#at;
+    this.#at += 1;
+    let text = '';
+    for (;;) {
+      text += this.#match(PLAIN) ?? '';
+      const next = this.#text[this.#at];
+      if (next === undefined) throw this.#wrong('a string does not end', start);
+      this.#at += 1;
+      if (next === '"') break;
+      if (next !== '\\') throw this.#wrong('a control character in a string', this.#at - 1);
+      text += this.#escape();
+    }
+    if (!text.isWellFormed()) throw this.#wrong('a lone surrogate in a string', start);
+    return text;
+  }
+
+  #escape(): string {
+    const letter = this.#text[this.#at] ?? '';
+    this.#at += 1;
+    if (letter === 'u') {
+      const hex = this.#match(HEX4);
+      if (hex === undefined) throw this.#wrong('four hex digits are missing');
+      return String.fromCharCode(Number.parseInt(hex, 16));
+    }
+    const meaning = Object.hasOwn(ESCAPES, letter) ? ESCAPES[letter] : undefined;
+    if (meaning === undefined) throw this.#wrong('an unknown escape', this.#at - 1);
+    return meaning;
+  }
+
+  #number(): number {
+    const start = this.#at;
+    const digits = this.#match(NUMBER);
+    if (digits === undefined) throw this.#wrong('a value is missing');
+    const value = Number(digits);
+    if (!Number.isFinite(value)) throw this.#wrong('a number is too large', start);
+    return value;
+  }
+
+  #word<T>(word: string, value: T): T {
+    if (!this.#text.startsWith(word, this.#at)) throw this.#wrong('a value is missing');
+    this.#at += word.length;
+    return value;
+  }
+
+  #takeAfterSpace(character: string): boolean {
+    this.#space();
+    if (this.#text[this.#at] !== character) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  #space(): void {
+    this.#match(SPACE);
+  }
+
+  #match(pattern: RegExp): string | undefined {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.#text)?.[0];
+    if (found !== undefined) this.#at += found.length;
+    return found;
+  }
+
+  #wrong(what: string, at: number = this.#at): DaypassError {
+    return new DaypassError('invalid_json', `${what} (at character ${at + 1})`, { column: at + 1 });
+  }
+}
+
+const quote = (name: string): string => JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name);

@@ -1,0 +1,153 @@
+// Snapshots: verifying one in named steps before anything in it is believed (the order of TUF §5.4–5.5).
+import { DaypassError, type ErrorCode } from './errors.ts';
+import { type Sha256, toHex } from './hash.ts';
+import {
+  type CryptoKey,
+  importEd25519,
+  MANIFEST_LABEL,
+  type PublicJwk,
+  type SignedKeyBytes,
+  signBytes,
+  type VerifiedKey,
+  verifyBytes,
+  verifyKeyChain,
+} from './key.ts';
+import { MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
+import { type Entry, merkleRoot } from './merkle.ts';
+import { type Entries, readEntries } from './snapshot-entry.ts';
+
+export { encodeManifest, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
+export { compareEntries, type Entry, merkleRoot } from './merkle.ts';
+export { type Entries, type EntryContent, encodeEntry } from './snapshot-entry.ts';
+
+/** A snapshot as it comes over the wire or from disk. */
+export type SignedSnapshot = {
+  readonly manifest: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly key: SignedKeyBytes;
+  readonly entries: readonly Entry[];
+};
+
+/** What a node knows by itself. */
+export type SnapshotTrust = {
+  readonly root: CryptoKey | PublicJwk;
+  readonly fleet: string;
+  readonly pool: string;
+  /** What is served now. */
+  readonly active?: { readonly version: number; readonly digest: string } | undefined;
+  /** The highest version ever activated, kept apart from the snapshot; 0: none. */
+  readonly floor: number;
+  /** Seconds since the epoch. */
+  readonly now: number;
+  readonly sha256: Sha256;
+};
+
+declare const verified: unique symbol;
+/** A snapshot that may be activated; only `verifySnapshot` makes one. */
+export type VerifiedSnapshot = Entries & {
+  readonly manifest: Manifest;
+  /** Hex sha256 of the manifest's bytes. */
+  readonly digest: string;
+  readonly [verified]: true;
+};
+
+/** Features of manifests that this version understands. */
+export const KNOWN_FEATURES: readonly string[] = [];
+
+/** Most entries of a snapshot. */
+export const MAX_ENTRIES = 200_000;
+/** Most bytes of all entries of a snapshot. */
+export const MAX_ENTRY_BYTES = 64 * 1024 * 1024;
+/** Longest lease, in seconds. */
+export const MAX_LEASE_SECONDS = 24 * 60 * 60;
+/** How far ahead of the node's clock a manifest may have been issued, in seconds. */
+export const MAX_FUTURE_SECONDS = 5 * 60;
+
+/** The snapshot key's signature over a manifest. */
+export const signManifest = (manifest: Uint8Array, key: CryptoKey): Promise<Uint8Array> =>
+  signBytes(key, MANIFEST_LABEL, manifest);
+
+/** Hex sha256 of a manifest's bytes: `previous` of the next one. */
+export const manifestDigest = (manifest: Uint8Array, sha256: Sha256): string => toHex(sha256(manifest));
+
+/** Verifies a snapshot in full; throws the `snapshot_*` code of the step that refused. */
+export async function verifySnapshot(snapshot: SignedSnapshot, trust: SnapshotTrust): Promise<VerifiedSnapshot> {
+  // 1. Size: before any work is spent on it.
+  checkSize(snapshot);
+  // 2. Key: signed by the pinned root, for snapshots of this fleet and pool, and not ended.
+  const key = await checkKey(snapshot.key, trust);
+  // 3. Signature over the manifest's exact bytes. Nothing of it is parsed before this line.
+  await checkSignature(snapshot, key);
+  const manifest = parseManifest(snapshot.manifest);
+  const digest = manifestDigest(snapshot.manifest, trust.sha256);
+  // 4. Fleet and pool.
+  if (manifest.fleet !== trust.fleet || manifest.pool !== trust.pool)
+    throw refusal('snapshot_foreign', 'The snapshot is of another fleet or pool');
+  // 5. Time: neither frozen nor from the future.
+  checkTime(manifest, trust.now);
+  // 6. Version: neither rolled back nor one of two.
+  checkVersion(manifest, digest, trust);
+  // 7. Features.
+  const unknown = manifest.features.find((feature) => !KNOWN_FEATURES.includes(feature));
+  if (unknown !== undefined)
+    throw refusal('snapshot_feature_unknown', `The snapshot needs "${unknown.slice(0, 64)}", which is not known here`);
+  // 8. Entries: exactly those that were signed.
+  if (merkleRoot(snapshot.entries, trust.sha256) !== manifest.root)
+    throw refusal('snapshot_root_mismatch', 'The entries do not fit the manifest');
+  return { ...readEntries(snapshot.entries), manifest, digest } as VerifiedSnapshot;
+}
+
+function checkSize({ manifest, entries }: SignedSnapshot): void {
+  if (manifest.length > MAX_MANIFEST_BYTES) throw refusal('snapshot_malformed', 'The manifest is too large');
+  if (entries.length > MAX_ENTRIES) throw refusal('snapshot_malformed', 'The snapshot has too many entries');
+  let bytes = 0;
+  for (const entry of entries) bytes += entry.kind.length + entry.name.length + entry.content.length;
+  if (bytes > MAX_ENTRY_BYTES) throw refusal('snapshot_malformed', 'The snapshot is too large');
+}
+
+async function checkKey(signed: SignedKeyBytes, trust: SnapshotTrust): Promise<VerifiedKey> {
+  const key = await chained(signed, trust.root);
+  if (key.use !== 'snapshot') throw refusal('snapshot_signature_invalid', 'The key of the snapshot is for another use');
+  if (key.fleet !== trust.fleet || key.pool !== trust.pool)
+    throw refusal('snapshot_foreign', 'The snapshot key is of another fleet or pool');
+  if (!(trust.now < key.not_after)) throw refusal('snapshot_signature_invalid', 'The snapshot key has ended');
+  return key;
+}
+
+async function chained(signed: SignedKeyBytes, root: CryptoKey | PublicJwk): Promise<VerifiedKey> {
+  try {
+    return await verifyKeyChain(signed, root);
+  } catch (cause) {
+    throw refusal('snapshot_signature_invalid', 'The snapshot key is not signed by the fleet root', cause);
+  }
+}
+
+async function checkSignature(snapshot: SignedSnapshot, key: VerifiedKey): Promise<void> {
+  const publicKey = await importEd25519(key.jwk, 'verify');
+  if (!(await verifyBytes(publicKey, MANIFEST_LABEL, snapshot.manifest, snapshot.signature)))
+    throw refusal('snapshot_signature_invalid', 'The manifest is not signed by its key');
+}
+
+function checkTime(manifest: Manifest, now: number): void {
+  if (!(now < manifest.expires_at)) throw refusal('snapshot_stale', 'The snapshot has expired');
+  if (!(manifest.issued_at <= now + MAX_FUTURE_SECONDS))
+    throw refusal('snapshot_stale', 'The snapshot is from the future: check the clocks of both planes');
+  if (manifest.expires_at - manifest.issued_at > MAX_LEASE_SECONDS)
+    throw refusal('snapshot_stale', 'The snapshot has a lease of more than a day');
+}
+
+function checkVersion(manifest: Manifest, digest: string, { active, floor }: SnapshotTrust): void {
+  const { version, previous } = manifest;
+  if (active !== undefined && version === active.version && digest !== active.digest)
+    throw refusal('snapshot_equivocation', `Version ${version} has the digests ${active.digest} and ${digest}`);
+  if (version < floor || (active !== undefined && version <= active.version)) {
+    const newest = Math.max(floor, active?.version ?? 0);
+    throw refusal('snapshot_rollback', `Version ${version} is not newer than ${newest}`);
+  }
+  // The next version names another past than the one that was served here.
+  if (active !== undefined && version === active.version + 1 && previous !== active.digest)
+    throw refusal('snapshot_equivocation', `Version ${version} follows ${previous}, not the active ${active.digest}`);
+}
+
+const refusal = (code: ErrorCode, message: string, cause?: unknown): DaypassError =>
+  new DaypassError(code, message, cause === undefined ? {} : { cause });

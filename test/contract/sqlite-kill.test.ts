@@ -1,0 +1,52 @@
+// A store's process killed with -9 in the middle of its transactions.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { openStore } from '../../control-plane/store/open.ts';
+import { event, outcome } from './rows.ts';
+
+const WRITER = fileURLToPath(new URL('./sqlite-writer.ts', import.meta.url));
+
+/** Lets a writer work until it has stored some steps, kills it, and returns the last number that it said. */
+const killAfter = async (url: string, steps: number): Promise<number> => {
+  const writer = spawn(process.execPath, [WRITER, url], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const exited = once(writer, 'exit');
+  let complaint = '';
+  writer.stderr.on('data', (chunk: Buffer) => {
+    complaint += chunk.toString();
+  });
+  let last = 0;
+  let said = 0;
+  for await (const line of createInterface({ input: writer.stdout })) {
+    last = Number(line);
+    said += 1;
+    if (said === steps) writer.kill('SIGKILL');
+  }
+  const [, signal] = await exited;
+  expect({ signal, complaint }).toEqual({ signal: 'SIGKILL', complaint: '' });
+  return last;
+};
+
+test('after kill -9 all that was acknowledged is there, and of the rest whole transactions or nothing', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'daypass-kill-'));
+  const url = `sqlite:${join(folder, 'daypass.db')}`;
+  for (const steps of [1, 37, 120]) {
+    const acknowledged = await killAfter(url, steps);
+    const store = await openStore({ url });
+    const stored = (await store.read.snapshots.latest('default'))?.version ?? 0;
+    expect(stored).toBeGreaterThanOrEqual(acknowledged);
+    expect((await store.read.audit.last('n'))?.seq).toBe(stored * 2);
+    expect((await store.read.audit.hashes('n', 1, stored * 2 + 9)).size).toBe(stored * 2);
+    expect(await store.read.tokens.list({}, { after: undefined, limit: 10_000 })).toHaveLength(stored);
+    const events = await store.read.audit.query({}, { after: undefined, limit: 10_000 });
+    expect(events).toHaveLength(stored);
+    expect(events[0]).toMatchObject({ ...event(`d${stored}`, { seq: stored }), ...outcome(`d${stored}`) });
+    await store.close();
+  }
+  await rm(folder, { recursive: true, force: true });
+});
