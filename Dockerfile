@@ -62,7 +62,7 @@ FROM base AS cli
 COPY --from=cli-packages /app/node_modules node_modules
 COPY sdk sdk
 COPY cli cli
-RUN install -d -m 0700 -o 1000 -g 1000 /var/lib/daypass /var/lib/daypass/root /var/lib/daypass/control /var/lib/daypass/data
+RUN install -d -m 0700 -o 1000 -g 1000 /var/lib/daypass /var/lib/daypass/root /var/lib/daypass/control /var/lib/daypass/data /var/lib/daypass/demo
 USER 1000:1000
 ENTRYPOINT ["node", "cli/daypass.mjs"]
 CMD ["--help"]

@@ -1,5 +1,8 @@
 // How a command ends badly: its exit code, and the one shape in which the error is shown.
+import { Code, ConnectError } from '@connectrpc/connect';
+import { CODE_METADATA } from '@daypass/core/error-wire';
 import { DaypassError } from '@daypass/core/errors';
+import { toDaypassError } from '@daypass/sdk/errors';
 import { CommanderError } from 'commander';
 
 /** Exit codes: 1 refused or failed, 2 wrong usage or settings, 3 the control plane cannot be reached. */
@@ -39,6 +42,7 @@ export const failureOf = (thrown: unknown): Failure => {
   if (thrown instanceof UnreachableError) return { exitCode: 3, code: 'unavailable', message: thrown.message };
   if (thrown instanceof CommanderError)
     return { exitCode: 2, code: 'invalid_argument', message: thrown.message.replace(/^error: /, '') };
+  if (thrown instanceof ConnectError) return connectFailure(thrown);
   if (thrown instanceof DaypassError)
     return {
       exitCode: thrown.code === 'config_invalid' ? 2 : 1,
@@ -48,6 +52,31 @@ export const failureOf = (thrown: unknown): Failure => {
     };
   return { exitCode: 1, code: 'internal', message: systemMessage(thrown) };
 };
+
+/** What came back from the control plane, or did not. */
+const connectFailure = (error: ConnectError): Failure => {
+  if (error.cause instanceof UnreachableError) return failureOf(error.cause);
+  const answered = error.metadata.has(CODE_METADATA);
+  if (!answered && BROKEN.has(error.code)) {
+    const late = error.code === Code.DeadlineExceeded;
+    const message = late ? 'the control plane did not answer in time' : 'the connection to the control plane broke';
+    return { exitCode: 3, code: 'unavailable', message };
+  }
+  if (!answered && error.code === Code.Unimplemented)
+    return { exitCode: 3, code: 'unavailable', message: 'what answers there is not a Daypass control plane' };
+  return failureOf(toDaypassError(error));
+};
+
+// What the client makes of a connection that ends early, or of an answer by something in between.
+const BROKEN: ReadonlySet<Code> = new Set([
+  Code.Unknown,
+  Code.Unavailable,
+  Code.DeadlineExceeded,
+  Code.Aborted,
+  Code.Canceled,
+  Code.Internal,
+  Code.DataLoss,
+]);
 
 /** `EACCES: permission denied, open 'x'` says all that is needed; anything else is a fault of ours. */
 const systemMessage = (thrown: unknown): string => {

@@ -2,6 +2,7 @@
 import { Secret } from '@daypass/core/secret';
 import { UsageError } from './failure.ts';
 import type { Input, Io } from './io.ts';
+import { canAsk, openTerminal, type Terminal } from './terminal.ts';
 
 /** The largest secret that is read, in bytes. */
 const MAX_BYTES = 4096;
@@ -18,13 +19,13 @@ export const readSecret = async (source: SecretSource, io: Io): Promise<Secret |
 };
 
 /** The secret on standard input, asked for without echo on a terminal. @throws UsageError naming the flag */
-export const readSecretInput = async (io: Io, flag: string): Promise<Secret> => {
-  if (io.stdin.isTTY !== true) return secretFrom(await readAll(io.stdin, flag), flag);
-  io.err('Secret (not shown): ');
+export const readSecretInput = async (io: Io, flag: string, terminal?: Terminal): Promise<Secret> => {
+  if (!canAsk(io)) return secretFrom(await readAll(io.stdin, flag), flag);
+  const asked = terminal ?? openTerminal(io);
   try {
-    return secretFrom(await readHidden(io.stdin), flag);
+    return secretFrom(await asked.askHidden('Credential (not shown): '), flag);
   } finally {
-    io.err('\n');
+    if (terminal === undefined) await asked.close();
   }
 };
 
@@ -51,23 +52,5 @@ const decodeUtf8 = (bytes: Uint8Array, flag: string): string => {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
     throw new UsageError(`${flag} gives something that is not UTF-8 text`, flag);
-  }
-};
-
-/** Reads a line in raw mode: the terminal shows nothing, so Backspace and Ctrl-C are ours to handle. */
-const readHidden = async (stdin: Input): Promise<string> => {
-  stdin.setRawMode?.(true);
-  try {
-    let line = '';
-    for await (const chunk of stdin) {
-      for (const key of typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8')) {
-        if (key === '\r' || key === '\n' || key === '\u0004') return line;
-        if (key === '\u0003') throw new UsageError('stopped');
-        line = key === '\u007f' || key === '\b' ? line.slice(0, -1) : line + key;
-      }
-    }
-    return line;
-  } finally {
-    stdin.setRawMode?.(false);
   }
 };

@@ -1,6 +1,9 @@
 // Every setting: its DAYPASS_ variable, its flag, and which commands take it.
 import { type Command, Option } from 'commander';
 
+/** Environment variables as a process has them. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 /** A command that takes settings. */
 export type Taker = 'control' | 'data' | 'up';
 
@@ -67,7 +70,7 @@ export const addSettings = (command: Command, taker: Taker): Command => {
 
 /** The environment for a plane: the given one with the flags laid over it. */
 export const planeEnvironment = (
-  env: Readonly<Record<string, string | undefined>>,
+  env: Environment,
   options: Readonly<Record<string, unknown>>,
 ): Record<string, string> => {
   const merged: Record<string, string> = {};
@@ -81,24 +84,33 @@ export const planeEnvironment = (
 };
 
 /** The home folder: flag, variable, `.daypass`. */
-export const homeOf = (options: GlobalOptions, env: Readonly<Record<string, string | undefined>>): string =>
+export const homeOf = (options: GlobalOptions, env: Environment): string =>
   options.home ?? nonEmpty(env.DAYPASS_HOME) ?? '.daypass';
 
 /** The control plane's URL: flag, variable, or the listen address, by https when it has a certificate. */
-export const controlUrlOf = (options: GlobalOptions, env: Readonly<Record<string, string | undefined>>): string => {
-  const scheme = nonEmpty(env.DAYPASS_CONTROL_TLS_CERT) === undefined ? 'http' : 'https';
-  return (
-    options.controlUrl ??
-    nonEmpty(env.DAYPASS_CONTROL_URL) ??
-    `${scheme}://${nonEmpty(env.DAYPASS_CONTROL_LISTEN) ?? '127.0.0.1:8480'}`
-  );
+export const controlUrlOf = (options: GlobalOptions, env: Environment): string =>
+  options.controlUrl ??
+  nonEmpty(env.DAYPASS_CONTROL_URL) ??
+  listenUrl(env.DAYPASS_CONTROL_LISTEN, '127.0.0.1:8480', env.DAYPASS_CONTROL_TLS_CERT);
+
+/** Where clients reach the data plane: its own variable, its public URL, or its listen address. */
+export const dataUrlOf = (env: Environment): string =>
+  nonEmpty(env.DAYPASS_DATA_URL) ??
+  nonEmpty(env.DAYPASS_DATA_PUBLIC_URL) ??
+  listenUrl(env.DAYPASS_DATA_LISTEN, '127.0.0.1:8470', env.DAYPASS_DATA_TLS_CERT);
+
+/** A listener on every address is found on the loopback. */
+const listenUrl = (listen: string | undefined, otherwise: string, cert: string | undefined): string => {
+  const scheme = nonEmpty(cert) === undefined ? 'http' : 'https';
+  const address = (nonEmpty(listen) ?? otherwise).replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:');
+  return `${scheme}://${address}`;
 };
 
 /** A variable that is set to nothing is not set. */
 export const nonEmpty = (text: string | undefined): string | undefined => (text === '' ? undefined : text);
 
 /** The environment of this process: read here and nowhere else in the command. */
-export const processEnvironment = (): Readonly<Record<string, string | undefined>> => process.env;
+export const processEnvironment = (): Environment => process.env;
 
 /** `DAYPASS_X_Y` is `--x-y`. */
 export const flagOf = (name: string): string => `--${name.slice('DAYPASS_'.length).toLowerCase().replaceAll('_', '-')}`;

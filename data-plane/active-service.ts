@@ -24,6 +24,8 @@ export type ActiveService = {
   readonly tokenFields: readonly string[];
   readonly takesToken: boolean;
   readonly takesBasic: boolean;
+  /** What its upstream connections depend on: equal texts may share them. */
+  readonly poolKey: string;
 };
 
 /** Works out a service. Throws `snapshot_inconsistent` naming it. */
@@ -46,6 +48,7 @@ export function prepareService(
     tokenFields,
     takesToken: config.token_in.some((place) => place.kind === 'token'),
     takesBasic: config.token_in.some((place) => place.kind === 'basic'),
+    poolKey: JSON.stringify([config.name, config.origin, config.connect_timeout_ms, config.insecure_upstream]),
   };
 }
 

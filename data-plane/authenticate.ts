@@ -11,7 +11,7 @@ import {
   verifyToken,
 } from '@daypass/core/token';
 import type { ActiveSnapshot } from './active.ts';
-import type { Bound } from './authorize.ts';
+import type { Bound } from './bound.ts';
 import { BoundedCache } from './bounded-cache.ts';
 import { type Bucket, type Flow, fullBucket, putBack, secondsUntilOne, take } from './bucket.ts';
 import type { DataLimits } from './limits.ts';
@@ -76,7 +76,8 @@ export function createAuthenticator({ limits, nowMs, metrics }: Deps): Authentic
     async authenticate({ service, snapshot }, head, failures) {
       if (service?.config.anonymous === true) return undefined;
       const text = findToken(head, service);
-      if (text === undefined) throw new DaypassError('token_missing', 'A token is needed: Authorization: Bearer <token>');
+      if (text === undefined)
+        throw new DaypassError('token_missing', 'A token is needed: Authorization: Bearer <token>');
       const session = await sessionOf(text, snapshot, failures);
       checkTokenTime(session.claims, nowMs() / 1000);
       checkRevocation(session, snapshot);

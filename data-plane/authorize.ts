@@ -1,12 +1,13 @@
 // Authorization: a `Grant` is the proof that a request lies within its token's rules and within its seal's.
 import { DaypassError } from '@daypass/core/errors';
 import { matchRules, smallestRule } from '@daypass/core/rule-match';
-import { bindSeal, checkSealTime, type OpenedSeal } from '@daypass/core/seal';
+import { checkSealTime, type OpenedSeal } from '@daypass/core/seal';
 import type { VerifiedClaims } from '@daypass/core/token';
 import type { ActiveSnapshot } from './active.ts';
 import type { ActiveService } from './active-service.ts';
 import type { VerifiedToken } from './authenticate.ts';
-import { type Injection, prepareInjection } from './injection.ts';
+import { type Bound, bindCredential } from './bound.ts';
+import type { Injection } from './injection.ts';
 import type { Route } from './route.ts';
 import type { Seals } from './seals.ts';
 
@@ -25,14 +26,6 @@ export type Grant = {
   readonly [granted]: true;
 };
 
-/** A token's credential under one snapshot: opened, bound to its use, and ready to be put on. */
-export type Bound = {
-  readonly snapshot: ActiveSnapshot;
-  readonly service: ActiveService;
-  readonly seal: OpenedSeal | undefined;
-  readonly injection: Injection | undefined;
-};
-
 /** The step. */
 export type Authorizer = {
   /** Throws the code of the first thing that does not allow the request. */
@@ -47,7 +40,7 @@ export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: 
       if (token === undefined) return grant(route, service, undefined, '', undefined);
       checkClient(service, token.claims);
       const rule = checkScope(route, service, token, method);
-      const bound = await bind(route.snapshot, service, token, deps.seals);
+      const bound = await boundOf(route.snapshot, service, token, deps.seals);
       if (bound.seal !== undefined) checkSeal(bound.seal, route, method, deps.nowMs() / 1000);
       return grant(route, service, token.claims, rule, bound);
     },
@@ -81,49 +74,17 @@ function checkSeal(seal: OpenedSeal, { target }: Route, method: string, now: num
     throw new DaypassError('seal_scope_refused', 'The sealed credential does not allow this request');
 }
 
-async function bind(
+async function boundOf(
   snapshot: ActiveSnapshot,
   service: ActiveService,
-  token: VerifiedToken,
+  { session, claims }: VerifiedToken,
   seals: Seals,
 ): Promise<Bound> {
-  const { session } = token;
-  if (session.bound?.snapshot === snapshot && session.bound.service === service) return session.bound;
-  const seal = await openBound(snapshot, service, token.claims, seals);
-  if (snapshot.isCutOff({ ...token.claims, credentialId: seal?.id }))
-    throw new DaypassError('token_revoked', 'The credential of the token has been revoked');
-  const injection = seal === undefined ? undefined : prepareInjection(seal);
-  session.bound = { snapshot, service, seal, injection };
-  return session.bound;
-}
-
-/** The credential of the token itself, else the service's own; bound to all that it is about to be used for. */
-async function openBound(
-  snapshot: ActiveSnapshot,
-  { config, credential }: ActiveService,
-  claims: VerifiedClaims,
-  seals: Seals,
-): Promise<OpenedSeal | undefined> {
-  const { place } = config;
-  if (place === null) {
-    // A service that takes no credential is given none.
-    if (claims.credential === undefined) return undefined;
-    throw new DaypassError('seal_place_wrong', 'The service takes no credential');
-  }
-  const sealed = claims.credential ?? credential?.sealed;
-  if (sealed === undefined) throw new DaypassError('credential_missing', 'There is no credential for this service');
-  const stored = claims.credential === undefined ? credential?.id : undefined;
-  const seal = await seals.open(sealed);
-  bindSeal(seal, {
-    fleet: snapshot.fleet,
-    pool: snapshot.pool,
-    service: config.name,
-    origin: config.origin,
-    place,
-    caller: claims.caller,
-    ...(stored === undefined ? {} : { credentialId: stored }),
-  });
-  return seal;
+  const before = session.bound;
+  if (before?.snapshot === snapshot && before.service === service) return before;
+  const bound = await bindCredential(snapshot, service, claims, seals);
+  session.bound = bound;
+  return bound;
 }
 
 const grant = (

@@ -1,28 +1,35 @@
 // One client connection: its requests run one after the other, and its failed tokens are counted together.
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { type Bucket, fullBucket } from './bucket.ts';
+import type { Cancellation } from './cancellation.ts';
 import type { DataLimits } from './limits.ts';
 
 /** What is kept of a connection. */
 export type Connection = {
   /** Tokens that may yet fail verification. */
   readonly failures: Bucket;
-  /** What answers the running request; undefined when none runs. */
+  /** The request that is being answered. */
   running: Running | undefined;
   /** Requests sent ahead, in order. */
-  readonly waiting: (() => void)[];
+  readonly waiting: Running[];
+  /** What comes next on it is not HTTP: it ends with the last answer. */
+  isBroken: boolean;
 };
 
-/** A request that runs: told when its connection turns out not to speak HTTP. */
-export type Running = { readonly onWireError: (error: Error) => void };
+/** A request on a connection. */
+export type Running = {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly cancellation: Cancellation;
+  readonly start: () => void;
+};
 
 /** All connections, forgotten with their sockets. */
 export type Connections = {
   of(socket: Socket): Connection;
-  /** Runs `start` when the requests before it are answered; false when too many wait. */
-  enter(connection: Connection, start: () => void): boolean;
-  /** Ends the running request and starts the next. */
-  leave(connection: Connection): void;
+  /** Starts a request when those before it are answered; false when too many wait. */
+  enter(connection: Connection, running: Running): boolean;
 };
 
 /** Returns an empty set of connections. */
@@ -33,19 +40,28 @@ export function createConnections(limits: DataLimits, nowMs: () => number): Conn
     of(socket) {
       const known = bySocket.get(socket);
       if (known !== undefined) return known;
-      const fresh: Connection = { failures: fullBucket(flow, nowMs()), running: undefined, waiting: [] };
+      const fresh = { failures: fullBucket(flow, nowMs()), running: undefined, waiting: [], isBroken: false };
       bySocket.set(socket, fresh);
       return fresh;
     },
-    enter(connection, start) {
-      if (connection.running === undefined) start();
+    enter(connection, running) {
+      if (connection.running === undefined) run(connection, running);
       else if (connection.waiting.length >= limits.maxPipelined) return false;
-      else connection.waiting.push(start);
+      else connection.waiting.push(running);
       return true;
     },
-    leave(connection) {
-      connection.running = undefined;
-      connection.waiting.shift()?.();
-    },
   };
+}
+
+function run(connection: Connection, running: Running): void {
+  connection.running = running;
+  running.response.on('close', () => {
+    connection.running = undefined;
+    const next = connection.waiting.shift();
+    // A client that is gone must not have its requests sent on after it.
+    if (running.request.socket.destroyed) connection.waiting.length = 0;
+    else if (next !== undefined) run(connection, next);
+    else if (connection.isBroken) running.request.socket.destroy();
+  });
+  running.start();
 }

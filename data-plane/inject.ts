@@ -1,5 +1,6 @@
 // Injection: the request as the upstream will see it. The caller's own credentials end here, and the service's begins.
 import type { Grant } from './authorize.ts';
+import type { Permit } from './limit.ts';
 import { withoutKeys, withPair } from './query.ts';
 import { type Head, hasBody } from './wire.ts';
 
@@ -16,7 +17,7 @@ export type Outgoing = {
 };
 
 /** Builds the head. Everything that stops here is taken out before anything of ours is put on. */
-export function injectCredential(grant: Grant, head: Head): Outgoing {
+export function injectCredential({ grant }: Permit, head: Head): Outgoing {
   const { service, injection } = grant;
   const fields = forwardedFields(grant, head);
   for (const part of service.addedFields) fields.push(part);

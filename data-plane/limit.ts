@@ -26,13 +26,12 @@ export function createLimiter(limits: DataLimits, nowMs: () => number, metrics: 
   metrics.gauge('daypass_requests_in_flight', 'Requests between their grant and their end', () => inFlight);
   return {
     admit(grant) {
-      if (inFlight >= limits.maxInFlight)
-        throw new RetryLater('overloaded', 'Too many requests are on their way', 1);
+      if (inFlight >= limits.maxInFlight) throw new RetryLater('overloaded', 'Too many requests are on their way', 1);
       spend(buckets, grant, nowMs());
       inFlight += 1;
       return { grant } as Permit;
     },
-    release() {
+    release(_permit) {
       inFlight -= 1;
     },
     inFlight: () => inFlight,

@@ -1,5 +1,5 @@
 // Refusals: every error as an RFC 9457 problem, which names a code and a decision and never quotes what came in.
-import type { ServerResponse } from 'node:http';
+import { type ServerResponse, STATUS_CODES } from 'node:http';
 import { DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
 
 /** A refusal that says when to come back. */
@@ -54,9 +54,10 @@ export function sendProblem(response: ServerResponse, problem: Problem, close: b
 }
 
 /** A problem as bytes, for a connection on which there is no request to answer. */
-export function rawProblem(problem: Problem, httpStatusText: string): string {
-  const lines = [`HTTP/1.1 ${problem.status} ${httpStatusText}`];
-  for (let at = 0; at + 1 < problem.fields.length; at += 2) lines.push(`${problem.fields[at]}: ${problem.fields[at + 1]}`);
+export function rawProblem(problem: Problem): string {
+  const lines = [`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}`];
+  for (let at = 0; at + 1 < problem.fields.length; at += 2)
+    lines.push(`${problem.fields[at]}: ${problem.fields[at + 1]}`);
   return `${lines.join('\r\n')}\r\nconnection: close\r\n\r\n${problem.body.toString()}`;
 }
 

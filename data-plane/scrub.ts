@@ -12,8 +12,8 @@ export type Scrubber = {
 };
 
 /**
- * Looks for the needles raw, percent-encoded in part or whole and in any case, with JSON escapes, and with HTML's
- * `&amp;`-style escapes of single characters. Texts are header values as node gives them: one character a byte.
+ * Looks for the needles raw, and with any of their bytes percent-encoded (once or more, in any case) or written as a
+ * JSON or HTML escape. Texts are header values as node gives them: one character a byte.
  */
 export function createScrubber(needles: readonly string[]): Scrubber {
   const found = [...new Set(needles)].filter((needle) => needle !== '');
@@ -31,11 +31,11 @@ export function createScrubber(needles: readonly string[]): Scrubber {
 
 const sourceOf = (needle: string): string => [...Buffer.from(needle)].map(byteSource).join('');
 
-/** One byte: as itself, `%41`, `A`, or a backslash before it. */
+/** One byte: as itself, with a backslash before it, or as a percent, JSON or HTML escape. */
 function byteSource(byte: number): string {
   const hex = byte.toString(16).padStart(2, '0');
   const anyCase = [...hex].map((digit) => (/[a-f]/.test(digit) ? `[${digit}${digit.toUpperCase()}]` : digit)).join('');
   const raw = `\\x${hex}`;
   const blank = byte === 0x20 ? '|\\+' : '';
-  return `(?:\\\\?${raw}|%(?:25)*${anyCase}|\\\\u00${anyCase}|&#0*${byte};|&#[xX]0*${anyCase};${blank})`;
+  return `(?:\\\\?${raw}|%(?:25){0,3}${anyCase}|\\\\u00${anyCase}|&#0{0,4}${byte};|&#[xX]0{0,4}${anyCase};${blank})`;
 }

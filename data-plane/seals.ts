@@ -21,7 +21,8 @@ export function createSeals(keys: ReadonlyMap<string, CryptoKey>, limits: DataLi
   const openOnce = (jwe: string): Promise<OpenedSeal | DaypassError> => {
     const running = opening.get(jwe);
     if (running !== undefined) return running;
-    if (opening.size >= limits.maxVerifying) throw new DaypassError('overloaded', 'Too many credentials are being opened');
+    if (opening.size >= limits.maxVerifying)
+      throw new DaypassError('overloaded', 'Too many credentials are being opened');
     const result = openSeal(jwe, keys)
       .catch(asRefusal)
       .then((seal) => {

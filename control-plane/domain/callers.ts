@@ -7,8 +7,7 @@ import type { Changes } from './change.ts';
 import { sha256Hex } from './digest.ts';
 import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
 import type { Publisher } from './publisher.ts';
-import type { Rollout, Rollouts } from './rollout.ts';
-import type { Waiting } from './services.ts';
+import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 
 /** The caller that `init` makes; it cannot be deleted. */
 export const ADMIN = 'admin';

@@ -1,5 +1,6 @@
 // What the data planes say of themselves, and what they are sent.
 import { DaypassError } from '@daypass/core/errors';
+import { MAX_LEASE_SECONDS } from '@daypass/core/snapshot';
 import type { Store } from '../store/interface.ts';
 import type { NodeActor } from './actor.ts';
 import type { Notifier } from './notifier.ts';
@@ -47,7 +48,6 @@ type Deps = {
   readonly store: Pick<Store, 'transact'>;
   readonly publisher: Pick<Publisher, 'current' | 'changed'>;
   readonly reported: Notifier;
-  readonly leaseMs: number;
   /** Milliseconds. */
   readonly now: () => number;
   /** Tells the operator that a node refused a snapshot. */
@@ -85,18 +85,24 @@ export const createNodes = (deps: Deps): Nodes => {
       enter(node.name);
       try {
         let sent = { version: has.version, digest: has.digest };
+        let spoken = performance.now();
         while (!signal.aborted) {
           const seen = deps.publisher.changed.generation();
           const published = newest(node);
           if (published.version !== sent.version || published.digest !== sent.digest) {
             sent = published;
+            spoken = performance.now();
             yield { kind: 'snapshot', published };
             continue;
           }
-          await deps.publisher.changed.wait(seen, HEARTBEAT_MS, signal);
-          if (deps.publisher.changed.generation() === seen && !signal.aborted) {
+          const silence = performance.now() - spoken;
+          if (silence >= HEARTBEAT_MS) {
+            spoken = performance.now();
             yield { kind: 'heartbeat', version: published.version };
+            continue;
           }
+          // Another pool's change wakes this one, too: the heartbeat is due all the same.
+          await deps.publisher.changed.wait(seen, HEARTBEAT_MS - silence, signal);
         }
       } finally {
         leave(node.name);
@@ -107,7 +113,7 @@ export const createNodes = (deps: Deps): Nodes => {
         throw new DaypassError('permission_denied', 'a node reports only for itself', { field: 'node' });
       }
       // A node's word is not taken for more than a lease can be: it would only make every change wait.
-      const leaseExpiresAt = Math.min(report.leaseExpiresAt, deps.now() + deps.leaseMs);
+      const leaseExpiresAt = Math.min(report.leaseExpiresAt, deps.now() + MAX_LEASE_SECONDS * 1000);
       await deps.store.transact((tx) =>
         tx.nodes.report({
           name: node.name,

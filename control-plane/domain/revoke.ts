@@ -6,7 +6,7 @@ import type { CallerActor } from './actor.ts';
 import type { Changes, Work } from './change.ts';
 import { type CutOffInput, readCutOff } from './cut-off.ts';
 import type { Publisher } from './publisher.ts';
-import type { Rollout, Rollouts } from './rollout.ts';
+import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 
 /** What to revoke. */
 export type RevokeTarget =
@@ -33,7 +33,7 @@ const METHOD = 'TokenService/Revoke';
  */
 export const createRevoke =
   (deps: Deps) =>
-  async (caller: CallerActor, target: RevokeTarget, waitMs: number, signal: AbortSignal): Promise<Rollout> => {
+  async (caller: CallerActor, target: RevokeTarget, { waitMs, signal }: Waiting): Promise<Rollout> => {
     const jti = target.kind === 'cut_off' ? undefined : await readJti(target, deps);
     const { value: pool, published } = await deps.changes.run(caller.name, METHOD, (tx) =>
       target.kind === 'cut_off' ? cutOff(tx, deps, caller, target.cutOff) : revokeOne(tx, deps, caller, jti ?? ''),

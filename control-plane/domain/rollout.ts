@@ -22,6 +22,9 @@ export type Rollout = {
 /** Longest and default wait for the data planes. */
 export const LONGEST_WAIT_MS = 5000;
 
+/** How long a change may wait, and what ends the wait. */
+export type Waiting = { readonly waitMs: number; readonly signal: AbortSignal };
+
 /** Follows changes to the data planes. */
 export type Rollouts = {
   /** Wakes when a node has reported. */

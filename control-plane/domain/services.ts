@@ -5,13 +5,10 @@ import { type CallerActor, mayMintFor } from './actor.ts';
 import { withdrawService } from './callers.ts';
 import type { Changes, Work } from './change.ts';
 import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
-import type { Rollout, Rollouts } from './rollout.ts';
+import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 import { type CheckedService, checkService, type ServiceRules } from './service-config.ts';
 import { inputOf, type ServiceInput } from './service-input.ts';
 import { applyMask } from './service-mask.ts';
-
-/** How long a change may wait, and what ends the wait. */
-export type Waiting = { readonly waitMs: number; readonly signal: AbortSignal };
 
 /** A changed service and how far the change has travelled. */
 export type ServiceChange = { readonly row: ServiceRow; readonly rollout: Rollout };

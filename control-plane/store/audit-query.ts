@@ -9,7 +9,7 @@ const OUTCOMES: readonly AuditEventRow['outcome'][] = ['allowed', 'refused', 'fa
 const FILTERS = ['jti', 'client', 'service'] as const;
 
 /** Events that fit, newest first, with their cursors. */
-export const queryEvents = (
+export const queryEvents = async (
   db: Db,
   filter: AuditEventFilter,
   page: Page<AuditCursor>,
@@ -22,7 +22,7 @@ export const queryEvents = (
       ? kinds.flatMap((kind) => outcomes.map((outcome) => newestOf(db, kind, outcome, filter, page)))
       : [ofDecision(db, filter.decisionId, filter, page)];
   const [first, ...others] = parts.map((part) => db.selectFrom(part.as('part')).select('part.id'));
-  if (first === undefined) return Promise.resolve([]);
+  if (first === undefined) return [];
   const ids = others.reduce((all, next) => all.unionAll(next), first);
   return db
     .selectFrom('auditEvents')

@@ -1,7 +1,7 @@
 // What the domain asks of a store, one small interface an aggregate. Times are milliseconds since the epoch.
 import type { CutOffEntry, ServiceConfig } from '@daypass/core/service';
 
-/** A page: rows after the cursor, at most `limit` of them. */
+/** A page: rows after the cursor, at most `limit` of them, 1 to 10,000 (else `invalid_argument`). */
 export type Page<Cursor> = { readonly after: Cursor | undefined; readonly limit: number };
 
 export type ServiceRow = {
@@ -45,7 +45,7 @@ export type CallerStore = {
   get(name: string): Promise<CallerRow | undefined>;
   byKeyHash(keyHash: string): Promise<CallerRow | undefined>;
   list(page: Page<string>): Promise<readonly CallerRow[]>;
-  /** Inserts, or replaces key, services and admin of that name. */
+  /** Inserts, or replaces key, services and admin of that name. Throws `already_exists` when another has that key. */
   put(row: CallerRow): Promise<void>;
   delete(name: string): Promise<boolean>;
 };
@@ -74,6 +74,7 @@ export type TokenFilter = {
 /** Position in the newest-first order. */
 export type TokenCursor = { readonly createdAt: number; readonly jti: string };
 export type TokenStore = {
+  /** Throws `already_exists`. */
   insert(row: TokenRow): Promise<void>;
   get(jti: string): Promise<TokenRow | undefined>;
   /** Newest first. */
@@ -90,6 +91,7 @@ export type TokenStore = {
 
 export type CutOffRow = { readonly id: string; readonly entry: CutOffEntry; readonly createdAt: number };
 export type CutOffStore = {
+  /** Throws `already_exists`. */
   insert(row: CutOffRow): Promise<void>;
   /** Every cut-off whose `minted_before` is after `since` (ms): older ones reach no living token. */
   all(since: number): Promise<readonly CutOffRow[]>;
@@ -129,7 +131,9 @@ export type NodeStore = {
   ofPool(pool: string): Promise<readonly NodeRow[]>;
   /** Inserts, or replaces pool and key of that name and keeps what it reported. */
   enrol(node: Pick<NodeRow, 'name' | 'pool' | 'jwk'>): Promise<void>;
+  /** Throws `not_found` when the node is not enrolled. */
   report(node: Omit<NodeRow, 'pool' | 'jwk'>): Promise<void>;
+  /** Pools that have a node, in order. */
   pools(): Promise<readonly string[]>;
 };
 
@@ -191,10 +195,14 @@ export type AuditStore = {
   last(node: string): Promise<{ readonly seq: number; readonly hash: string } | undefined>;
   /** Hashes of the stored records of a node in a range, both ends included. */
   hashes(node: string, firstSeq: number, lastSeq: number): Promise<ReadonlyMap<number, string>>;
-  /** Stores raw records in multi-row inserts. */
+  /** Stores raw records; one that is there already is left. Throws `audit_conflict` when it differs from the stored one. */
   insertRecords(rows: readonly AuditRecordRow[]): Promise<void>;
-  /** Stores events; an outcome whose decision is stored completes it. */
+  /** Stores events, each node, decision id and sequence number once; an outcome that waits for one completes it. */
   insertEvents(events: readonly AuditEventRow[]): Promise<void>;
+  /**
+   * Completes the events of these decisions of the same node, or waits for them to be stored. The first outcome stays,
+   * and an empty reason leaves the event's.
+   */
   complete(outcomes: readonly AuditOutcomeRow[]): Promise<void>;
   /** Newest first, with each row's cursor. */
   query(

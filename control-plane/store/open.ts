@@ -6,8 +6,9 @@ import { Migrator } from 'kysely/migration';
 import { createAggregates } from './aggregates.ts';
 import type { Store } from './interface.ts';
 import { migrations } from './migrations/all.ts';
-import { openPool, type Pool, sqliteDialect } from './sqlite-driver.ts';
-import { APPLICATION_ID, identityOf, inspectFile, makeFile } from './sqlite-file.ts';
+import { sqliteDialect } from './sqlite-driver.ts';
+import { APPLICATION_ID, identityOf, inspectFile, keepLog, makeFile } from './sqlite-file.ts';
+import { openPool, type Pool } from './sqlite-pool.ts';
 import type { Db, Tables } from './tables.ts';
 
 export type StoreOptions = {
@@ -33,8 +34,7 @@ export const openStore = async ({ url, busyTimeoutMs = 5000 }: StoreOptions): Pr
   }
 };
 
-/** A kysely over a pool. */
-export const createDb = (pool: Pool): Db =>
+const createDb = (pool: Pool): Db =>
   new Kysely<Tables>({ dialect: sqliteDialect(pool), plugins: [new CamelCasePlugin()] });
 
 /**
@@ -47,7 +47,6 @@ export const createDb = (pool: Pool): Db =>
  */
 export const pragmasFor = (use: 'write' | 'read', busyTimeoutMs: number): readonly string[] => [
   `busy_timeout = ${busyTimeoutMs}`,
-  'journal_mode = wal',
   'synchronous = full',
   'fullfsync = on',
   'checkpoint_fullfsync = on',
@@ -71,6 +70,7 @@ const fileOf = (url: string): string => {
 const openFile = async (file: string, busyTimeoutMs: number): Promise<Store> => {
   await makeFile(file);
   await inspectFile(file, { known: Object.keys(migrations), busyTimeoutMs });
+  await keepLog(file, busyTimeoutMs);
   await using opened = new AsyncDisposableStack();
   const openOne = async (use: 'write' | 'read', size: number): Promise<Db> => {
     const pool = await openPool({ file, size, pragmas: pragmasFor(use, busyTimeoutMs) });
@@ -79,7 +79,6 @@ const openFile = async (file: string, busyTimeoutMs: number): Promise<Store> => 
   };
   // SQLite has one writer. Two read, so that a long question does not hold up the short ones.
   const writer = await openOne('write', 1);
-  await requireWal(writer);
   await migrate(writer);
   const reader = await openOne('read', 2);
   const identity = await identityOf(file);
@@ -102,12 +101,6 @@ const openFile = async (file: string, busyTimeoutMs: number): Promise<Store> => 
     },
     close: () => pools.disposeAsync(),
   };
-};
-
-const requireWal = async (db: Db): Promise<void> => {
-  const { rows } = await sql<{ journalMode: string }>`pragma journal_mode`.execute(db);
-  if (rows[0]?.journalMode === 'wal') return;
-  throw new DaypassError('database_unavailable', 'The database cannot keep a write-ahead log in its folder');
 };
 
 // All pending migrations in one transaction that holds the write lock: two processes that start together take turns.

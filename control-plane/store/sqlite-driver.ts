@@ -1,4 +1,4 @@
-// Kysely's dialect over the `sqlite3` package: a pool of connections, each lent to one user at a time.
+// Kysely's dialect over the `sqlite3` package.
 import { DaypassError } from '@daypass/core/errors';
 import {
   type CompiledQuery,
@@ -13,97 +13,8 @@ import {
   SqliteQueryCompiler,
   UpdateQueryNode,
 } from 'kysely';
-import { openConnection, type SqliteConnection } from './sqlite-connection.ts';
-
-const WAITING_MAX = 2000;
-const WAIT_MS = 15_000;
-
-export type PoolOptions = {
-  readonly file: string;
-  readonly size: number;
-  /** Run on each connection when it is opened. */
-  readonly pragmas: readonly string[];
-};
-
-/** Connections of one kind. Who waits too long, or behind too many, gets `database_unavailable`. */
-export type Pool = {
-  acquire(): Promise<SqliteConnection>;
-  release(connection: SqliteConnection): void;
-  /** Turns newcomers away, waits for who is at work (at most 15 s), and closes. */
-  close(): Promise<void>;
-};
-
-/** Opens all connections of a pool. Throws `database_unavailable`. */
-export const openPool = async (options: PoolOptions): Promise<Pool> => {
-  const all: SqliteConnection[] = [];
-  try {
-    while (all.length < options.size) {
-      const connection = await openConnection(options.file);
-      all.push(connection);
-      for (const pragma of options.pragmas) await connection.all(`pragma ${pragma}`);
-    }
-  } catch (error) {
-    await Promise.allSettled(all.map((connection) => connection.close()));
-    throw error;
-  }
-  const free = [...all];
-  const waiting = new Set<{ take(connection: SqliteConnection): void; refuse(message: string): void }>();
-  let idle: (() => void) | undefined;
-  let closing: Promise<void> | undefined;
-
-  const wait = () =>
-    new Promise<SqliteConnection>((resolve, reject) => {
-      const leave = () => {
-        clearTimeout(timer);
-        waiting.delete(place);
-      };
-      const place = {
-        take: (connection: SqliteConnection) => {
-          leave();
-          resolve(connection);
-        },
-        refuse: (message: string) => {
-          leave();
-          reject(new DaypassError('database_unavailable', message));
-        },
-      };
-      const timer = setTimeout(() => place.refuse('The database is too busy'), WAIT_MS);
-      waiting.add(place);
-    });
-
-  const shut = async () => {
-    for (const place of waiting) place.refuse('The database is closed');
-    if (free.length < all.length) {
-      let timer: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
-        idle = resolve;
-        timer = setTimeout(resolve, WAIT_MS);
-      });
-      clearTimeout(timer);
-    }
-    await Promise.all(all.map((connection) => connection.close()));
-  };
-
-  return {
-    acquire: async () => {
-      if (closing !== undefined) throw new DaypassError('database_unavailable', 'The database is closed');
-      const connection = free.pop();
-      if (connection !== undefined) return connection;
-      if (waiting.size >= WAITING_MAX) throw new DaypassError('database_unavailable', 'The database is too busy');
-      return wait();
-    },
-    release: (connection) => {
-      const [next] = waiting;
-      if (next !== undefined) return next.take(connection);
-      free.push(connection);
-      if (free.length === all.length) idle?.();
-    },
-    close: () => {
-      closing ??= shut();
-      return closing;
-    },
-  };
-};
+import type { SqliteConnection } from './sqlite-connection.ts';
+import type { Pool } from './sqlite-pool.ts';
 
 /** The dialect over a pool. Transactions begin `immediate`: the write lock is taken before anything is read. */
 export const sqliteDialect = (pool: Pool): Dialect => ({

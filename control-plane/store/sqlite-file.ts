@@ -1,6 +1,7 @@
 // The database file: making it, and looking at it before anything is written to it.
 import { open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
 import { openConnection, type SqliteConnection } from './sqlite-connection.ts';
 
@@ -9,6 +10,7 @@ export const APPLICATION_ID = 0x44595053;
 
 // A whole check reads the whole file, at some 500 MB/s. In a larger one only what guards access is read through.
 const CHECKED_WHOLE_BYTES = 256 * 1024 * 1024;
+const RETRY_MS = 20;
 const GUARDING_TABLES = ['services', 'callers', 'cut_offs', 'snapshots', 'nodes'];
 
 /** Makes the file, mode 0600, in a folder that exists; one that is there is left as it is. Throws `database_unavailable`. */
@@ -62,6 +64,28 @@ export const inspectFile = async (
     await refuseForeign(connection, known);
     if (found.size <= checkedWholeBytes) await check(connection, 'quick_check(1)');
     else for (const table of GUARDING_TABLES) await check(connection, `quick_check(${table})`);
+  } finally {
+    await connection.close();
+  }
+};
+
+/**
+ * Turns the write-ahead log on, for good. SQLite fails at once, without waiting, when two processes turn it on at the
+ * same time, so the waiting is done here. Throws `database_unavailable`.
+ */
+export const keepLog = async (file: string, busyTimeoutMs: number): Promise<void> => {
+  const connection = await openConnection(file);
+  const end = Date.now() + busyTimeoutMs;
+  const turnOn = (): Promise<Record<string, unknown>[]> =>
+    connection.all('pragma journal_mode = wal').catch(async (error: unknown) => {
+      if (Date.now() >= end) throw error;
+      await setTimeout(RETRY_MS);
+      return turnOn();
+    });
+  try {
+    const [mode] = await turnOn();
+    if (mode?.journal_mode === 'wal') return;
+    throw new DaypassError('database_unavailable', 'The database cannot keep a write-ahead log in its folder');
   } finally {
     await connection.close();
   }

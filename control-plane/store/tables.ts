@@ -49,7 +49,7 @@ export const fromJson = <T>(text: string, row: string): T => {
 export const PAGE_MAX = 10_000;
 
 /** The row limit of a page. Throws `invalid_argument`, since SQLite takes a negative limit for none. */
-export const limitOf = (page: Page<unknown>): number => {
+export const limitOf = (page: Pick<Page<unknown>, 'limit'>): number => {
   if (Number.isSafeInteger(page.limit) && page.limit >= 1 && page.limit <= PAGE_MAX) return page.limit;
   throw new DaypassError('invalid_argument', `A page holds 1 to ${PAGE_MAX} rows`, { field: 'page_size' });
 };

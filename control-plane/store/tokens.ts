@@ -1,7 +1,7 @@
 // Minted tokens in the database: what was granted and where its status bit is, never the token itself.
 import { DaypassError } from '@daypass/core/errors';
 import { type Selectable, sql } from 'kysely';
-import type { TokenRow, TokenStore } from './interface.ts';
+import type { Page, TokenCursor, TokenFilter, TokenRow, TokenStore } from './interface.ts';
 import { type Db, fromJson, limitOf, type Tables } from './tables.ts';
 
 // The filter that narrows most leads, by its index; there are no statistics for the database to choose by.
@@ -22,26 +22,7 @@ export const createTokenStore = (db: Db): TokenStore => ({
     return found && toRow(found);
   },
   list: async (filter, page) => {
-    const [lead, ...others] = FILTERS.filter((name) => filter[name] !== undefined);
-    const { after } = page;
-    const { aliveAt } = filter;
-    const found = await db
-      .selectFrom('tokens')
-      .selectAll()
-      .$if(lead !== undefined, (query) =>
-        query.where((eb) => eb(eb.ref(lead ?? 'service'), '=', filter[lead ?? 'service'] ?? '')),
-      )
-      .where((eb) => eb.and(others.map((name) => eb(sql`${eb.ref(name)} || ''`, '=', filter[name]))))
-      .$if(aliveAt !== undefined, (query) => query.where('expiresAt', '>', aliveAt ?? 0))
-      .$if(after !== undefined, (query) =>
-        query.where((eb) =>
-          eb(eb.refTuple('createdAt', 'jti'), '<', eb.tuple(after?.createdAt ?? 0, after?.jti ?? '')),
-        ),
-      )
-      .orderBy('createdAt', 'desc')
-      .orderBy('jti', 'desc')
-      .limit(limitOf(page))
-      .execute();
+    const found = await listQuery(db, filter, page).execute();
     return found.map(toRow);
   },
   revoke: async (jti, at) => {
@@ -81,6 +62,21 @@ export const createTokenStore = (db: Db): TokenStore => ({
     return alive;
   },
 });
+
+const listQuery = (db: Db, filter: TokenFilter, { after, ...page }: Page<TokenCursor>) => {
+  const [lead, ...others] = FILTERS.filter((name) => filter[name] !== undefined);
+  const newest = db
+    .selectFrom('tokens')
+    .selectAll()
+    .where((eb) => eb.and(others.map((name) => eb(sql`${eb.ref(name)} || ''`, '=', filter[name]))))
+    .orderBy('createdAt', 'desc')
+    .orderBy('jti', 'desc')
+    .limit(limitOf(page));
+  const led = lead === undefined ? newest : newest.where(lead, '=', filter[lead] ?? '');
+  const alive = filter.aliveAt === undefined ? led : led.where('expiresAt', '>', filter.aliveAt);
+  if (after === undefined) return alive;
+  return alive.where((eb) => eb(eb.refTuple('createdAt', 'jti'), '<', eb.tuple(after.createdAt, after.jti)));
+};
 
 const toColumns = (row: TokenRow): Tables['tokens'] => ({
   jti: row.jti,

@@ -68,7 +68,7 @@ const serviceContract = (store: () => Store): void => {
     await expect(services.list({ after: undefined, limit })).rejects.toMatchObject(refused);
     await expect(callers.list({ after: undefined, limit })).rejects.toMatchObject(refused);
     await expect(tokens.list({}, { after: undefined, limit })).rejects.toMatchObject(refused);
-    await expect((async () => audit.query({}, { after: undefined, limit }))()).rejects.toMatchObject(refused);
+    await expect(audit.query({}, { after: undefined, limit })).rejects.toMatchObject(refused);
   });
 
   test('a pool has its own services only', async () => {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { openStore } from '../../control-plane/store/open.ts';
 import { event, outcome } from './rows.ts';
 
@@ -34,6 +34,7 @@ const killAfter = async (url: string, steps: number): Promise<number> => {
 
 test('after kill -9 all that was acknowledged is there, and of the rest whole transactions or nothing', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'daypass-kill-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const url = `sqlite:${join(folder, 'daypass.db')}`;
   for (const steps of [1, 37, 120]) {
     const acknowledged = await killAfter(url, steps);
@@ -48,5 +49,4 @@ test('after kill -9 all that was acknowledged is there, and of the rest whole tr
     expect(events[0]).toMatchObject({ ...event(`d${stored}`, { seq: stored }), ...outcome(`d${stored}`) });
     await store.close();
   }
-  await rm(folder, { recursive: true, force: true });
 });

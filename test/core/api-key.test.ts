@@ -20,7 +20,13 @@ test.each([0, 31, 33])('%i bytes do not', (length) => {
 
 const key = formatApiKey(new Uint8Array(32));
 
-test.each(['', 'dpk_', key.slice(1), key.slice(0, -1), `${key}A`, `${key}\n`, ` ${key}`, `${key.slice(0, -1)}B`])(
-  '%j is no key',
-  (text) => expect(isApiKey(text)).toBe(false),
-);
+test.each([
+  '',
+  'dpk_',
+  key.slice(1),
+  key.slice(0, -1),
+  `${key}A`,
+  `${key}\n`,
+  ` ${key}`,
+  `${key.slice(0, -1)}B`,
+])('%j is no key', (text) => expect(isApiKey(text)).toBe(false));

@@ -30,7 +30,18 @@ test('any text is either refused or the one text of its bytes', () => {
   );
 });
 
-test.each(['A', 'AB', 'AAB', 'AA==', 'AA\n', ' AA', 'A+A', 'A/AA', 'AAA=', 'AAé', 'AA\u0000A', 'ＡＡ'])(
-  'refuses %j',
-  (text) => expect(() => decodeBase64url(text)).toThrow(expect.objectContaining({ code: 'invalid_argument' })),
-);
+test.each([
+  'A',
+  'AB',
+  'AAB',
+  'AA==',
+  'AA\n',
+  ' AA',
+  'A+A',
+  'A/AA',
+  'AAA=',
+  'AAé',
+  'AA\u0000A',
+  'ＡＡ',
+])('refuses %j', (text) =>
+  expect(() => decodeBase64url(text)).toThrow(expect.objectContaining({ code: 'invalid_argument' })));

@@ -86,7 +86,7 @@ test('a seal names its key without being opened', async () => {
 const epk = (change: object): string => withHeader({ epk: { ...header.epk, ...change } });
 const lowOrder = (hex: string): string => epk({ x: encodeBase64url(Uint8Array.from(Buffer.from(hex, 'hex'))) });
 
-test.each([
+const malformed: readonly (readonly [string, string])[] = [
   ['JWE-01 a bit of the ciphertext flipped', withPart(3, flipped(parts[3]))],
   ['a bit of the iv flipped', withPart(2, flipped(parts[2]))],
   ['a bit of the tag flipped', withPart(4, flipped(parts[4]))],
@@ -135,7 +135,9 @@ test.each([
   ['a blank', ` ${good}`],
   ['nothing', ''],
   ['a size above the largest', good.padEnd(4097, 'A')],
-])('a seal with %s is malformed', async (_name, jwe) => {
+];
+
+test.each(malformed)('a seal with %s is malformed', async (_name, jwe) => {
   expect(await codeOf(() => openSeal(jwe, keys))).toBe('seal_malformed');
 });
 
@@ -169,7 +171,7 @@ test('JWE-17 a seal to a key that is not held says so', async () => {
 const json = JSON.stringify(plaintext);
 const changed = (change: object): string => JSON.stringify({ ...plaintext, ...change });
 
-test.each([
+const wrongPlaintexts: readonly (readonly [string, string])[] = [
   ['v 2', changed({ v: 2 })],
   ['an unknown member', changed({ admin: true })],
   ['a member twice', json.replace('{', '{"v":1,')],
@@ -216,7 +218,11 @@ test.each([
   ['a byte order mark', `\ufeff${json}`],
   ['text after the JSON', `${json}x`],
   ['an array', '[]'],
-])('a seal whose plaintext has %s cannot be made, and is refused when it was', async (_name, text) => {
+];
+
+test.each(
+  wrongPlaintexts,
+)('a seal whose plaintext has %s cannot be made, and is refused when it was', async (_name, text) => {
   expect(await codeOf(async () => openSeal(await sealRaw(padded(text)), keys))).toBe('seal_malformed');
   const parsed: unknown = text.startsWith('{') ? JSON.parse(text.replace(/x$/, '')) : [];
   const spelled = JSON.stringify(parsed) !== json;

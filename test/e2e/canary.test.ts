@@ -1,12 +1,12 @@
 // A real credential is seen on the upstream connection and nowhere else, whatever is asked and whatever goes wrong.
-import { readFile } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { filesBelow, holding, processListing } from '../kit/canary.ts';
 import { until } from '../kit/deadline.ts';
 import { eventOf, events, mint, register } from '../kit/operator.ts';
 import { type Fleet, startFleet } from '../kit/planes.ts';
+import { exchange } from '../kit/raw.ts';
 import { startUpstream, type Upstream } from '../kit/upstream.ts';
 
 const secrets = {
@@ -74,7 +74,7 @@ test('a caller that speaks badly is told nothing', async () => {
     'GET /s/bearer/fine HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n',
     'nonsense\r\n\r\n',
   ];
-  for (const head of heads) answers[`raw ${head}`] = await raw(head);
+  for (const head of heads) answers[`raw ${head}`] = await exchange(fleet.dataUrl, head);
   expect(Object.keys(answers).filter((name) => name.startsWith('raw '))).toHaveLength(2);
 });
 
@@ -137,22 +137,8 @@ test('the refusal of an upstream that breaks off is a 502 with a decision id tha
 });
 
 test('the key of the command is in a file that only its owner reads', async () => {
-  const { mode } = await (await import('node:fs/promises')).stat(join(fleet.home, 'control', 'admin.key'));
+  const { mode } = await stat(join(fleet.home, 'control', 'admin.key'));
   expect(mode & 0o777).toBe(0o600);
   const database = await readFile(join(fleet.home, 'control', 'daypass.db'));
   expect(holding(fleet.adminKey, { database })).toEqual([]);
 });
-
-function raw(text: string): Promise<string> {
-  const { hostname, port } = new URL(fleet.dataUrl);
-  return new Promise((resolve, reject) => {
-    let got = '';
-    const socket = connect(Number(port), hostname, () => socket.write(text));
-    socket.setTimeout(5000, () => socket.destroy(new Error('no answer')));
-    socket.on('data', (bytes) => {
-      got += bytes.toString('latin1');
-    });
-    socket.on('close', () => resolve(got));
-    socket.on('error', reject);
-  });
-}

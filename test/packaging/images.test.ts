@@ -140,7 +140,7 @@ describe('docker-compose.yml', () => {
   test('each plane mounts its own part of the home and nothing else', () => {
     expect(compose.services['control-plane']?.volumes).toEqual(['control:/var/lib/daypass/control']);
     expect(compose.services['data-plane']?.volumes).toEqual(['data:/var/lib/daypass/data']);
-    expect(Object.keys(compose.volumes).sort()).toEqual(['control', 'data', 'root']);
+    expect(Object.keys(compose.volumes).sort()).toEqual(['control', 'data', 'demo', 'root']);
   });
 
   test('both planes wait for the keys, and neither for the other', () => {

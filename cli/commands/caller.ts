@@ -1,0 +1,96 @@
+// `daypass caller`: who may talk to the control plane.
+import { timestampDate } from '@bufbuild/protobuf/wkt';
+import {
+  CallerSchema,
+  CallerServiceCreateResponseSchema,
+  CallerServiceDeleteResponseSchema,
+} from '@daypass/sdk/gen/daypass/v1/caller_pb';
+import { Command } from 'commander';
+import { openConnection } from '../connection.ts';
+import { type Context, examples, type With } from '../context.ts';
+import { jsonLine, table } from '../output.ts';
+import { collectItems, eachItem } from '../paging.ts';
+import { addWait, rolloutText, waitField } from '../rollout.ts';
+
+type CreateOptions = With<{ readonly service?: readonly string[]; readonly admin?: boolean }>;
+type DeleteOptions = With<{ readonly wait?: string }>;
+
+/** The command and its subcommands. */
+export const callerCommand = (context: Context): Command => {
+  const command = new Command('caller').description('who may talk to the control plane, and mint for which services');
+  for (const make of [createCommand, listCommand, deleteCommand]) command.addCommand(make(context));
+  return command;
+};
+
+const createCommand = (context: Context): Command =>
+  examples(
+    new Command('create')
+      .description('make a caller; its API key alone goes to stdout, this once')
+      .argument('<name>', 'lower-case letters, digits and inner hyphens')
+      .option('--service <name...>', 'services it may mint for (default: none)')
+      .option('--admin', 'may do everything, minting for every service included')
+      .action((name: string, _options: unknown, self: Command) =>
+        createCaller(context, name, self.optsWithGlobals<CreateOptions>()),
+      ),
+    'daypass caller create ci --service github stripe',
+    'daypass caller create ci --service github > ci.key',
+  );
+
+const createCaller = async ({ io }: Context, name: string, options: CreateOptions): Promise<void> => {
+  const connection = await openConnection(options, io);
+  const services = [...(options.service ?? [])];
+  const response = await connection.callers.create({ caller: { name, services, admin: options.admin ?? false } });
+  if (options.json === true) {
+    io.out(jsonLine(CallerServiceCreateResponseSchema, response));
+    return;
+  }
+  if (services.length === 0 && options.admin !== true) io.err('note: it may mint for no service (--service gives some)\n');
+  io.err(`The API key of "${name}", shown this once; keep it safe, and set DAYPASS_API_KEY to it:\n`);
+  io.out(`${response.apiKey}\n`);
+};
+
+const listCommand = (context: Context): Command =>
+  examples(
+    new Command('list')
+      .description('list the callers')
+      .action((_options: unknown, self: Command) => listCallers(context, self.optsWithGlobals())),
+    'daypass caller list',
+    'daypass caller list --json',
+  );
+
+const listCallers = async ({ io }: Context, options: With<object>): Promise<void> => {
+  const connection = await openConnection(options, io);
+  const callers = eachItem(async (request) => {
+    const { callers: items, nextPageToken } = await connection.callers.list(request);
+    return { items, nextPageToken };
+  });
+  if (options.json === true) {
+    for await (const caller of callers) io.out(jsonLine(CallerSchema, caller));
+    return;
+  }
+  const rows = (await collectItems(callers)).map(({ name, admin, services, createTime }) => [
+    name,
+    admin ? 'everything' : services.join(', ') || 'nothing',
+    createTime === undefined ? '' : timestampDate(createTime).toISOString(),
+  ]);
+  io.out(table(['NAME', 'MAY MINT FOR', 'CREATED'], rows));
+};
+
+const deleteCommand = (context: Context): Command =>
+  examples(
+    addWait(
+      new Command('delete')
+        .description("end a caller's API key at once, and cut off the tokens that it minted")
+        .argument('<name>', 'the caller'),
+    ).action((name: string, _options: unknown, self: Command) =>
+      deleteCaller(context, name, self.optsWithGlobals<DeleteOptions>()),
+    ),
+    'daypass caller delete ci',
+  );
+
+const deleteCaller = async ({ io }: Context, name: string, options: DeleteOptions): Promise<void> => {
+  const connection = await openConnection(options, io);
+  const response = await connection.callers.delete({ name, ...waitField(options.wait) });
+  if (options.json === true) io.out(jsonLine(CallerServiceDeleteResponseSchema, response));
+  else io.out(`Removed ${name}; its tokens are cut off.\n${rolloutText(response.rollout)}`);
+};

@@ -1,0 +1,114 @@
+// `daypass mint`: a token, alone on stdout.
+import { durationFromMs, timestampDate } from '@bufbuild/protobuf/wkt';
+import { DaypassError } from '@daypass/core/errors';
+import { MAX_SEAL_IN_TOKEN } from '@daypass/core/seal';
+import { DEFAULT_TTL_SECONDS } from '@daypass/core/service';
+import { MintResponseSchema } from '@daypass/sdk/gen/daypass/v1/token_pb';
+import { Command } from 'commander';
+import { type Connection, openConnection } from '../connection.ts';
+import { type Context, examples, type With } from '../context.ts';
+import { durationFlag } from '../duration.ts';
+import { UsageError } from '../failure.ts';
+import type { Io } from '../io.ts';
+import { jsonLine } from '../output.ts';
+import { placeFromMessage } from '../place.ts';
+import { seal } from '../sealing.ts';
+import { readSecretInput } from '../secret-input.ts';
+import { canonicalRules } from '../service-flags.ts';
+import { canAsk, openTerminal, type Terminal } from '../terminal.ts';
+
+type Options = With<{
+  readonly service?: string;
+  readonly allow?: readonly string[];
+  readonly ttl?: string;
+  readonly client?: string;
+  readonly subject?: string;
+  readonly sealStdin?: boolean;
+}>;
+
+/** The command. */
+export const mintCommand = (context: Context): Command =>
+  examples(
+    new Command('mint')
+      .description('mint a token; it alone goes to stdout. Asks for what is missing where there is a terminal')
+      .option('--service <name>', 'the service it is for')
+      .option('--allow <rule...>', 'what it allows: METHOD /path/{name}/*/**, METHOD ~regex or scope:NAME')
+      .option('--ttl <duration>', 'how long it lives (default 15m)')
+      .option('--client <label>', 'label of the client that will use it (default: the caller)')
+      .option('--subject <text>', 'whom the client speaks for (default: the client)')
+      .option('--seal-stdin', 'seal the credential on stdin into the token, for these requests and this caller only')
+      .action((_options: unknown, command: Command) => mint(context, command.optsWithGlobals<Options>())),
+    "daypass mint --service github --allow 'GET /repos/acme/{repo}/issues' --ttl 15m --client triage-bot",
+    "TOKEN=$(daypass mint --service github --allow 'GET /repos/acme/*/issues' --allow 'POST /repos/acme/*/issues/{n}/labels')",
+    "daypass mint --service github --allow 'GET /user' --seal-stdin < my-token.txt",
+  );
+
+type Asked = { readonly service: string; readonly allow: readonly string[] };
+
+const mint = async ({ io }: Context, options: Options): Promise<void> => {
+  const ttlMs = options.ttl === undefined ? undefined : durationFlag(options.ttl, '--ttl');
+  const terminal = canAsk(io) ? openTerminal(io) : undefined;
+  const { service, allow, secret } = await gather(io, options, terminal).finally(() => terminal?.close());
+  const connection = await openConnection(options, io);
+  const lifetimeSeconds = ttlMs === undefined ? DEFAULT_TTL_SECONDS : ttlMs / 1000;
+  const sealedCredential =
+    secret === undefined ? '' : await sealForToken(connection, { service, allow }, secret, lifetimeSeconds);
+  const response = await connection.tokens.mint({
+    ...{ service, allow: [...allow], sealedCredential },
+    ...{ client: options.client ?? '', subject: options.subject ?? '' },
+    ...(ttlMs === undefined ? {} : { ttl: durationFromMs(ttlMs) }),
+  });
+  if (options.json === true) {
+    io.out(jsonLine(MintResponseSchema, response));
+    return;
+  }
+  io.out(`${response.token}\n`);
+  if (response.expireTime !== undefined && io.stdin.isTTY === true)
+    io.err(`${response.jti} is good until ${timestampDate(response.expireTime).toISOString()}\n`);
+};
+
+/** What to mint, from the flags, and from the person at the terminal for what they leave open. */
+const gather = async (io: Io, options: Options, terminal: Terminal | undefined) => {
+  const service = options.service ?? (await terminal?.ask('Service: ')) ?? '';
+  if (service === '') throw new UsageError('say which service with --service', '--service');
+  const texts = options.allow ?? (terminal === undefined ? [] : await askRules(terminal));
+  if (texts.length === 0) throw new UsageError('say what the token allows with --allow', '--allow');
+  const allow = canonicalRules(texts, '--allow');
+  const secret = options.sealStdin === true ? await readSecretInput(io, '--seal-stdin', terminal) : undefined;
+  return { service, allow, secret };
+};
+
+const askRules = async (terminal: Terminal): Promise<readonly string[]> => {
+  const rules: string[] = [];
+  for (;;) {
+    const rule = await terminal.ask('Allow (METHOD /path, empty to end): ');
+    if (rule === '') return rules;
+    rules.push(rule);
+  }
+};
+
+/** A seal as narrow as the token: its requests, its lifetime, and whoever mints it. */
+const sealForToken = async (
+  connection: Connection,
+  { service: name, allow }: Asked,
+  secret: Parameters<typeof seal>[1]['secret'],
+  lifetimeSeconds: number,
+): Promise<string> => {
+  const named = allow.find((rule) => rule.startsWith('scope:'));
+  if (named !== undefined)
+    throw new UsageError(`"${named}" cannot stand in a seal, a named scope can be widened later: spell the rules out`, '--allow');
+  const [{ service }, { caller }] = await Promise.all([
+    connection.services.get({ name }),
+    connection.callers.whoAmI({}),
+  ]);
+  if (service === undefined || caller === undefined)
+    throw new DaypassError('internal', 'the control plane answered without the service or the caller');
+  const place = placeFromMessage(service.place);
+  if (place === undefined)
+    throw new DaypassError('failed_precondition', `the service "${name}" does not say where a credential goes`);
+  const { sealed } = await seal(connection, {
+    ...{ service: name, pool: service.pool, upstream: service.upstream, place },
+    ...{ rules: allow, callers: [caller.name], secret, lifetimeSeconds, maxBytes: MAX_SEAL_IN_TOKEN },
+  });
+  return sealed;
+};

@@ -1,0 +1,116 @@
+// `daypass service update`: changes the fields that are given, and seals again where a new credential is.
+import { DaypassError } from '@daypass/core/errors';
+import { type Service, ServiceRegistryUpdateResponseSchema } from '@daypass/sdk/gen/daypass/v1/service_pb';
+import { Command } from 'commander';
+import { type Connection, openConnection } from '../connection.ts';
+import { type Context, examples, type With } from '../context.ts';
+import { UsageError } from '../failure.ts';
+import { jsonLine } from '../output.ts';
+import { parsePlace, placeFromMessage, placeText } from '../place.ts';
+import { addWait, rolloutText, waitField } from '../rollout.ts';
+import { readSecret } from '../secret-input.ts';
+import { addServiceFlags, type ServiceFields, type ServiceOptions, serviceFields } from '../service-flags.ts';
+import { refuseSealFlags, sealForService } from '../service-seal.ts';
+
+type Options = With<
+  ServiceOptions & { readonly clear?: readonly string[]; readonly etag?: string; readonly wait?: string }
+>;
+
+/** What `--clear` can put back to its default. */
+const CLEARABLE: Readonly<Record<string, readonly string[]>> = {
+  credential: ['place', 'sealed_credential', 'credential_id'],
+  'token-in': ['token_in'],
+  'max-ttl': ['max_ttl'],
+  'connect-timeout': ['connect_timeout'],
+  'response-timeout': ['response_timeout'],
+  clients: ['clients'],
+  scopes: ['scopes'],
+  'drop-header': ['cleaning.drop_headers'],
+  'set-header': ['cleaning.set_headers'],
+  'drop-query': ['cleaning.drop_query'],
+  'limit-per-token': ['limits.per_token'],
+  'limit-per-client': ['limits.per_client'],
+  'limit-per-service': ['limits.per_service'],
+  description: ['description'],
+};
+
+/** The command. */
+export const serviceUpdateCommand = (context: Context): Command => {
+  const command = new Command('update')
+    .description('change a service; a list or map that is given replaces the old one')
+    .argument('<name>', 'the service')
+    .option('--upstream <url>', 'the API; another origin needs the credential again')
+    .option('--clear <field...>', `back to the default: ${Object.keys(CLEARABLE).join(', ')}`)
+    .option('--etag <etag>', 'be refused when the service was changed since');
+  addWait(addServiceFlags(command)).action((name: string, _options: unknown, self: Command) =>
+    updateService(context, name, self.optsWithGlobals<Options>()),
+  );
+  return examples(
+    command,
+    'daypass service update github --secret-stdin < new-token.txt',
+    'daypass service update github --client ci release-bot --max-ttl 1h',
+    'daypass service update github --no-clients',
+    'daypass service update github --clear clients limit-per-token',
+  );
+};
+
+const updateService = async ({ io }: Context, name: string, options: Options): Promise<void> => {
+  const given = serviceFields(options);
+  const cleared = (options.clear ?? []).flatMap(clearedPaths);
+  const secret = await readSecret(options, io);
+  if (secret === undefined) refuseSealFlags(options);
+  if (given.mask.length + cleared.length === 0 && secret === undefined)
+    throw new UsageError('nothing to change: give at least one flag', undefined);
+  const connection = await openConnection(options, io);
+  const current = await currentOf(connection, name, given, secret !== undefined);
+  const sealed =
+    secret === undefined || current === undefined
+      ? undefined
+      : await sealForService(connection, sealTarget(current, options), secret, options);
+  const seal = sealed === undefined ? {} : { sealedCredential: sealed.sealed, credentialId: sealed.id };
+  const paths = [...given.mask, ...cleared, ...(sealed === undefined ? [] : ['sealed_credential', 'credential_id'])];
+  const response = await connection.services.update({
+    service: { ...given.fields, name, ...seal, etag: options.etag ?? current?.etag ?? '' },
+    updateMask: { paths: [...new Set(paths)] },
+    ...waitField(options.wait),
+  });
+  if (options.json === true) io.out(jsonLine(ServiceRegistryUpdateResponseSchema, response));
+  else io.out(`Changed ${name}: ${[...new Set(paths)].join(', ')}.\n${rolloutText(response.rollout)}`);
+};
+
+/** The service as it is, where the change has to fit its seal; its etag then guards against a change in between. */
+const currentOf = async (
+  connection: Connection,
+  name: string,
+  { fields }: ServiceFields,
+  resealed: boolean,
+): Promise<Service | undefined> => {
+  const touchesSeal = fields.upstream !== undefined || fields.place !== undefined;
+  if (!touchesSeal && !resealed) return undefined;
+  const { service } = await connection.services.get({ name });
+  if (service === undefined) throw new DaypassError('internal', 'the control plane answered without the service');
+  if (resealed || service.sealedCredential === '') return service;
+  const movesOrigin = fields.upstream !== undefined && originOf(fields.upstream) !== originOf(service.upstream);
+  const movesPlace = fields.place !== undefined && placeText(placeFromMessage(service.place)) !== '';
+  if (!movesOrigin && !movesPlace) return service;
+  const flag = movesOrigin ? '--upstream' : '--credential';
+  throw new UsageError(
+    `${flag} is part of the seal of "${name}", which cannot be changed: give the credential again with --secret-stdin or --secret-env`,
+    flag,
+  );
+};
+
+const sealTarget = (current: Service, options: Options) => {
+  const place =
+    options.credential === undefined ? placeFromMessage(current.place) : parsePlace(options.credential, options.template);
+  if (place === undefined) throw new UsageError('say where the credential goes with --credential', '--credential');
+  return { name: current.name, pool: current.pool, upstream: options.upstream ?? current.upstream, place };
+};
+
+const clearedPaths = (field: string): readonly string[] => {
+  const paths = Object.hasOwn(CLEARABLE, field) ? CLEARABLE[field] : undefined;
+  if (paths !== undefined) return paths;
+  throw new UsageError(`--clear takes ${Object.keys(CLEARABLE).join(', ')}; not "${field}"`, '--clear');
+};
+
+const originOf = (url: string): string => (URL.canParse(url) ? new URL(url).origin : url);

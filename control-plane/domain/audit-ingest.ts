@@ -1,0 +1,100 @@
+// Takes a node's records: verifies the signature and the chain, and stores each record exactly once.
+import { batchStatement, type ChainedRecord, GENESIS, readChain } from '@daypass/core/audit';
+import { DaypassError } from '@daypass/core/errors';
+import { parseStrictJson } from '@daypass/core/json';
+import { AUDIT_LABEL, importEd25519, readPublicJwk, verifyBytes } from '@daypass/core/key';
+import type { Aggregates, AuditEventRow, AuditOutcomeRow, Store } from '../store/interface.ts';
+import type { NodeActor } from './actor.ts';
+import { digestRecords } from './audit-event.ts';
+import type { AuditFeed } from './audit-feed.ts';
+import { sha256, sha256Hex } from './digest.ts';
+
+/** A signed batch of a node's chain. */
+export type AuditBatch = {
+  readonly node: string;
+  readonly firstSeq: number;
+  readonly records: readonly Uint8Array[];
+  readonly signature: Uint8Array;
+};
+
+type Deps = {
+  readonly store: Pick<Store, 'read' | 'transact'>;
+  readonly feed: Pick<AuditFeed, 'publish' | 'listening'>;
+};
+
+/**
+ * Makes Ingest; it answers the last number stored. A batch that was stored before changes nothing. A gap before a batch
+ * is stored as it is: the numbers show it.
+ * @throws {DaypassError} `permission_denied`, `invalid_argument`, or `audit_conflict` where stored records differ
+ */
+export const createIngest =
+  (deps: Deps) =>
+  async (node: NodeActor, batch: AuditBatch): Promise<number> => {
+    if (batch.node !== node.name) {
+      throw new DaypassError('permission_denied', "a node's records are its own to send", { field: 'node' });
+    }
+    const lastSeq = batch.firstSeq + batch.records.length - 1;
+    if (!Number.isSafeInteger(lastSeq) || batch.firstSeq < 1 || batch.records.length === 0) {
+      throw new DaypassError('invalid_argument', 'is not a number that a chain can reach', { field: 'first_seq' });
+    }
+    // 1. Signature: nothing is parsed before it is verified.
+    await checkSignature(deps.store.read, batch, lastSeq);
+    // 2. Chain within the batch.
+    const prev = batch.firstSeq === 1 ? GENESIS : undefined;
+    const chain = readChain(batch.records, { node: batch.node, firstSeq: batch.firstSeq, prev }, sha256);
+    // 3. Stored once, records and events together.
+    const stored = await deps.store.transact((tx) => storeNew(tx, node.name, chain));
+    // 4. Told to those who follow.
+    if (deps.feed.listening()) {
+      deps.feed.publish([...stored.events, ...(await completed(deps.store.read, stored.outcomes))]);
+    }
+    return lastSeq;
+  };
+
+const checkSignature = async (read: Aggregates, batch: AuditBatch, lastSeq: number): Promise<void> => {
+  const row = await read.nodes.get(batch.node);
+  const last = batch.records.at(-1);
+  if (row === undefined || last === undefined) throw new DaypassError('unauthenticated', 'The node is not enrolled');
+  const key = await importEd25519(readPublicJwk(parseStrictJson(row.jwk), 'Ed25519', 'jwk'), 'verify');
+  const statement = batchStatement(batch.node, batch.firstSeq, lastSeq, sha256Hex(last));
+  if (await verifyBytes(key, AUDIT_LABEL, statement, batch.signature)) return;
+  throw new DaypassError('invalid_argument', "is not the node's over this batch", { field: 'signature' });
+};
+
+type Stored = { readonly events: readonly AuditEventRow[]; readonly outcomes: readonly AuditOutcomeRow[] };
+
+const storeNew = async (tx: Aggregates, node: string, chain: readonly ChainedRecord[]): Promise<Stored> => {
+  const [first] = chain;
+  const last = chain.at(-1);
+  if (first === undefined || last === undefined) return { events: [], outcomes: [] };
+  const known = await tx.audit.hashes(node, first.record.seq - 1, last.record.seq);
+  const before = known.get(first.record.seq - 1);
+  if (before !== undefined && before !== first.record.prev) throw conflict(first.record.seq - 1);
+  const fresh = chain.filter(({ record, hash }) => {
+    const stored = known.get(record.seq);
+    if (stored !== undefined && stored !== hash) throw conflict(record.seq);
+    return stored === undefined;
+  });
+  if (fresh.length === 0) return { events: [], outcomes: [] };
+  await tx.audit.insertRecords(fresh.map(({ record, hash, bytes }) => ({ node, seq: record.seq, hash, bytes })));
+  const { events, outcomes } = digestRecords(fresh.map(({ record }) => record));
+  if (events.length > 0) await tx.audit.insertEvents(events);
+  if (outcomes.length > 0) await tx.audit.complete(outcomes);
+  return { events, outcomes };
+};
+
+/** The events that outcomes have completed, as they stand now. */
+const completed = async (
+  { audit }: Aggregates,
+  outcomes: readonly AuditOutcomeRow[],
+): Promise<readonly AuditEventRow[]> => {
+  const events: AuditEventRow[] = [];
+  for (const { decisionId, node } of outcomes) {
+    const found = await audit.query({ decisionId, kind: 'request' }, { after: undefined, limit: 10 });
+    events.push(...found.filter((event) => event.node === node));
+  }
+  return events;
+};
+
+const conflict = (seq: number): DaypassError =>
+  new DaypassError('audit_conflict', `record ${seq} differs from the stored one`, { field: 'records' });

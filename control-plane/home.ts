@@ -1,0 +1,249 @@
+// Reads what the control plane is from `control/` of the home: fleet, keys, nodes, the admin's key hash. Nothing else.
+import { readFile, stat } from 'node:fs/promises';
+import { decodeBase64url } from '@daypass/core/base64url';
+import { DaypassError } from '@daypass/core/errors';
+import { controlPaths } from '@daypass/core/home';
+import {
+  type JsonObject,
+  type JsonValue,
+  parseStrictJson,
+  readArray,
+  readObject,
+  readString,
+  refuseUnknown,
+} from '@daypass/core/json';
+import {
+  type CryptoKey,
+  importEd25519,
+  type KeyUse,
+  type PrivateJwk,
+  type PublicJwk,
+  readPublicJwk,
+  type SignedKeyBytes,
+  type VerifiedKey,
+  verifySignedKey,
+} from '@daypass/core/key';
+import type { SealingKey } from './domain/keys.ts';
+import type { SnapshotSigner } from './domain/publisher.ts';
+import type { Log } from './log.ts';
+
+const FILE_BYTES_MAX = 1_048_576;
+const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** A private signing key and its public half. */
+export type SigningKey = { readonly kid: string; readonly key: CryptoKey; readonly publicJwk: PublicJwk };
+
+/** A node that may connect. */
+export type EnrolledNode = { readonly name: string; readonly pool: string; readonly jwk: PublicJwk };
+
+export type ControlHome = {
+  /** The fleet's URI: the audience of tokens. */
+  readonly fleet: string;
+  /** The fleet root's public key. */
+  readonly root: PublicJwk;
+  readonly tokenKey: SigningKey;
+  /** What signs manifests, by pool. */
+  readonly snapshotSigners: ReadonlyMap<string, SnapshotSigner>;
+  /** What credentials are sealed to, by pool. */
+  readonly sealingKeys: ReadonlyMap<string, readonly SealingKey[]>;
+  readonly nodes: readonly EnrolledNode[];
+  /** Hex sha256 of the admin's API key. */
+  readonly adminKeyHash: string;
+};
+
+/** Reads the files. Throws `config_invalid` with one line for each file that is wrong, naming its member. */
+export const readControlHome = async (home: string, log: Log, now: () => number = Date.now): Promise<ControlHome> => {
+  const paths = controlPaths(home);
+  const problems: string[] = [];
+  const attempt = async <T>(work: Promise<T>): Promise<T | undefined> => {
+    try {
+      return await work;
+    } catch (error) {
+      if (!(error instanceof DaypassError)) throw error;
+      problems.push(error.message);
+      return undefined;
+    }
+  };
+  const fleet = await attempt(readJson(paths.fleet, readFleet));
+  const tokenKey = await attempt(readSigningKey(paths.tokenKey, log));
+  const snapshotKey = await attempt(readSigningKey(paths.snapshotKey, log));
+  const statements = await attempt(readJson(paths.snapshotKeyStatement, readStatements));
+  const sealing = await attempt(readJson(paths.sealingKeys, readStatementLists));
+  const nodes = await attempt(readJson(paths.nodes, readNodes));
+  const adminKeyHash = await attempt(readJson(paths.admin, readAdmin));
+  const chained = fleet && { ...fleet, now: now() / 1000 };
+  const signers =
+    chained && snapshotKey && statements && (await attempt(chainSigners(paths, statements, snapshotKey, chained)));
+  const sealingKeys = chained && sealing && (await attempt(chainSealing(paths.sealingKeys, sealing, chained)));
+  if (!fleet || !tokenKey || !signers || !sealingKeys || !nodes || adminKeyHash === undefined) {
+    throw new DaypassError('config_invalid', problems.join('\n'), { field: 'DAYPASS_HOME' });
+  }
+  checkPools(paths.nodes, nodes, signers);
+  return { ...fleet, tokenKey, snapshotSigners: signers, sealingKeys, nodes, adminKeyHash };
+};
+
+type Statements = ReadonlyMap<string, SignedKeyBytes>;
+type Chained = { readonly fleet: string; readonly root: PublicJwk; readonly now: number };
+
+const chainSigners = async (
+  paths: ReturnType<typeof controlPaths>,
+  statements: Statements,
+  snapshotKey: SigningKey,
+  trust: Chained,
+): Promise<ReadonlyMap<string, SnapshotSigner>> => {
+  const signers = new Map<string, SnapshotSigner>();
+  for (const [pool, signed] of statements) {
+    const verified = await chain(paths.snapshotKeyStatement, pool, signed, 'snapshot', trust);
+    if (verified.jwk.x !== snapshotKey.publicJwk.x) {
+      throw wrongFile(paths.snapshotKeyStatement, `"${pool}" is signed for another key than ${paths.snapshotKey}`);
+    }
+    signers.set(pool, { key: snapshotKey.key, signed });
+  }
+  if (signers.size === 0) throw wrongFile(paths.snapshotKeyStatement, 'holds no pool');
+  return signers;
+};
+
+const chainSealing = async (
+  path: string,
+  lists: ReadonlyMap<string, readonly SignedKeyBytes[]>,
+  trust: Chained,
+): Promise<ReadonlyMap<string, readonly SealingKey[]>> => {
+  const keys = new Map<string, readonly SealingKey[]>();
+  for (const [pool, list] of lists) {
+    const chained: SealingKey[] = [];
+    for (const signed of list) chained.push({ signed, verified: await chain(path, pool, signed, 'seal', trust) });
+    keys.set(pool, chained);
+  }
+  return keys;
+};
+
+const chain = async (
+  path: string,
+  pool: string,
+  signed: SignedKeyBytes,
+  use: KeyUse,
+  trust: Chained,
+): Promise<VerifiedKey> => {
+  try {
+    return await verifySignedKey(signed, { ...trust, use, pool });
+  } catch (error) {
+    throw wrongFile(path, `"${pool}": ${error instanceof DaypassError ? error.message : 'cannot be verified'}`);
+  }
+};
+
+const checkPools = (path: string, nodes: readonly EnrolledNode[], signers: ReadonlyMap<string, unknown>): void => {
+  const lost = nodes.find(({ pool }) => !signers.has(pool));
+  if (lost !== undefined) throw wrongFile(path, `the pool "${lost.pool}" of "${lost.name}" has no snapshot key`);
+};
+
+const readFleet = (value: JsonValue): Pick<ControlHome, 'fleet' | 'root'> => {
+  const object = versioned(value, ['fleet', 'root']);
+  const fleet = readString(object.fleet, 'fleet');
+  if (!/^urn:daypass:fleet:[A-Za-z0-9_-]{22}$/.test(fleet)) throw wrong('"fleet" is not a fleet URI');
+  return { fleet, root: readPublicJwk(object.root, 'Ed25519', 'root') };
+};
+
+const readStatements = (value: JsonValue): Statements =>
+  new Map(
+    Object.entries(readObject(value, 'file')).map(([pool, one]) => [poolName(pool), readSigned(one, `"${pool}"`)]),
+  );
+
+const readStatementLists = (value: JsonValue): ReadonlyMap<string, readonly SignedKeyBytes[]> =>
+  new Map(
+    Object.entries(readObject(value, 'file')).map(([pool, list]) => [
+      poolName(pool),
+      readArray(list, pool).map((one, i) => readSigned(one, `"${pool}"[${i}]`)),
+    ]),
+  );
+
+const readSigned = (value: JsonValue, where: string): SignedKeyBytes => {
+  const object = readObject(value, where);
+  refuseUnknown(object, ['statement', 'signature'], where);
+  return {
+    statement: decodeBase64url(readString(object.statement, `${where}.statement`)),
+    signature: decodeBase64url(readString(object.signature, `${where}.signature`)),
+  };
+};
+
+const readNodes = (value: JsonValue): readonly EnrolledNode[] => {
+  const nodes = readArray(versioned(value, ['nodes']).nodes, 'nodes').map((one, i) => readNode(one, `nodes[${i}]`));
+  const names = nodes.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw wrong(`"nodes" names "${twice}" twice`);
+  return nodes;
+};
+
+const readNode = (value: JsonValue, where: string): EnrolledNode => {
+  const object = readObject(value, where);
+  refuseUnknown(object, ['name', 'pool', 'jwk'], where);
+  const name = readString(object.name, `${where}.name`);
+  if (!NAME.test(name)) throw wrong(`"${where}.name" is not 1 to 63 lower-case letters, digits and inner hyphens`);
+  const pool = poolName(readString(object.pool, `${where}.pool`));
+  return { name, pool, jwk: readPublicJwk(object.jwk, 'Ed25519', `${where}.jwk`) };
+};
+
+const poolName = (pool: string): string => {
+  if (NAME.test(pool)) return pool;
+  throw wrong('a pool is named with 1 to 63 lower-case letters, digits and inner hyphens');
+};
+
+const readAdmin = (value: JsonValue): string => {
+  const hash = readString(versioned(value, ['key_hash']).key_hash, 'key_hash');
+  if (!/^[0-9a-f]{64}$/.test(hash)) throw wrong('"key_hash" is not a sha256 in hex');
+  return hash;
+};
+
+const versioned = (value: JsonValue, members: readonly string[]): JsonObject => {
+  const object = readObject(value, 'file');
+  refuseUnknown(object, ['v', ...members], 'file');
+  if (object.v !== 1) throw wrong('"v" is not 1');
+  return object;
+};
+
+const readSigningKey = async (path: string, log: Log): Promise<SigningKey> => {
+  const jwk = await readJson(path, readPrivateJwk);
+  const { mode } = await stat(path);
+  if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
+    log.warn('a private key can be read by others; its mode should be 0600', { file: path });
+  }
+  if (jwk.kid === undefined) throw wrongFile(path, '"kid" is missing');
+  const { kid, x } = jwk;
+  try {
+    return { kid, key: await importEd25519(jwk, 'sign'), publicJwk: { kty: 'OKP', crv: 'Ed25519', x, kid } };
+  } catch {
+    // The cause is dropped: it may quote the key.
+    throw wrongFile(path, '"d" and "x" are not an Ed25519 key pair');
+  }
+};
+
+const readPrivateJwk = (value: JsonValue): PrivateJwk => {
+  const { d, ...open } = readObject(value, 'file');
+  return { ...readPublicJwk(open, 'Ed25519', 'file'), d: readString(d, 'd') };
+};
+
+/** Reads a JSON file; what is wrong with it is said with its path, and never with what it holds. */
+const readJson = async <T>(path: string, parse: (value: JsonValue) => T): Promise<T> => {
+  const text = await readText(path);
+  try {
+    return parse(parseStrictJson(text));
+  } catch (error) {
+    throw wrongFile(path, error instanceof DaypassError ? error.message : 'is wrong');
+  }
+};
+
+const readText = async (path: string): Promise<string> => {
+  try {
+    const { size } = await stat(path);
+    if (size > FILE_BYTES_MAX) throw new Error('it is too large');
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+    const why = cause instanceof Error ? cause.message : 'unknown';
+    const message = missing ? 'is not there; "daypass init" makes it' : `cannot be read (${why})`;
+    throw new DaypassError('config_invalid', `${path} ${message}`, { cause });
+  }
+};
+
+const wrong = (message: string): DaypassError => new DaypassError('invalid_json', message);
+const wrongFile = (path: string, message: string): DaypassError =>
+  new DaypassError('config_invalid', `${path}: ${message}`);

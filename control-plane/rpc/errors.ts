@@ -1,0 +1,59 @@
+// Turns errors into Connect errors, in one place: the catalogue's code, the field at fault, and nothing of the cause.
+import { ValidationError } from '@bufbuild/protovalidate';
+import { pathToString } from '@bufbuild/protobuf/reflect';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { type ConnectCode, DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
+
+/** Headers, or trailers, of an error. */
+export const CODE_HEADER = 'daypass-error-code';
+export const FIELD_HEADER = 'daypass-error-field';
+
+const CODES: Readonly<Record<ConnectCode, Code>> = {
+  invalid_argument: Code.InvalidArgument,
+  unauthenticated: Code.Unauthenticated,
+  permission_denied: Code.PermissionDenied,
+  not_found: Code.NotFound,
+  already_exists: Code.AlreadyExists,
+  failed_precondition: Code.FailedPrecondition,
+  aborted: Code.Aborted,
+  resource_exhausted: Code.ResourceExhausted,
+  unavailable: Code.Unavailable,
+  deadline_exceeded: Code.DeadlineExceeded,
+  internal: Code.Internal,
+};
+
+/** Looks at what was thrown; `unexpected` says that an operator has to hear of it. */
+export const toConnectError = (thrown: unknown): { readonly error: ConnectError; readonly unexpected: boolean } => {
+  if (thrown instanceof DaypassError) {
+    return { error: ofDaypass(thrown), unexpected: describe(thrown.code).owner === 'platform' && thrown.cause !== undefined };
+  }
+  if (thrown instanceof ConnectError) return { error: ofConnect(thrown), unexpected: false };
+  return { error: make('internal', undefined, describe('internal').title), unexpected: true };
+};
+
+const ofDaypass = (error: DaypassError): ConnectError => {
+  const message = error.message === '' ? describe(error.code).title : error.message;
+  return make(error.code, error.field, message);
+};
+
+/** The validation of messages names one violation and counts the rest: name them all. */
+const ofConnect = (error: ConnectError): ConnectError => {
+  if (!(error.cause instanceof ValidationError)) return error;
+  const [first, ...others] = error.cause.violations.slice(0, VIOLATIONS_MAX).map(({ field, message, ruleId }) => ({
+    field: pathToString(field),
+    message: message === '' ? ruleId : message,
+  }));
+  if (first === undefined) return error;
+  const rest = others.map(({ field, message }) => `; ${field}: ${message}`).join('');
+  return make('invalid_argument', first.field === '' ? undefined : first.field, first.message + rest);
+};
+
+const VIOLATIONS_MAX = 20;
+
+const make = (code: ErrorCode, field: string | undefined, message: string): ConnectError => {
+  const headers = new Headers({ [CODE_HEADER]: code });
+  // A field path may hold a map key that was sent; a header may not hold everything that a key can.
+  if (field !== undefined) headers.set(FIELD_HEADER, encodeURI(field.toWellFormed()).slice(0, 256));
+  const text = field === undefined ? message : `${field}: ${message}`;
+  return new ConnectError(text, CODES[describe(code).connect], headers);
+};

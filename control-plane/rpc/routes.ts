@@ -1,0 +1,79 @@
+// Joins the handlers of all services with the layers that every RPC passes.
+import type { DescService } from '@bufbuild/protobuf';
+import type { ConnectRouter } from '@connectrpc/connect';
+import { createValidateInterceptor } from '@connectrpc/validate';
+import type { Callers } from '../domain/callers.ts';
+import type { Identify } from '../domain/identity.ts';
+import type { Keys } from '../domain/keys.ts';
+import type { Nodes } from '../domain/nodes.ts';
+import type { Services } from '../domain/services.ts';
+import { AuditService } from '../gen/daypass/v1/audit_pb.ts';
+import { CallerService } from '../gen/daypass/v1/caller_pb.ts';
+import { KeyService } from '../gen/daypass/v1/key_pb.ts';
+import { ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
+import { SnapshotService } from '../gen/daypass/v1/snapshot_pb.ts';
+import { TokenService } from '../gen/daypass/v1/token_pb.ts';
+import { Health } from '../gen/grpc/health/v1/health_pb.ts';
+import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
+import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
+import { type Audit, auditService } from './audit-service.ts';
+import { createGate } from './authenticate.ts';
+import { callerService } from './caller-service.ts';
+import { health } from './health.ts';
+import { createErrorInterceptor, guardGate, type LogUnexpected } from './intercept.ts';
+import { keyService } from './key-service.ts';
+import { reflection, reflectionAlpha } from './reflection.ts';
+import { serviceRegistry } from './service-registry.ts';
+import { snapshotService } from './snapshot-service.ts';
+import { type Tokens, tokenService } from './token-service.ts';
+
+/** Every service that is served. */
+export const services: readonly DescService[] = [
+  TokenService,
+  ServiceRegistry,
+  CallerService,
+  KeyService,
+  SnapshotService,
+  AuditService,
+  Health,
+  ServerReflection,
+  ServerReflectionAlpha,
+];
+
+/** Largest message, in bytes. */
+export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** Longest timeout that a client may ask for. */
+const TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000;
+
+/** What the handlers call. */
+export type Domain = {
+  readonly tokens: Tokens;
+  readonly services: Services;
+  readonly callers: Callers;
+  readonly keys: Keys;
+  readonly nodes: Nodes;
+  readonly audit: Audit;
+  readonly identify: Identify;
+  /** Throws when the control plane cannot serve. */
+  readonly check: () => Promise<void>;
+};
+
+/** The routes and the options of the router. */
+export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
+  routes: (router: ConnectRouter): void => {
+    router
+      .service(TokenService, tokenService(domain.tokens))
+      .service(ServiceRegistry, serviceRegistry(domain.services))
+      .service(CallerService, callerService(domain.callers))
+      .service(KeyService, keyService(domain.keys))
+      .service(SnapshotService, snapshotService(domain.nodes))
+      .service(AuditService, auditService(domain.audit))
+      .service(Health, health({ services: services.map(({ typeName }) => typeName), check: domain.check }))
+      .service(ServerReflection, reflection(services))
+      .service(ServerReflectionAlpha, reflectionAlpha(services));
+  },
+  readMaxBytes: MESSAGE_BYTES_MAX,
+  maxTimeoutMs: TIMEOUT_MS_MAX,
+  interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
+  requestGate: guardGate(createGate(domain.identify), log),
+});

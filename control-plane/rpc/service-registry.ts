@@ -1,0 +1,36 @@
+// ServiceRegistry: Create, Get, List, Update, Delete.
+import type { ServiceImpl } from '@connectrpc/connect';
+import { DaypassError } from '@daypass/core/errors';
+import type { Services } from '../domain/services.ts';
+import type { Service, ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
+import { callerOf } from './authenticate.ts';
+import { toInput, toService } from './service-words.ts';
+import { toRollout, waitingOf } from './words.ts';
+
+/** The handlers. */
+export const serviceRegistry = (services: Services): ServiceImpl<typeof ServiceRegistry> => ({
+  create: async (request, context) => {
+    const input = toInput(present(request.service));
+    const change = await services.create(callerOf(context), input, waitingOf(request.wait, context.signal));
+    return { service: toService(change.row), rollout: toRollout(change.rollout) };
+  },
+  get: async ({ name }, context) => ({ service: toService(await services.get(callerOf(context), name)) }),
+  list: async ({ pageSize, pageToken }, context) => {
+    const page = await services.list(callerOf(context), { pageSize, pageToken });
+    return { services: page.rows.map(toService), nextPageToken: page.nextPageToken };
+  },
+  update: async (request, context) => {
+    const service = present(request.service);
+    const update = { input: toInput(service), mask: request.updateMask?.paths ?? [], etag: service.etag };
+    const change = await services.update(callerOf(context), update, waitingOf(request.wait, context.signal));
+    return { service: toService(change.row), rollout: toRollout(change.rollout) };
+  },
+  delete: async ({ name, etag, wait }, context) => ({
+    rollout: toRollout(await services.delete(callerOf(context), name, etag, waitingOf(wait, context.signal))),
+  }),
+});
+
+const present = (service: Service | undefined): Service => {
+  if (service === undefined) throw new DaypassError('invalid_argument', 'is required', { field: 'service' });
+  return service;
+};

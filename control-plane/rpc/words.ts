@@ -1,0 +1,57 @@
+// Small conversions between the words of proto and those of the domain.
+import type { Duration, Timestamp } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { DaypassError } from '@daypass/core/errors';
+import type { Rollout as DomainRollout, Waiting } from '../domain/rollout.ts';
+import { LONGEST_WAIT_MS } from '../domain/rollout.ts';
+
+/** Milliseconds of a duration, with fractions; undefined when it is absent. */
+export const durationMs = (duration: Duration | undefined): number | undefined =>
+  duration === undefined ? undefined : Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+
+/** A duration of whole or fractional milliseconds. */
+export const toDuration = (ms: number): { seconds: bigint; nanos: number } => {
+  const seconds = Math.floor(ms / 1000);
+  return { seconds: BigInt(seconds), nanos: Math.round((ms - seconds * 1000) * 1e6) };
+};
+
+const EARLIEST_SECONDS = 0n;
+const LATEST_SECONDS = 253_402_300_799n;
+
+/** Milliseconds of a timestamp; undefined when it is absent. Throws `invalid_argument` outside the years 1970 to 9999. */
+export const timeMs = (time: Timestamp | undefined, field: string): number | undefined => {
+  if (time === undefined) return undefined;
+  if (time.seconds < EARLIEST_SECONDS || time.seconds > LATEST_SECONDS || time.nanos < 0 || time.nanos >= 1e9) {
+    throw new DaypassError('invalid_argument', 'is not a time from 1970 to 9999', { field });
+  }
+  return Number(time.seconds) * 1000 + time.nanos / 1e6;
+};
+
+/** A timestamp; undefined where there is none. */
+export const toTime = (ms: number | undefined): Timestamp | undefined =>
+  ms === undefined ? undefined : timestampFromMs(ms);
+
+/** A number that both sides hold exactly. Throws `invalid_argument`. */
+export const safeNumber = (value: bigint, field: string): number => {
+  const number = Number(value);
+  if (Number.isSafeInteger(number)) return number;
+  throw new DaypassError('invalid_argument', 'is too large', { field });
+};
+
+/** How long to wait for the data planes; absent: as long as it may take. */
+export const waitingOf = (wait: Duration | undefined, signal: AbortSignal): Waiting => ({
+  waitMs: Math.min(durationMs(wait) ?? LONGEST_WAIT_MS, LONGEST_WAIT_MS),
+  signal,
+});
+
+/** A receipt. */
+export const toRollout = (rollout: DomainRollout) => ({
+  version: BigInt(rollout.version),
+  acknowledged: [...rollout.acknowledged],
+  missing: rollout.missing.map(({ node, leaseExpiresAt, version, nackCode }) => ({
+    node,
+    leaseExpiresAt: timestampFromMs(leaseExpiresAt),
+    version: BigInt(version),
+    nackCode,
+  })),
+});

@@ -1,0 +1,102 @@
+// The data plane's settings: the environment once, into frozen data, or all problems at once.
+import { resolve } from 'node:path';
+import { parseRanges } from '@daypass/core/address';
+import { DEFAULT_LIMITS } from './limits.ts';
+import { isLogLevel, type LogLevel } from './log.ts';
+import { type Environment, isLoopback, type Listen, listenOrigin, readSettings, type Settings } from './settings.ts';
+
+const MIB = 1024 * 1024;
+
+/** PEM files. */
+export type TlsFiles = { readonly certPath: string; readonly keyPath: string };
+
+export type DataPlaneConfig = {
+  /** Absolute. */
+  readonly home: string;
+  readonly listen: Listen;
+  readonly adminListen: Listen;
+  readonly tls: TlsFiles | undefined;
+  /** Origin that clients know the proxy by; undefined: the address that it listens at, which then is a loopback one. */
+  readonly publicUrl: string | undefined;
+  /** Origin of the control plane. */
+  readonly controlUrl: string;
+  readonly allowUpstreamRanges: readonly string[];
+  readonly auditSpoolBytes: number;
+  readonly maxInFlight: number;
+  readonly serverTiming: boolean;
+  readonly logLevel: LogLevel;
+};
+
+/** Reads the settings; pure. Throws `config_invalid` with one line for each problem, naming its variable. */
+export function parseConfig(env: Environment): DataPlaneConfig {
+  const settings = readSettings(env);
+  const listen = settings.listen('DAYPASS_DATA_LISTEN', '127.0.0.1:8470');
+  const adminListen = settings.listen('DAYPASS_DATA_ADMIN_LISTEN', '127.0.0.1:8471');
+  const tls = readTls(settings);
+  checkListeners(settings, listen, adminListen, tls);
+  const config: DataPlaneConfig = {
+    home: resolve(settings.text('DAYPASS_HOME') ?? '.daypass'),
+    listen: Object.freeze(listen),
+    adminListen: Object.freeze(adminListen),
+    tls,
+    publicUrl: readPublicUrl(settings, listen),
+    controlUrl: readControlUrl(settings),
+    allowUpstreamRanges: readRanges(settings),
+    auditSpoolBytes: settings.bytes('DAYPASS_AUDIT_SPOOL_BYTES', 1024 * MIB, MIB),
+    maxInFlight: settings.count('DAYPASS_MAX_IN_FLIGHT', DEFAULT_LIMITS.maxInFlight, 1, 65_536),
+    serverTiming: settings.flag('DAYPASS_SERVER_TIMING'),
+    logLevel: readLogLevel(settings),
+  };
+  settings.check();
+  return Object.freeze(config);
+}
+
+function readTls(settings: Settings): TlsFiles | undefined {
+  const certPath = settings.text('DAYPASS_DATA_TLS_CERT');
+  const keyPath = settings.text('DAYPASS_DATA_TLS_KEY');
+  if (certPath !== undefined && keyPath !== undefined) return Object.freeze({ certPath, keyPath });
+  if (certPath !== undefined) settings.problem('DAYPASS_DATA_TLS_KEY', 'is needed beside DAYPASS_DATA_TLS_CERT');
+  if (keyPath !== undefined) settings.problem('DAYPASS_DATA_TLS_CERT', 'is needed beside DAYPASS_DATA_TLS_KEY');
+  return undefined;
+}
+
+function checkListeners(settings: Settings, listen: Listen, adminListen: Listen, tls: TlsFiles | undefined): void {
+  const insecure = settings.flag('DAYPASS_INSECURE_LISTEN');
+  const only = 'without TLS only a loopback address is listened at, unless DAYPASS_INSECURE_LISTEN=1';
+  if (!insecure && tls === undefined && !isLoopback(listen.host)) settings.problem('DAYPASS_DATA_LISTEN', only);
+  if (!insecure && !isLoopback(adminListen.host)) settings.problem('DAYPASS_DATA_ADMIN_LISTEN', only);
+  if (listen.port !== 0 && listen.port === adminListen.port && listen.host === adminListen.host)
+    settings.problem('DAYPASS_DATA_ADMIN_LISTEN', 'is the same as DAYPASS_DATA_LISTEN');
+}
+
+function readPublicUrl(settings: Settings, listen: Listen): string | undefined {
+  const given = settings.origin('DAYPASS_DATA_PUBLIC_URL')?.origin;
+  if (settings.text('DAYPASS_DATA_PUBLIC_URL') === undefined && !isLoopback(listen.host))
+    settings.problem('DAYPASS_DATA_PUBLIC_URL', 'is needed where DAYPASS_DATA_LISTEN is not a loopback address');
+  return given;
+}
+
+/** By default where a control plane with the same environment listens. */
+function readControlUrl(settings: Settings): string {
+  const given = settings.origin('DAYPASS_CONTROL_URL');
+  const scheme = settings.text('DAYPASS_CONTROL_TLS_CERT') === undefined ? 'http' : 'https';
+  return given?.origin ?? listenOrigin(scheme, settings.listen('DAYPASS_CONTROL_LISTEN', '127.0.0.1:8480'));
+}
+
+function readRanges(settings: Settings): readonly string[] {
+  const name = 'DAYPASS_ALLOW_UPSTREAM_RANGES';
+  const ranges =
+    settings
+      .text(name)
+      ?.split(/[\s,]+/)
+      .filter((range) => range !== '') ?? [];
+  for (const problem of parseRanges(ranges).problems) settings.problem(name, problem);
+  return Object.freeze(ranges);
+}
+
+function readLogLevel(settings: Settings): LogLevel {
+  const level = settings.text('DAYPASS_LOG_LEVEL') ?? 'info';
+  if (isLogLevel(level)) return level;
+  settings.problem('DAYPASS_LOG_LEVEL', `${JSON.stringify(level)} is not debug, info, warn or error`);
+  return 'info';
+}

@@ -1,0 +1,191 @@
+// Forwarding: one request to the upstream and its answer back, streamed both ways with backpressure.
+import type { ServerResponse } from 'node:http';
+import { DaypassError } from '@daypass/core/errors';
+import type { Dispatcher, Pool } from 'undici';
+import type { Grant } from './authorize.ts';
+import type { Cancellation } from './cancellation.ts';
+import type { Outgoing } from './inject.ts';
+import type { DataLimits } from './limits.ts';
+import type { RequestRecord } from './record.ts';
+import type { RequestBody } from './request-body.ts';
+import { respondHead } from './respond.ts';
+import { upstreamError } from './upstream-error.ts';
+
+/** One exchange with an upstream. */
+export type Exchange = {
+  readonly grant: Grant;
+  readonly outgoing: Outgoing;
+  readonly body: RequestBody | undefined;
+  readonly response: ServerResponse;
+  readonly record: RequestRecord;
+  readonly limits: DataLimits;
+  readonly publicUrl: string;
+  /** Fields of the proxy's own on every answer, by turns. */
+  readonly ownFields: readonly string[];
+  /** Tells when the client is gone, or its connection no longer speaks HTTP. */
+  readonly cancellation: Cancellation;
+};
+
+/**
+ * Sends the request and streams the answer; resolves when the last byte of it was handed on. Rejects with why it could
+ * not be: if the head of the answer was sent by then, the client's connection has been destroyed.
+ */
+export function forward(pool: Pool, exchange: Exchange): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { grant, outgoing, body } = exchange;
+  const timeout = Math.max(1, grant.service.config.response_timeout_ms);
+  const relay = new Relay(exchange, resolve, reject);
+  pool.dispatch(
+    {
+      origin: grant.service.config.origin,
+      path: outgoing.path,
+      method: outgoing.method,
+      headers: outgoing.fields,
+      body: body?.stream ?? null,
+      headersTimeout: timeout,
+      bodyTimeout: timeout,
+    },
+    relay,
+  );
+  return promise;
+}
+
+/** What undici calls as the answer comes in. */
+class Relay implements Dispatcher.DispatchHandler {
+  readonly #exchange: Exchange;
+  readonly #resolve: () => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #slow: NodeJS.Timeout;
+  #controller: Dispatcher.DispatchController | undefined;
+  #stall: NodeJS.Timeout | undefined;
+  /** Bytes still to come; undefined when only the end will tell. */
+  #left: number | undefined;
+  #settled = false;
+  #status = 0;
+
+  constructor(exchange: Exchange, resolve: () => void, reject: (error: unknown) => void) {
+    this.#exchange = exchange;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#slow = setTimeout(() => this.#decide(), exchange.limits.slowDecisionMs).unref();
+    exchange.cancellation.onCancel = (reason) => this.#fail(reason);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#settled) controller.abort(new Error('nobody waits for it'));
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _headers: unknown,
+    reason: string | undefined,
+  ): void {
+    if (status === 101)
+      throw new DaypassError('upstream_response_invalid', 'The upstream changed the protocol unasked');
+    // Other interim answers are for the proxy, which did not ask for them.
+    if (status < 200 || this.#settled) return;
+    const { grant, outgoing, response, publicUrl, ownFields } = this.#exchange;
+    const raw = rawFields(controller);
+    const head = respondHead({ status, reason: reason ?? '', raw }, outgoing.method, grant, publicUrl);
+    this.#status = status;
+    this.#left = head.contentLength;
+    // Nothing leaves before the first byte of the body, or the flush.
+    response.writeHead(status, head.reason, [...head.fields, ...ownFields]);
+    if (head.isBodiless) {
+      this.#complete();
+      this.#finish(undefined);
+      return;
+    }
+    // A head whose body does not come with it is sent at once: server-sent events begin with one.
+    process.nextTick(flushHead, response);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#settled) return;
+    const { response, record } = this.#exchange;
+    record.responseBytes += chunk.length;
+    if (this.#left !== undefined) {
+      this.#left -= chunk.length;
+      if (this.#left <= 0) {
+        this.#complete();
+        this.#finish(chunk);
+        return;
+      }
+    }
+    if (!response.write(chunk)) this.#wait(controller, response);
+  }
+
+  onResponseEnd(): void {
+    if (this.#settled) return;
+    if (this.#left !== undefined && this.#left > 0)
+      throw new DaypassError('upstream_response_invalid', "The upstream's answer was cut off");
+    this.#complete();
+    this.#finish(undefined);
+  }
+
+  onResponseError(_controller: unknown, error: Error): void {
+    this.#fail(upstreamError(error));
+  }
+
+  // Throws when the audit cannot be written: then the last byte does not leave.
+  #complete(): void {
+    this.#exchange.record.end({ result: 'completed', reason: '', status: this.#status });
+  }
+
+  #finish(last: Buffer | undefined): void {
+    const { response } = this.#exchange;
+    if (last === undefined) response.end();
+    else response.end(last);
+    this.#settle();
+    this.#resolve();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#settled) return;
+    this.#settle();
+    this.#controller?.abort(new Error('the exchange has failed'));
+    if (this.#exchange.response.headersSent) this.#exchange.response.destroy();
+    this.#reject(error);
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    clearTimeout(this.#slow);
+    clearTimeout(this.#stall);
+    this.#exchange.cancellation.onCancel = undefined;
+    this.#exchange.body?.release();
+  }
+
+  #decide(): void {
+    try {
+      this.#exchange.record.decideNow();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** The client takes less than the upstream gives: nothing more is read until it has caught up. */
+  #wait(controller: Dispatcher.DispatchController, response: ServerResponse): void {
+    if (this.#stall !== undefined) return;
+    controller.pause();
+    this.#stall = setTimeout(() => {
+      this.#fail(new DaypassError('request_timeout', 'The client did not take the answer in time'));
+    }, this.#exchange.limits.stallTimeoutMs).unref();
+    response.once('drain', () => {
+      clearTimeout(this.#stall);
+      this.#stall = undefined;
+      if (!this.#settled) controller.resume();
+    });
+  }
+}
+
+function flushHead(response: ServerResponse): void {
+  if (!response.writableEnded && !response.destroyed) response.flushHeaders();
+}
+
+function rawFields({ rawHeaders }: Dispatcher.DispatchController): readonly (Buffer | string)[] {
+  if (Array.isArray(rawHeaders)) return rawHeaders;
+  throw new DaypassError('upstream_response_invalid', "The upstream's head could not be read");
+}

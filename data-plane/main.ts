@@ -1,0 +1,71 @@
+// The data plane as a process: checks its runtime, reads the environment, says when it is ready, stops on a signal.
+import type { DataPlane } from './app.ts';
+
+const DRAIN_MS = 8_000;
+const HARD_STOP_MS = 10_000;
+const OK = 0;
+const FAILED = 1;
+const MISCONFIGURED = 2;
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major < 22 || (major === 22 && minor < 19)) {
+  console.error(`The data plane needs Node 22.19 or newer, this is ${process.versions.node}`);
+  process.exitCode = MISCONFIGURED;
+} else await run();
+
+async function run(): Promise<void> {
+  // Imported here, so that an old runtime meets the sentence above first.
+  const { parseConfig } = await import('./config.ts');
+  const { startDataPlane } = await import('./app.ts');
+  const { createLog } = await import('./log.ts');
+  try {
+    const config = parseConfig(process.env);
+    const log = createLog(config.logLevel, (line) => process.stderr.write(line));
+    process.on('uncaughtException', (error) => {
+      log.error('an error that nothing caught ended the process', { error });
+      process.exit(FAILED);
+    });
+    const plane = await startDataPlane(config, log);
+    stopOnSignal(plane);
+    announce(plane);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function announce({ listen, admin }: DataPlane): void {
+  const ready = { ready: true, plane: 'data', listen, admin };
+  process.stdout.write(`${JSON.stringify(ready)}\n`);
+  process.send?.(ready);
+}
+
+/** The first signal drains and closes, the second closes at once. */
+function stopOnSignal(plane: DataPlane): void {
+  let stopping = false;
+  const close = async () => {
+    await plane.close();
+    process.exitCode = OK;
+    // What else is open waits for nobody.
+    process.disconnect?.();
+  };
+  const stop = async () => {
+    if (stopping) return await close();
+    stopping = true;
+    setTimeout(() => process.exit(FAILED), HARD_STOP_MS).unref();
+    const enough = AbortSignal.timeout(DRAIN_MS);
+    await Promise.race([plane.drain(), new Promise((resolve) => enough.addEventListener('abort', resolve))]);
+    await close();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => {
+      stop().catch(fail);
+    });
+}
+
+/** One line a problem on stderr. */
+function fail(error: unknown): void {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const known = code === 'config_invalid' || code === 'unavailable';
+  process.stderr.write(`${known && error instanceof Error ? error.message : `Internal error: ${String(error)}`}\n`);
+  process.exitCode = code === 'config_invalid' ? MISCONFIGURED : FAILED;
+}

@@ -1,0 +1,158 @@
+// THE request: snapshot, route, authenticate, authorize, limit, inject, forward, record, each step proved to the next.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { DaypassError } from '@daypass/core/errors';
+import type { ActiveSnapshot } from './active.ts';
+import type { AuditSink } from './audit/sink.ts';
+import type { Authenticator, VerifiedToken } from './authenticate.ts';
+import type { Authorizer } from './authorize.ts';
+import type { Cancellation } from './cancellation.ts';
+import type { Connection } from './connection.ts';
+import { forward } from './forward.ts';
+import { injectCredential } from './inject.ts';
+import type { Limiter, Permit } from './limit.ts';
+import type { DataLimits } from './limits.ts';
+import { RequestRecord } from './record.ts';
+import { openBody, type RequestBody } from './request-body.ts';
+import { type Route, routeRequest } from './route.ts';
+import type { Upstreams } from './upstreams.ts';
+import { type Head, hasBody, readHead } from './wire.ts';
+
+/** What the pipeline is made of. */
+export type PipelineDeps = {
+  readonly limits: DataLimits;
+  readonly current: () => ActiveSnapshot | undefined;
+  readonly audit: AuditSink;
+  readonly authenticator: Authenticator;
+  readonly authorizer: Authorizer;
+  readonly limiter: Limiter;
+  readonly upstreams: Upstreams;
+  readonly nowMs: () => number;
+  readonly newId: () => string;
+  readonly publicUrl: () => string;
+  readonly ownFields: (decisionId: string, snapshot: ActiveSnapshot) => readonly string[];
+  /** Answers a request that was not forwarded, or failed. Never throws. */
+  readonly refuse: (visit: Visit, error: unknown) => void;
+  readonly onEnd: (visit: Visit) => void;
+};
+
+/** One request and what is known of it so far. */
+export type Visit = {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly connection: Connection;
+  readonly record: RequestRecord;
+  readonly cancellation: Cancellation;
+  head?: Head;
+  route?: Route;
+  permit?: Permit;
+  body?: RequestBody;
+};
+
+/** A request as the server hands it over. */
+export type Arrival = Pick<Visit, 'request' | 'response' | 'connection' | 'cancellation'>;
+
+/** Answers one request; never throws. */
+export type Pipeline = (arrival: Arrival) => Promise<void>;
+
+/** Returns the pipeline. */
+export function createPipeline(deps: PipelineDeps): Pipeline {
+  return async (arrival) => {
+    const visit = receive(deps, arrival);
+    try {
+      await answer(deps, visit);
+    } catch (error) {
+      deps.refuse(visit, error);
+    } finally {
+      visit.body?.release();
+      if (visit.permit !== undefined) deps.limiter.release(visit.permit);
+      deps.onEnd(visit);
+    }
+  };
+}
+
+async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
+  const { request, response, connection, record, cancellation } = visit;
+  const { limits, upstreams, publicUrl } = deps;
+  // What came in the same packet is parsed by then: a broken byte behind the head is known.
+  await Promise.resolve();
+  cancellation.check();
+  const head = readHead(request, limits);
+  visit.head = head;
+  const snapshot = activeSnapshot(deps);
+  const route = routeRequest(snapshot, head);
+  visit.route = route;
+  const token = await deps.authenticator.authenticate(route, head, connection.failures);
+  beginRecord(deps, record, route, head, token);
+  const grant = await deps.authorizer.authorize(route, token, head.method);
+  const permit = deps.limiter.admit(grant);
+  visit.permit = permit;
+  const outgoing = injectCredential(permit, head);
+  record.allow(grant.rule, grant.credentialId);
+  const body = await beginBody(visit, head, limits);
+  if (body !== undefined) visit.body = body;
+  cancellation.check();
+  const ownFields = deps.ownFields(record.id, snapshot);
+  const pool = upstreams.poolOf(snapshot, grant.service);
+  await forward(pool, {
+    grant,
+    outgoing,
+    body,
+    response,
+    record,
+    limits,
+    publicUrl: publicUrl(),
+    ownFields,
+    cancellation,
+  });
+}
+
+function receive({ audit, nowMs, newId }: PipelineDeps, arrival: Arrival): Visit {
+  const { request, response, cancellation } = arrival;
+  const remoteAddress = request.socket.remoteAddress ?? '';
+  response.on('close', () => {
+    if (!response.writableFinished) cancellation.cancel(new ClientGone());
+  });
+  return { ...arrival, record: new RequestRecord({ audit, nowMs, id: newId(), remoteAddress }) };
+}
+
+/** The client closed its connection before it had its answer. */
+export class ClientGone extends Error {
+  override readonly name = 'ClientGone';
+}
+
+function activeSnapshot({ current, nowMs }: PipelineDeps): ActiveSnapshot {
+  const snapshot = current();
+  if (snapshot === undefined) throw new DaypassError('snapshot_missing', 'The data plane has no configuration yet');
+  if (!(nowMs() < snapshot.expiresAt * 1000))
+    throw new DaypassError('snapshot_expired', "The data plane's configuration has expired");
+  return snapshot;
+}
+
+// Nothing is decided for a request that could not be recorded.
+function beginRecord(
+  { audit }: PipelineDeps,
+  record: RequestRecord,
+  route: Route,
+  head: Head,
+  token: VerifiedToken | undefined,
+): void {
+  if (!audit.accepting()) throw new DaypassError('audit_unavailable', 'The audit cannot be written');
+  const service = route.service?.config.name ?? route.prefix.slice('/s/'.length);
+  const asked = { service, method: head.method, path: route.target.path };
+  record.identify(token === undefined ? 'anonymous' : token.claims, asked, route.snapshot);
+}
+
+async function beginBody(
+  { request, response, record, cancellation }: Visit,
+  head: Head,
+  limits: DataLimits,
+): Promise<RequestBody | undefined> {
+  if (!hasBody(head)) return undefined;
+  if (head.expectsContinue) response.writeContinue();
+  const failure = Promise.withResolvers<never>();
+  cancellation.onCancel = failure.reject;
+  const body = openBody(request, limits, (bytes) => {
+    record.requestBytes += bytes;
+  });
+  return Promise.race([body, failure.promise]);
+}

@@ -1,0 +1,85 @@
+// The request's body on its way up: counted, bounded, with backpressure, and never begun before it begins to arrive.
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { DaypassError, type ErrorCode } from '@daypass/core/errors';
+import type { DataLimits } from './limits.ts';
+
+/** A body that has begun to arrive. */
+export type RequestBody = {
+  /** Destroyed with a `DaypassError` when the body is too large, too slow or cut off. */
+  readonly stream: Readable;
+  /** Lets go of the request without ending its connection. */
+  release(): void;
+};
+
+/**
+ * Waits for the first bytes of a body, or its end; throws why it cannot be had. What undici is given is a stream of
+ * its own: when undici destroys it, the client's connection stays, and can be told why.
+ */
+export function openBody(
+  request: IncomingMessage,
+  limits: DataLimits,
+  count: (bytes: number) => void,
+): Promise<RequestBody> {
+  const { promise, resolve, reject } = Promise.withResolvers<RequestBody>();
+  let bytes = 0;
+  let isPaused = false;
+  let isReleased = false;
+  const stream = new Readable({
+    highWaterMark: 64 * 1024,
+    read() {
+      isPaused = false;
+      if (!isReleased) request.resume();
+    },
+  });
+  // A stream that is destroyed before it is used must not end the process.
+  stream.on('error', () => undefined);
+
+  const release = (): void => {
+    if (isReleased) return;
+    isReleased = true;
+    clearTimeout(idle);
+    request.off('data', onData).off('end', onEnd).off('close', onCut);
+  };
+  const fail = (code: ErrorCode, message: string): void => {
+    if (isReleased) return;
+    release();
+    const error = new DaypassError(code, message);
+    stream.destroy(error);
+    reject(error);
+  };
+  const onIdle = (): void => {
+    // While the upstream does not take what has come, it is not the client that is slow.
+    if (isPaused) idle.refresh();
+    else fail('request_timeout', 'The request body did not arrive in time');
+  };
+  const idle = setTimeout(onIdle, limits.bodyIdleTimeoutMs).unref();
+  // Only after all that came with it is parsed: a wrong byte behind a good one is seen before anything goes upstream.
+  const begin = (): void => {
+    setImmediate(() => resolve({ stream, release }));
+  };
+  const onData = (chunk: Buffer): void => {
+    const isFirst = bytes === 0;
+    bytes += chunk.length;
+    if (bytes > limits.bodyBytesMax) {
+      fail('body_too_large', `A request body holds at most ${limits.bodyBytesMax} bytes`);
+      return;
+    }
+    count(chunk.length);
+    idle.refresh();
+    if (!stream.push(chunk)) {
+      isPaused = true;
+      request.pause();
+    }
+    if (isFirst) begin();
+  };
+  const onEnd = (): void => {
+    release();
+    stream.push(null);
+    if (bytes === 0) begin();
+  };
+  const onCut = (): void => fail('framing_invalid', 'The request body was cut off');
+  request.on('error', () => undefined);
+  request.on('data', onData).on('end', onEnd).on('close', onCut);
+  return promise;
+}

@@ -1,0 +1,113 @@
+// The response head as the client will see it: what is for the proxy alone stops, URLs lead back, credentials are gone.
+import { DaypassError } from '@daypass/core/errors';
+import type { Grant } from './authorize.ts';
+import { isResponseFieldDropped } from './header-names.ts';
+import { type RewriteContext, rewriteLinks, rewriteUrl } from './rewrite.ts';
+
+/** The head of a response. */
+export type ResponseHead = {
+  readonly status: number;
+  readonly reason: string;
+  /** Names as the upstream wrote them, and values, by turns. */
+  readonly fields: string[];
+  /** Bytes that the body has; undefined when only its end will tell. */
+  readonly contentLength: number | undefined;
+  /** No body follows, whatever the fields say (RFC 9112 §6.3). */
+  readonly isBodiless: boolean;
+};
+
+type Received = {
+  readonly status: number;
+  readonly reason: string;
+  /** Names and values by turns, as bytes. */
+  readonly raw: readonly (Buffer | string)[];
+};
+
+/** Builds the head. Throws `upstream_response_invalid`. */
+export function respondHead(received: Received, method: string, grant: Grant, publicUrl: string): ResponseHead {
+  const { raw, status } = received;
+  const fields: string[] = [];
+  let contentLength: number | undefined;
+  const hopNames = connectionNames(raw);
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const written = text(raw[at]);
+    const name = written.toLowerCase();
+    const value = text(raw[at + 1]);
+    if (name === 'transfer-encoding') checkCoding(value);
+    if (isResponseFieldDropped(name) || hopNames.includes(name)) continue;
+    if (name === 'content-length') {
+      if (status === 204) continue;
+      contentLength = readLength(value);
+    }
+    fields.push(written, URL_FIELDS.has(name) ? rewritten(name, value, grant, publicUrl) : value);
+  }
+  const isBodiless = method === 'HEAD' || status === 204 || status === 304 || contentLength === 0;
+  const head = { status, reason: printable(received.reason), fields, contentLength, isBodiless };
+  return scrubbed(head, grant);
+}
+
+const URL_FIELDS = new Set(['location', 'content-location', 'link']);
+
+const text = (bytes: Buffer | string | undefined): string =>
+  typeof bytes === 'string' ? bytes : (bytes?.toString('latin1') ?? '');
+
+function rewritten(name: string, value: string, grant: Grant, publicUrl: string): string {
+  const { config } = grant.service;
+  const context: RewriteContext = {
+    upstreamOrigin: config.origin,
+    basePath: config.base_path,
+    publicUrl,
+    prefix: grant.route.prefix,
+    credentialKey: config.place?.kind === 'query' ? config.place.name : undefined,
+  };
+  return name === 'link' ? rewriteLinks(value, context) : rewriteUrl(value, context);
+}
+
+// One search over the whole head; only a head that holds the credential is gone through value by value.
+function scrubbed(head: ResponseHead, { injection }: Grant): ResponseHead {
+  if (injection === undefined) return head;
+  const { scrubber } = injection;
+  if (!scrubber.finds(`${head.reason}\n${head.fields.join('\n')}`)) return head;
+  const fields = head.fields.map((part, at) => {
+    const isName = at % 2 === 0;
+    // A short secret of digits alone must not take the body's length for itself.
+    if (!isName && head.fields[at - 1]?.toLowerCase() === 'content-length') return part;
+    // A credential in a name cannot be redacted in place: brackets are no part of a name.
+    if (isName) return scrubber.finds(part) ? 'x-redacted' : part;
+    return scrubber.scrub(part);
+  });
+  return { ...head, fields, reason: scrubber.scrub(head.reason) };
+}
+
+// RFC 9110 §7.6.1
+function connectionNames(raw: Received['raw']): readonly string[] {
+  const names: string[] = [];
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = raw[at];
+    if (name?.length !== 10 || text(name).toLowerCase() !== 'connection') continue;
+    for (const option of text(raw[at + 1])
+      .toLowerCase()
+      .split(',')) {
+      const listed = option.trim();
+      if (listed !== 'close' && listed !== 'keep-alive' && !KEPT.has(listed)) names.push(listed);
+    }
+  }
+  return names;
+}
+
+/** What frames or types the body is kept even if the upstream lists it. */
+const KEPT = new Set(['', 'content-length', 'content-type', 'content-encoding', 'set-cookie', 'cache-control']);
+
+function checkCoding(value: string): void {
+  if (value.trim().toLowerCase() !== 'chunked')
+    throw new DaypassError('upstream_response_invalid', 'The upstream used a transfer coding that is not known');
+}
+
+function readLength(value: string): number {
+  if (!/^[0-9]{1,15}$/.test(value))
+    throw new DaypassError('upstream_response_invalid', "The upstream's Content-Length is not a number");
+  return Number(value);
+}
+
+// Node refuses to write anything else; the reason phrase means nothing to a program.
+const printable = (reason: string): string => (/^[\t\x20-\x7e]*$/.test(reason) ? reason : '');

@@ -1,0 +1,95 @@
+// The bench's client, a process of its own: as many requests as go, or a fixed rate, over kept connections.
+// Arguments: URL, token, seconds, connections, rate (0: as many as go). Prints one JSON line.
+import { connect, type Socket } from 'node:net';
+
+const [url = '', token = '', seconds = '5', connections = '32', rate = '0'] = process.argv.slice(2);
+const target = new URL(url);
+const request = Buffer.from(
+  `GET ${target.pathname} HTTP/1.1\r\nHost: ${target.host}\r\nAuthorization: Bearer ${token}\r\nAccept: application/json\r\nUser-Agent: bench\r\n\r\n`,
+);
+
+type Lane = { readonly socket: Socket /** When the request in flight was due, in ms; 0: idle. */; due: number };
+
+const latencies: number[] = [];
+let failed = 0;
+const started = performance.now();
+const end = started + Number(seconds) * 1000;
+const idle: Lane[] = [];
+const waiting: number[] = [];
+
+const lanes = await Promise.all(Array.from({ length: Number(connections) }, open));
+if (Number(rate) > 0) await paced(Number(rate));
+else await saturated();
+latencies.sort((a, b) => a - b);
+const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0;
+const elapsed = (performance.now() - started) / 1000;
+const result = { requests: latencies.length, failed, seconds: elapsed, p50: at(0.5), p90: at(0.9), p99: at(0.99) };
+process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit());
+
+async function saturated(): Promise<void> {
+  for (const lane of lanes) send(lane, performance.now());
+  await new Promise((resolve) => setTimeout(resolve, end - performance.now()));
+}
+
+/** Sends each request when it is due, and counts its latency from then, whether a connection was free or not. */
+async function paced(perSecond: number): Promise<void> {
+  idle.push(...lanes);
+  const gap = 1000 / perSecond;
+  for (let due = performance.now(); due < end; due += gap) {
+    const early = due - performance.now();
+    if (early > 0) await pause(early);
+    const lane = idle.pop();
+    if (lane === undefined) waiting.push(due);
+    else send(lane, due);
+  }
+}
+
+/** Waits without the millisecond's grain of a timer: the last part is spent turning the loop. */
+async function pause(milliseconds: number): Promise<void> {
+  const until = performance.now() + milliseconds;
+  if (milliseconds > 2) await new Promise((resolve) => setTimeout(resolve, milliseconds - 1.5));
+  while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve));
+}
+
+function send(lane: Lane, due: number): void {
+  lane.due = due;
+  lane.socket.write(request);
+}
+
+function answered(lane: Lane, status: string): void {
+  if (status !== '200') failed += 1;
+  latencies.push(performance.now() - lane.due);
+  lane.due = 0;
+  if (Number(rate) === 0) return void (performance.now() < end && send(lane, performance.now()));
+  const next = waiting.shift();
+  if (next === undefined) idle.push(lane);
+  else send(lane, next);
+}
+
+function open(): Promise<Lane> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(target.port), target.hostname, () => resolve(lane));
+    const lane: Lane = { socket, due: 0 };
+    let head = '';
+    let rest = -1;
+    socket.setNoDelay(true);
+    socket.on('error', reject);
+    socket.on('data', (bytes) => {
+      if (rest < 0) {
+        head += bytes.toString('latin1');
+        const split = head.indexOf('\r\n\r\n');
+        if (split < 0) return;
+        const length = /\r\ncontent-length: *(\d+)/i.exec(head.slice(0, split))?.[1];
+        if (length === undefined) throw new Error(`an answer without a length: ${head.slice(0, 200)}`);
+        rest = Number(length) - (head.length - split - 4);
+      } else {
+        rest -= bytes.length;
+      }
+      if (rest > 0) return;
+      const status = head.slice(9, 12);
+      head = '';
+      rest = -1;
+      answered(lane, status);
+    });
+  });
+}
