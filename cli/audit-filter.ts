@@ -34,7 +34,11 @@ export const addAuditFlags = (command: Command): Command =>
     .option('--jti <id>', 'of this token')
     .addOption(new Option('--outcome <outcome>', 'with this outcome').choices(Object.keys(OUTCOMES)))
     .option('--since <time>', 'since then: RFC 3339, or so long ago as 15m')
-    .addOption(new Option('--kind <kind>', 'requests, or changes at the control plane (default: request)').choices(Object.keys(KINDS)))
+    .addOption(
+      new Option('--kind <kind>', 'requests, or changes at the control plane (default: request)').choices(
+        Object.keys(KINDS),
+      ),
+    )
     .option('--decision <id>', 'with this decision id, as a refusal shows it');
 
 /** The filter. @throws UsageError for a time that is none */

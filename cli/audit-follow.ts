@@ -1,6 +1,6 @@
 // Follows the audit: a stream that is taken up again where it broke, without showing an event twice.
 import { create } from '@bufbuild/protobuf';
-import { timestampMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type AuditEvent, type AuditFilter, AuditFilterSchema } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import type { Connection } from './connection.ts';
 import { failureOf } from './failure.ts';

@@ -18,7 +18,9 @@ export const writeEventFile = async (dir: string, event: AuditEvent): Promise<vo
 };
 
 /** Where an event goes. No part of it is free text: neither a caller nor a control plane can choose a path. */
-export const eventPath = (event: AuditEvent): { readonly service: string; readonly day: string; readonly file: string } => {
+export const eventPath = (
+  event: AuditEvent,
+): { readonly service: string; readonly day: string; readonly file: string } => {
   const time = (event.time === undefined ? new Date(0) : timestampDate(event.time)).toISOString();
   return {
     service: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(event.service) ? event.service : '_none',

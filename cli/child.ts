@@ -8,12 +8,20 @@ import { parseStrictJson, readObject } from '@daypass/core/json';
 export type Program = { readonly name: string; readonly main: URL };
 
 /** The programs there are. */
-export const controlPlane: Program = { name: 'control plane', main: new URL('../control-plane/main.ts', import.meta.url) };
+export const controlPlane: Program = {
+  name: 'control plane',
+  main: new URL('../control-plane/main.ts', import.meta.url),
+};
 export const dataPlane: Program = { name: 'data plane', main: new URL('../data-plane/main.ts', import.meta.url) };
 export const demoUpstream: Program = { name: 'demo upstream', main: new URL('./demo-upstream.ts', import.meta.url) };
 
 /** How a child ended. */
-export type Ended = { readonly name: string; readonly code: number | null; readonly signal: NodeJS.Signals | null; readonly why: string };
+export type Ended = {
+  readonly name: string;
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly why: string;
+};
 
 /** What a child says once it listens: its addresses by name. */
 export type Ready = Readonly<Record<string, string>>;
@@ -39,7 +47,11 @@ const KEPT_LINES = 20;
  * Starts a program. Its log goes to `log` line by line. It gets a process group of its own, so that a Ctrl-C reaches
  * it through `stop` alone and in the right order, and it stops by itself when this process is gone.
  */
-export const startChild = (program: Program, env: Readonly<Record<string, string>>, log: (line: string) => void): Child => {
+export const startChild = (
+  program: Program,
+  env: Readonly<Record<string, string>>,
+  log: (line: string) => void,
+): Child => {
   const child = fork(fileURLToPath(program.main), [], {
     env,
     detached: true,
@@ -97,16 +109,14 @@ const endOf = (child: ChildProcess, name: string, lines: readonly string[]): Pro
   });
 
 const readiness = async (child: ChildProcess, name: string, ended: Promise<Ended>): Promise<Ready> => {
-  const { promise: told, resolve } = Promise.withResolvers<Ready>();
-  child.on('message', (message) => {
+  const { promise, resolve, reject } = Promise.withResolvers<Ready>();
+  child.on('message', (message: unknown) => {
     if (isReady(message)) resolve(message);
   });
-  const { promise: late, resolve: expire } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(expire, READY_MS);
-  const first = await Promise.race([told, ended, late]).finally(() => clearTimeout(timer));
-  if (first === undefined) throw new DaypassError('unavailable', `the ${name} was not ready within ${READY_MS / 1000} s`);
-  if ('why' in first && 'code' in first) throw new DaypassError('unavailable', endText(first as Ended));
-  return first;
+  void ended.then((end) => reject(new DaypassError('unavailable', endText(end))));
+  const late = () => reject(new DaypassError('unavailable', `the ${name} was not ready in ${READY_MS / 1000} s`));
+  const timer = setTimeout(late, READY_MS);
+  return await promise.finally(() => clearTimeout(timer));
 };
 
 const isReady = (message: unknown): message is Ready =>

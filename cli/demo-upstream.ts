@@ -28,7 +28,9 @@ const main = async (): Promise<void> => {
 
 main().catch((error: unknown) => {
   const message = error instanceof Error ? error.message : 'internal error';
-  process.stderr.write(`${JSON.stringify({ level: 'error', message: `the demo upstream cannot start: ${message}` })}\n`);
+  process.stderr.write(
+    `${JSON.stringify({ level: 'error', message: `the demo upstream cannot start: ${message}` })}\n`,
+  );
   process.exitCode = 1;
   process.disconnect?.();
 });

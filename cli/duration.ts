@@ -30,7 +30,10 @@ export const timeFlag = (text: string, flag: string, nowMs: number): number => {
   if (ago !== undefined) return nowMs - ago;
   const time = RFC3339.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(time)) return time;
-  throw new UsageError(`${flag} takes a duration such as 15m, or a time such as 2026-01-31T09:00:00Z, not "${text}"`, flag);
+  throw new UsageError(
+    `${flag} takes a duration such as 15m, or a time such as 2026-01-31T09:00:00Z, not "${text}"`,
+    flag,
+  );
 };
 
 // RFC 3339 §5.6

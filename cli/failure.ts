@@ -35,13 +35,24 @@ export class UnreachableError extends Error {
   override readonly name = 'UnreachableError';
 }
 
+/** A failure with something added to it. */
+export class FailedError extends Error {
+  override readonly name = 'FailedError';
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
 /** What to show of anything thrown. An unknown throwable shows its system error code at most. */
 export const failureOf = (thrown: unknown): Failure => {
   if (thrown instanceof UsageError)
     return { exitCode: 2, code: thrown.code, message: thrown.message, field: thrown.field };
+  if (thrown instanceof FailedError) return thrown.failure;
   if (thrown instanceof UnreachableError) return { exitCode: 3, code: 'unavailable', message: thrown.message };
-  if (thrown instanceof CommanderError)
-    return { exitCode: 2, code: 'invalid_argument', message: thrown.message.replace(/^error: /, '') };
+  if (thrown instanceof CommanderError) return commanderFailure(thrown);
   if (thrown instanceof ConnectError) return connectFailure(thrown);
   if (thrown instanceof DaypassError)
     return {
@@ -51,6 +62,12 @@ export const failureOf = (thrown: unknown): Failure => {
       field: thrown.field,
     };
   return { exitCode: 1, code: 'internal', message: systemMessage(thrown) };
+};
+
+/** Wrong arguments, with the flag at fault where one is named. */
+const commanderFailure = ({ code, message }: CommanderError): Failure => {
+  const text = code === 'commander.help' ? 'a command is missing' : message.replace(/^error: /, '');
+  return { exitCode: 2, code: 'invalid_argument', message: text, field: /'[^']*?(--[a-z-]+)/.exec(text)?.[1] };
 };
 
 /** What came back from the control plane, or did not. */

@@ -46,7 +46,8 @@ const controlFlag = (control: string): readonly string[] =>
   control === 'http://127.0.0.1:8480' ? [] : [`--control-url ${control}`];
 
 /** Safe to paste into a POSIX shell. */
-const quoted = (text: string): string => (/^[A-Za-z0-9_./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+const quoted = (text: string): string =>
+  /^[A-Za-z0-9_./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
 /** The same as one JSON object. */
 export const welcomeJson = ({ home, control, data, admin, demo, token }: Running): string =>

@@ -1,5 +1,14 @@
 // Runs both planes and the demo upstream as child processes: in order up, in order down, and all or nothing.
-import { type Child, controlPlane, dataPlane, demoUpstream, type Ended, endText, type Program, startChild } from './child.ts';
+import {
+  type Child,
+  controlPlane,
+  dataPlane,
+  demoUpstream,
+  type Ended,
+  endText,
+  type Program,
+  startChild,
+} from './child.ts';
 import { openConnection } from './connection.ts';
 import { demoCredential } from './demo/credential.ts';
 import { DEMO_SERVICE, mintDemoToken, registerDemo } from './demo/register.ts';
@@ -74,10 +83,10 @@ const start = async (io: Io, request: FleetRequest, children: Child[]): Promise<
     children.push(child);
     return { child, ready: await child.ready };
   };
-  const base = { DAYPASS_LOG_LEVEL: 'warn', ...request.env };
+  const base: Readonly<Record<string, string>> = { DAYPASS_LOG_LEVEL: 'warn', ...request.env };
   if (withDemo) await demoCredential(home);
   const demo = withDemo ? (await run(demoUpstream, base)).ready.listen : undefined;
-  const env = demo === undefined ? base : { ...base, ...allowDemo(base, demo) };
+  const env: Readonly<Record<string, string>> = demo === undefined ? base : { ...base, ...allowDemo(base, demo) };
   const control = (await run(controlPlane, env)).ready.listen ?? '';
   const controlUrl = nonEmpty(env.DAYPASS_CONTROL_URL) ?? control;
   const data = (await run(dataPlane, { ...env, DAYPASS_CONTROL_URL: controlUrl })).ready;
@@ -91,7 +100,9 @@ const start = async (io: Io, request: FleetRequest, children: Child[]): Promise<
   };
   io.out(options.json === true ? welcomeJson(running) : welcome(running));
   if (demo !== undefined && !registered)
-    io.err(`note: the service "${DEMO_SERVICE}" is somebody else's; it is left as it is, and no demo token is minted\n`);
+    io.err(
+      `note: the service "${DEMO_SERVICE}" is somebody else's; it is left as it is, and no demo token is minted\n`,
+    );
 };
 
 const LISTENS = [

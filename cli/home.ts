@@ -140,7 +140,10 @@ const writeAll = async (files: readonly File[]): Promise<void> => {
 };
 
 const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) => {
-  throw new DaypassError('failed_precondition', `${path} ${what}: ${cause.code ?? 'unknown reason'}`, { cause, field: path });
+  throw new DaypassError('failed_precondition', `${path} ${what}: ${cause.code ?? 'unknown reason'}`, {
+    cause,
+    field: path,
+  });
 };
 
 /** Where a path of the home really lies, given folders of their own. */
@@ -151,7 +154,8 @@ const at = (path: string, { home, rootDir, controlDir, dataDir }: HomeFolders): 
     [dataPaths(home).folder, dataDir],
   ] as const;
   for (const [folder, instead] of moved)
-    if (instead !== undefined && (path === folder || path.startsWith(`${folder}/`))) return instead + path.slice(folder.length);
+    if (instead !== undefined && (path === folder || path.startsWith(`${folder}/`)))
+      return instead + path.slice(folder.length);
   return path;
 };
 

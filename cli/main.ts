@@ -51,7 +51,7 @@ export const buildProgram = (context: Context, asJson = false): Command => {
   examples(
     program,
     'daypass up',
-    "daypass service create github --upstream https://api.github.com --credential bearer --secret-env GITHUB_TOKEN",
+    'daypass service create github --upstream https://api.github.com --credential bearer --secret-env GITHUB_TOKEN',
     "daypass mint --service github --allow 'GET /repos/acme/*/issues' --ttl 15m",
     'daypass audit list --service github --since 1h',
   );

@@ -4,9 +4,9 @@ import { DaypassError } from '@daypass/core/errors';
 import { checkPlace } from '@daypass/core/place';
 import type { CredentialPlace } from '@daypass/core/service';
 import {
-  type CredentialPlace as PlaceMessage,
-  CredentialPlace_Kind as Kind,
   CredentialPlaceSchema,
+  CredentialPlace_Kind as Kind,
+  type CredentialPlace as PlaceMessage,
 } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { UsageError } from './failure.ts';
 

@@ -10,7 +10,9 @@ export const waitUntilReady = async (adminUrl: string): Promise<void> => {
   const deadline = Date.now() + DEADLINE_MS;
   let last = 'no answer';
   while (Date.now() < deadline) {
-    const response = await fetch(`${adminUrl}/readyz`, { signal: AbortSignal.timeout(REQUEST_MS) }).catch(() => undefined);
+    const response = await fetch(`${adminUrl}/readyz`, { signal: AbortSignal.timeout(REQUEST_MS) }).catch(
+      () => undefined,
+    );
     const text = await response?.text();
     if (response?.ok === true) return;
     last = text ?? last;

@@ -25,7 +25,8 @@ export const rolloutText = (rollout: Rollout | undefined): string => {
   const { version, acknowledged, missing } = rollout;
   const there = acknowledged.length === 0 ? '' : `, in force on ${acknowledged.join(', ')}`;
   const lines = missing.map(({ node, leaseExpiresAt, nackCode }) => {
-    const until = leaseExpiresAt === undefined ? '' : `, whose lease ends ${timestampDate(leaseExpiresAt).toISOString()}`;
+    const until =
+      leaseExpiresAt === undefined ? '' : `, whose lease ends ${timestampDate(leaseExpiresAt).toISOString()}`;
     return `Not yet on ${node}${until}${nackCode === '' ? '' : `; it refused the newest snapshot: ${nackCode}`}.\n`;
   });
   return `Snapshot ${version}${there}.\n${lines.join('')}`;

@@ -59,7 +59,10 @@ export const seal = async (connection: Connection, request: SealRequest): Promis
 const sealingKey = async (connection: Connection, pool: string, now: number): Promise<VerifiedKey> => {
   const served = await connection.keys.getSealingKeys({ pool });
   const root = await trustedRoot(connection, served);
-  let refusal: unknown = new DaypassError('key_untrusted', `the control plane has no sealing key for the pool "${pool}"`);
+  let refusal: unknown = new DaypassError(
+    'key_untrusted',
+    `the control plane has no sealing key for the pool "${pool}"`,
+  );
   for (const signed of served.keys) {
     try {
       return await verifySignedKey(signed, { root, fleet: served.fleet, use: 'seal', pool, now });

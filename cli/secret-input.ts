@@ -14,7 +14,8 @@ export type SecretSource = { readonly secretStdin?: boolean; readonly secretEnv?
 export const readSecret = async (source: SecretSource, io: Io): Promise<Secret | undefined> => {
   if (source.secretStdin === true && source.secretEnv !== undefined)
     throw new UsageError('give --secret-stdin or --secret-env, not both', '--secret-env');
-  if (source.secretEnv !== undefined) return secretFrom(io.env[source.secretEnv] ?? '', `--secret-env ${source.secretEnv}`);
+  if (source.secretEnv !== undefined)
+    return secretFrom(io.env[source.secretEnv] ?? '', `--secret-env ${source.secretEnv}`);
   return source.secretStdin === true ? readSecretInput(io, '--secret-stdin') : undefined;
 };
 

@@ -1,10 +1,16 @@
 // The flags that describe a service, and the fields of the API that they set.
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { type Duration, durationFromMs } from '@bufbuild/protobuf/wkt';
 import { DaypassError } from '@daypass/core/errors';
-import { printRule } from '@daypass/core/rule-print';
 import { parseRule } from '@daypass/core/rule-parse';
-import { type RateSchema, RuleListSchema, type ServiceSchema } from '@daypass/sdk/gen/daypass/v1/service_pb';
+import { printRule } from '@daypass/core/rule-print';
+import {
+  type CredentialPlace,
+  type Rate,
+  RateSchema,
+  type RuleList,
+  RuleListSchema,
+} from '@daypass/sdk/gen/daypass/v1/service_pb';
 import type { Command } from 'commander';
 import { durationFlag } from './duration.ts';
 import { UsageError } from './failure.ts';
@@ -44,7 +50,10 @@ export const addServiceFlags = (command: Command): Command =>
   command
     .option('--credential <place>', 'where the credential goes: bearer, basic, header:NAME or query:NAME')
     .option('--template <text>', 'value of a credential header, with {secret} in it once (default {secret})')
-    .option('--secret-stdin', 'read the credential from standard input and seal it; asked for without echo on a terminal')
+    .option(
+      '--secret-stdin',
+      'read the credential from standard input and seal it; asked for without echo on a terminal',
+    )
     .option('--secret-env <variable>', 'take the credential from this environment variable and seal it')
     .option('--ceiling <rule...>', 'seal: the credential is good for these requests only (default: all)')
     .option('--caller <name...>', 'seal: only tokens that these callers minted may use it (default: all that may mint)')
@@ -70,23 +79,49 @@ export const addServiceFlags = (command: Command): Command =>
     .option('--limit-per-service <rate>', 'the same for the whole service')
     .option('--description <text>', 'free text for people');
 
-/** Fields to set, and their paths as an update mask has them. */
-export type ServiceFields = { readonly fields: MessageInitShape<typeof ServiceSchema>; readonly mask: readonly string[] };
+type ServiceInit = {
+  readonly upstream?: string;
+  readonly place?: CredentialPlace;
+  readonly tokenIn?: string[];
+  readonly isDefault?: boolean;
+  readonly anonymous?: boolean;
+  readonly insecureUpstream?: boolean;
+  readonly maxTtl?: Duration;
+  readonly connectTimeout?: Duration;
+  readonly responseTimeout?: Duration;
+  readonly clients?: { readonly labels: string[] };
+  readonly scopes?: Record<string, RuleList>;
+  readonly cleaning?: {
+    readonly dropHeaders?: string[];
+    readonly setHeaders?: Record<string, string>;
+    readonly dropQuery?: string[];
+  };
+  readonly limits?: { readonly perToken?: Rate; readonly perClient?: Rate; readonly perService?: Rate };
+  readonly description?: string;
+};
 
-type Patch = readonly [path: string, fields: MessageInitShape<typeof ServiceSchema>];
+/** Fields to set, and their paths as an update mask has them. */
+export type ServiceFields = {
+  readonly fields: ServiceInit;
+  readonly mask: readonly string[];
+};
+
+type Patch = readonly [path: string, fields: ServiceInit];
 
 /** The fields that the given flags set; the seal is not among them. @throws UsageError naming the flag */
 export const serviceFields = (options: ServiceOptions): ServiceFields => {
-  const patches = [...plainPatches(options), ...listPatches(options), ...cleaningPatches(options), ...limitPatches(options)];
-  const fields = patches.reduce<MessageInitShape<typeof ServiceSchema>>((all, [, patch]) => merge(all, patch), {});
+  const patches = [
+    ...plainPatches(options),
+    ...listPatches(options),
+    ...cleaningPatches(options),
+    ...limitPatches(options),
+  ];
+  const fields = patches.reduce<ServiceInit>((all, [, patch]) => merge(all, patch), {});
   return { fields, mask: patches.map(([path]) => path) };
 };
 
 /** Lays one patch over another; only cleaning and limits have parts that come from several flags. */
-const merge = (
-  all: MessageInitShape<typeof ServiceSchema>,
-  patch: MessageInitShape<typeof ServiceSchema>,
-): MessageInitShape<typeof ServiceSchema> => ({
+const merge = (all: ServiceInit, patch: ServiceInit): ServiceInit => ({
   ...all,
   ...patch,
   ...(patch.cleaning === undefined ? {} : { cleaning: { ...all.cleaning, ...patch.cleaning } }),
@@ -99,7 +134,8 @@ const plainPatches = (options: ServiceOptions): readonly Patch[] => {
   if (upstream !== undefined) patches.push(['upstream', { upstream: checkUpstream(upstream) }]);
   if (credential !== undefined)
     patches.push(['place', { place: placeMessage(parsePlace(credential, options.template)) }]);
-  else if (options.template !== undefined) throw new UsageError('--template needs --credential header:NAME', '--template');
+  else if (options.template !== undefined)
+    throw new UsageError('--template needs --credential header:NAME', '--template');
   if (options.default !== undefined) patches.push(['is_default', { isDefault: options.default }]);
   if (options.anonymous !== undefined) patches.push(['anonymous', { anonymous: options.anonymous }]);
   if (options.insecureUpstream !== undefined)
@@ -116,7 +152,10 @@ const plainPatches = (options: ServiceOptions): readonly Patch[] => {
 const listPatches = (options: ServiceOptions): readonly Patch[] => {
   const patches: Patch[] = [];
   if (options.tokenIn !== undefined)
-    patches.push(['token_in', { tokenIn: options.tokenIn.flatMap((text) => text.split(',')).filter((text) => text !== '') }]);
+    patches.push([
+      'token_in',
+      { tokenIn: options.tokenIn.flatMap((text) => text.split(',')).filter((text) => text !== '') },
+    ]);
   if (options.clients === false && options.client !== undefined)
     throw new UsageError('give --client or --no-clients, not both', '--no-clients');
   if (options.clients === false) patches.push(['clients', { clients: { labels: [] } }]);
@@ -170,16 +209,15 @@ const scopesOf = (texts: readonly string[]) => {
 
 const headerOf = (text: string): readonly [string, string] => {
   const [, name, value] = /^([A-Za-z0-9-]+):\s*(.*)$/.exec(text) ?? [];
-  if (name === undefined || value === undefined)
-    throw new UsageError('--set-header takes NAME:VALUE', '--set-header');
+  if (name === undefined || value === undefined) throw new UsageError('--set-header takes NAME:VALUE', '--set-header');
   return [name, value];
 };
 
-const rate = (text: string, flag: string): MessageInitShape<typeof RateSchema> => {
+const rate = (text: string, flag: string): Rate => {
   const [, requests, per] = /^(\d{1,7})\/(.+)$/.exec(text) ?? [];
   if (requests === undefined || per === undefined)
     throw new UsageError(`${flag} takes a number of requests and a time, such as 100/1m, not "${text}"`, flag);
-  return { requests: Number(requests), per: duration(per, flag) };
+  return create(RateSchema, { requests: Number(requests), per: duration(per, flag) });
 };
 
 const duration = (text: string, flag: string): Duration => durationFromMs(durationFlag(text, flag));

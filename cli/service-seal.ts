@@ -47,7 +47,10 @@ export const refuseSealFlags = (options: ServiceOptions): void => {
   ] as const;
   for (const [flag, value] of flags)
     if (value !== undefined)
-      throw new UsageError(`${flag} is part of the seal: give the credential too, with --secret-stdin or --secret-env`, flag);
+      throw new UsageError(
+        `${flag} is part of the seal: give the credential too, with --secret-stdin or --secret-env`,
+        flag,
+      );
 };
 
 const openness = (name: string, { ceiling, caller }: Pick<ServiceOptions, 'ceiling' | 'caller'>): string => {

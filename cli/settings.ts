@@ -19,24 +19,102 @@ type Setting = {
 const both = ['control', 'data', 'up'] as const;
 
 const settings: readonly Setting[] = [
-  { name: 'DAYPASS_CONTROL_LISTEN', value: 'ADDRESS', text: 'where the control plane listens (default 127.0.0.1:8480)', takers: both },
-  { name: 'DAYPASS_DATA_LISTEN', value: 'ADDRESS', text: 'where the data plane listens (default 127.0.0.1:8470)', takers: both },
-  { name: 'DAYPASS_DATA_ADMIN_LISTEN', value: 'ADDRESS', text: 'where the data plane has health and metrics (default 127.0.0.1:8471)', takers: both },
-  { name: 'DAYPASS_DATABASE_URL', value: 'URL', text: 'the database (default sqlite: under the home)', takers: ['control', 'up'] },
-  { name: 'DAYPASS_ALLOW_UPSTREAM_RANGES', value: 'CIDRS', text: 'private address ranges that upstreams may lie in: CIDR[:port], comma separated', takers: both },
-  { name: 'DAYPASS_INSECURE_LISTEN', text: 'allow listening without TLS on an address that is not loopback', takers: both },
-  { name: 'DAYPASS_CONTROL_TLS_CERT', value: 'FILE', text: "the control plane's certificate chain (PEM)", takers: ['control', 'up'] },
-  { name: 'DAYPASS_CONTROL_TLS_KEY', value: 'FILE', text: "the control plane's private key (PEM)", takers: ['control', 'up'] },
-  { name: 'DAYPASS_DATA_TLS_CERT', value: 'FILE', text: "the data plane's certificate chain (PEM)", takers: ['data', 'up'] },
+  {
+    name: 'DAYPASS_CONTROL_LISTEN',
+    value: 'ADDRESS',
+    text: 'where the control plane listens (default 127.0.0.1:8480)',
+    takers: both,
+  },
+  {
+    name: 'DAYPASS_DATA_LISTEN',
+    value: 'ADDRESS',
+    text: 'where the data plane listens (default 127.0.0.1:8470)',
+    takers: both,
+  },
+  {
+    name: 'DAYPASS_DATA_ADMIN_LISTEN',
+    value: 'ADDRESS',
+    text: 'where the data plane has health and metrics (default 127.0.0.1:8471)',
+    takers: both,
+  },
+  {
+    name: 'DAYPASS_DATABASE_URL',
+    value: 'URL',
+    text: 'the database (default sqlite: under the home)',
+    takers: ['control', 'up'],
+  },
+  {
+    name: 'DAYPASS_ALLOW_UPSTREAM_RANGES',
+    value: 'CIDRS',
+    text: 'private address ranges that upstreams may lie in: CIDR[:port], comma separated',
+    takers: both,
+  },
+  {
+    name: 'DAYPASS_INSECURE_LISTEN',
+    text: 'allow listening without TLS on an address that is not loopback',
+    takers: both,
+  },
+  {
+    name: 'DAYPASS_CONTROL_TLS_CERT',
+    value: 'FILE',
+    text: "the control plane's certificate chain (PEM)",
+    takers: ['control', 'up'],
+  },
+  {
+    name: 'DAYPASS_CONTROL_TLS_KEY',
+    value: 'FILE',
+    text: "the control plane's private key (PEM)",
+    takers: ['control', 'up'],
+  },
+  {
+    name: 'DAYPASS_DATA_TLS_CERT',
+    value: 'FILE',
+    text: "the data plane's certificate chain (PEM)",
+    takers: ['data', 'up'],
+  },
   { name: 'DAYPASS_DATA_TLS_KEY', value: 'FILE', text: "the data plane's private key (PEM)", takers: ['data', 'up'] },
-  { name: 'DAYPASS_ISSUER', value: 'URL', text: 'the `iss` of tokens (default: the control URL)', takers: ['control', 'up'] },
-  { name: 'DAYPASS_DATA_PUBLIC_URL', value: 'URL', text: 'the URL that clients reach the data plane by (default: its listen address)', takers: ['data', 'up'] },
-  { name: 'DAYPASS_LEASE', value: 'DURATION', text: 'how long a data plane works on without the control plane, 1m to 24h (default 1h)', takers: ['control', 'up'] },
-  { name: 'DAYPASS_AUDIT_SPOOL_BYTES', value: 'BYTES', text: 'the most that the audit spool may hold (default 1 GiB)', takers: ['data', 'up'] },
-  { name: 'DAYPASS_MAX_IN_FLIGHT', value: 'NUMBER', text: 'requests that the data plane serves at once (default 1024)', takers: ['data', 'up'] },
-  { name: 'DAYPASS_SERVER_TIMING', text: 'add Server-Timing with the decision id and the snapshot version', takers: ['data', 'up'] },
+  {
+    name: 'DAYPASS_ISSUER',
+    value: 'URL',
+    text: 'the `iss` of tokens (default: the control URL)',
+    takers: ['control', 'up'],
+  },
+  {
+    name: 'DAYPASS_DATA_PUBLIC_URL',
+    value: 'URL',
+    text: 'the URL that clients reach the data plane by (default: its listen address)',
+    takers: ['data', 'up'],
+  },
+  {
+    name: 'DAYPASS_LEASE',
+    value: 'DURATION',
+    text: 'how long a data plane works on without the control plane, 1m to 24h (default 1h)',
+    takers: ['control', 'up'],
+  },
+  {
+    name: 'DAYPASS_AUDIT_SPOOL_BYTES',
+    value: 'BYTES',
+    text: 'the most that the audit spool may hold (default 1 GiB)',
+    takers: ['data', 'up'],
+  },
+  {
+    name: 'DAYPASS_MAX_IN_FLIGHT',
+    value: 'NUMBER',
+    text: 'requests that the data plane serves at once (default 1024)',
+    takers: ['data', 'up'],
+  },
+  {
+    name: 'DAYPASS_SERVER_TIMING',
+    text: 'add Server-Timing with the decision id and the snapshot version',
+    takers: ['data', 'up'],
+  },
   { name: 'DAYPASS_LOG_LEVEL', value: 'LEVEL', text: 'debug, info, warn or error (default info)', takers: both },
-  { name: 'DAYPASS_DEMO_LISTEN', value: 'ADDRESS', text: 'where the demo upstream listens (default 127.0.0.1:8490)', takers: ['up'] },
+  {
+    name: 'DAYPASS_DEMO_LISTEN',
+    value: 'ADDRESS',
+    text: 'where the demo upstream listens (default 127.0.0.1:8490)',
+    takers: ['up'],
+  },
 ];
 
 /** Settings that the whole command takes, flags or variables; `up` and the planes hand them on. */
@@ -58,13 +136,21 @@ export const addGlobalOptions = (program: Command): Command =>
     .option('--control-url <url>', 'the control plane (DAYPASS_CONTROL_URL; default http://127.0.0.1:8480)')
     .option('--api-key <key>', 'seen in the process list: prefer DAYPASS_API_KEY or the file')
     .option('--api-key-file <file>', 'file that holds the API key (default control/admin.key of the home)')
-    .option('--root <file>', 'public key of the fleet root (DAYPASS_ROOT; default root/ of the home, else pinned at first use)')
+    .option(
+      '--root <file>',
+      'public key of the fleet root (DAYPASS_ROOT; default root/ of the home, else pinned at first use)',
+    )
     .option('--timeout <duration>', 'longest wait for the control plane (DAYPASS_TIMEOUT; default 15s)');
 
 /** Adds a flag for every setting that the command takes. */
 export const addSettings = (command: Command, taker: Taker): Command => {
   for (const setting of settings.filter((one) => one.takers.includes(taker)))
-    command.addOption(new Option(setting.value === undefined ? flagOf(setting.name) : `${flagOf(setting.name)} <${setting.value.toLowerCase()}>`, `${setting.text} (${setting.name})`));
+    command.addOption(
+      new Option(
+        setting.value === undefined ? flagOf(setting.name) : `${flagOf(setting.name)} <${setting.value.toLowerCase()}>`,
+        `${setting.text} (${setting.name})`,
+      ),
+    );
   return command;
 };
 
@@ -116,4 +202,6 @@ export const processEnvironment = (): Environment => process.env;
 export const flagOf = (name: string): string => `--${name.slice('DAYPASS_'.length).toLowerCase().replaceAll('_', '-')}`;
 
 const optionOf = (name: string): string =>
-  flagOf(name).slice(2).replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  flagOf(name)
+    .slice(2)
+    .replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());

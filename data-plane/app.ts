@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { DaypassError } from '@daypass/core/errors';
-import { dataPaths } from '@daypass/core/home';
 import { signNodeAssertion } from '@daypass/core/node-auth';
 import { type Clients, createClients } from '@daypass/sdk/client';
 import { type AdminServer, createAdminServer, type Readiness } from './admin.ts';
@@ -22,7 +21,7 @@ import { boundedFetch } from './snapshot/bounded-fetch.ts';
 import { SNAPSHOT_BYTES_MAX } from './snapshot/signed.ts';
 import { openSnapshotStore } from './snapshot/store.ts';
 import { createCurrentPolicy } from './upstream-policy.ts';
-import { VERSION } from './version.ts';
+import { softwareVersion } from './version.ts';
 
 const LAST_UPLOAD_MS = 1_000;
 
@@ -44,9 +43,10 @@ export type DataPlane = {
 export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise<DataPlane> {
   await using building = new AsyncDisposableStack();
   const now = Date.now;
+  const version = softwareVersion();
   const home = await readDataHome(config.home, log);
   const tls = config.tls === undefined ? undefined : await readTls(config.tls);
-  building.use(await lockFolder(dataPaths(config.home).folder));
+  building.use(await lockFolder(home.spoolFolder));
 
   const store = await openSnapshotStore(home.snapshotFolder);
   const clients = createNodeClients(config, home);
@@ -62,7 +62,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
     fleet,
     pool,
     root,
-    software: VERSION,
+    software: version,
     now,
     onConnected: connected,
   });
@@ -89,7 +89,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   building.defer(server.close);
   let draining = false;
   const readiness = () => readinessOf(agent, spool, draining, now());
-  const admin = createAdminServer({ version: VERSION, readiness, metrics: metrics.render });
+  const admin = createAdminServer({ version, readiness, metrics: metrics.render });
   building.defer(admin.close);
 
   const at = await openListeners(server, admin, config);

@@ -41,7 +41,7 @@ export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: 
       checkClient(service, token.claims);
       const rule = checkScope(route, service, token, method);
       const bound = await boundOf(route.snapshot, service, token, deps.seals);
-      if (bound.seal !== undefined) checkSeal(bound.seal, route, method, deps.nowMs() / 1000);
+      if (bound.seal !== undefined) checkSeal(bound.seal, service, route, method, deps.nowMs() / 1000);
       return grant(route, service, token.claims, rule, bound);
     },
   };
@@ -68,9 +68,10 @@ function checkScope({ target }: Route, service: ActiveService, token: VerifiedTo
   throw new DaypassError('scope_refused', 'No rule of the token allows this request', { neededRule });
 }
 
-function checkSeal(seal: OpenedSeal, { target }: Route, method: string, now: number): void {
+// A seal speaks of the paths that the upstream sees: another base path must not widen it.
+function checkSeal(seal: OpenedSeal, { config }: ActiveService, { target }: Route, method: string, now: number): void {
   checkSealTime(seal, now);
-  if (matchRules(seal.rules, method, target.path) === undefined)
+  if (matchRules(seal.rules, method, config.base_path + target.path) === undefined)
     throw new DaypassError('seal_scope_refused', 'The sealed credential does not allow this request');
 }
 

@@ -20,8 +20,8 @@ export type Exchange = {
   readonly record: RequestRecord;
   readonly limits: DataLimits;
   readonly publicUrl: string;
-  /** Fields of the proxy's own on every answer, by turns. */
-  readonly ownFields: readonly string[];
+  /** Fields of the proxy's own on the answer, by turns. */
+  readonly ownFields: () => readonly string[];
   /** Tells when the client is gone, or its connection no longer speaks HTTP. */
   readonly cancellation: Cancellation;
 };
@@ -92,7 +92,7 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#status = status;
     this.#left = head.contentLength;
     // Nothing leaves before the first byte of the body, or the flush.
-    response.writeHead(status, head.reason, [...head.fields, ...ownFields]);
+    response.writeHead(status, head.reason, [...head.fields, ...ownFields()]);
     if (head.isBodiless) {
       this.#complete();
       this.#finish(undefined);

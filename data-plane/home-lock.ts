@@ -1,6 +1,6 @@
 // One process a home: two that append to one audit chain would break it.
 import { createHash } from 'node:crypto';
-import { realpath, unlink } from 'node:fs/promises';
+import { mkdir, realpath, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,10 +11,11 @@ const SOCKET_PATH_MAX = 103;
 const CONNECT_MS = 2_000;
 
 /**
- * Holds the folder until disposed, or until the process ends in whatever way: a socket that answers is the lock, so
- * that a file left by a killed process locks nothing. Throws `config_invalid` when another process holds it.
+ * Holds the folder, making it if need be, until disposed or until the process ends in whatever way: a socket that
+ * answers is the lock, so a file left by a killed process locks nothing. Throws `config_invalid` when another holds it.
  */
 export async function lockFolder(folder: string): Promise<AsyncDisposable> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const real = await realpath(folder);
   const server = (await holdAt(join(real, 'lock.sock'), folder)) ?? (await holdAt(elsewhere(real), folder));
   if (server === undefined) throw new DaypassError('config_invalid', `${folder} cannot be locked`);

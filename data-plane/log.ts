@@ -3,6 +3,7 @@ import { DaypassError } from '@daypass/core/errors';
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 const TEXT_MAX = 2048;
+const DEPTH_MAX = 3;
 
 /** From the most talkative to the most quiet. */
 export type LogLevel = (typeof LEVELS)[number];
@@ -40,7 +41,7 @@ function shown(fields: LogFields): LogFields {
 }
 
 function showValue(value: unknown): unknown {
-  if (value instanceof Error) return showError(value, 3);
+  if (value instanceof Error) return showError(value, DEPTH_MAX);
   if (typeof value === 'bigint') return value.toString();
   if (typeof value === 'string') return value.slice(0, TEXT_MAX);
   return value;
@@ -52,7 +53,8 @@ function showError(error: Error, depth: number): LogFields {
     name: error.name,
     ...(typeof code === 'string' || typeof code === 'number' ? { code } : {}),
     message: error.message.slice(0, TEXT_MAX),
-    ...(error instanceof DaypassError || depth < 3 ? {} : { stack: error.stack?.slice(0, TEXT_MAX) }),
+    // One without a code is nothing that was foreseen.
+    ...(code === undefined && depth === DEPTH_MAX ? { stack: error.stack?.slice(0, TEXT_MAX) } : {}),
     ...(error.cause instanceof Error && depth > 0 ? { cause: showError(error.cause, depth - 1) } : {}),
   };
 }

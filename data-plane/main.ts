@@ -7,9 +7,11 @@ const OK = 0;
 const FAILED = 1;
 const MISCONFIGURED = 2;
 
-const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-if (major < 22 || (major === 22 && minor < 19)) {
-  console.error(`The data plane needs Node 22.19 or newer, this is ${process.versions.node}`);
+// `await using` and types without a build are from here on.
+const NODE_MAJOR = 24;
+
+if (Number.parseInt(process.versions.node, 10) < NODE_MAJOR) {
+  process.stderr.write(`The data plane needs Node ${NODE_MAJOR} or newer, this is ${process.versions.node}\n`);
   process.exitCode = MISCONFIGURED;
 } else await run();
 
@@ -45,8 +47,7 @@ function stopOnSignal(plane: DataPlane): void {
   const close = async () => {
     await plane.close();
     process.exitCode = OK;
-    // What else is open waits for nobody.
-    process.disconnect?.();
+    if (process.connected) process.disconnect?.();
   };
   const stop = async () => {
     if (stopping) return await close();

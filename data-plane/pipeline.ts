@@ -91,7 +91,7 @@ async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
   const body = await beginBody(visit, head, limits);
   if (body !== undefined) visit.body = body;
   cancellation.check();
-  const ownFields = deps.ownFields(record.id, snapshot);
+  const ownFields = () => deps.ownFields(record.id, snapshot);
   const pool = upstreams.poolOf(snapshot, grant.service);
   await forward(pool, {
     grant,

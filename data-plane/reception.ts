@@ -55,13 +55,14 @@ export function createReception({ audit, log, metrics, newId }: Deps): Reception
   };
   return {
     refuse(visit, error) {
+      report(log, visit, error);
+      // What was recorded as completed, or could not be recorded, ends here.
       if (visit.record.hasEnded) {
         visit.response.destroy();
         return;
       }
       const code = error instanceof ClientGone ? 'client_gone' : problemOf(error, visit.record.id).code;
       requests.add(1, serviceOf(visit), code);
-      report(log, visit, error);
       try {
         if (error instanceof ClientGone) visit.record.end({ result: 'failed', reason: 'client_gone', status: 0 });
         else answerRefused(visit, error);

@@ -34,6 +34,8 @@ export function problemOf(error: unknown, decisionId: string): Problem {
       code: known.code,
       decision_id: decisionId,
       ...(known.neededRule === undefined ? {} : { needed_rule: known.neededRule }),
+      // Where the SDKs of many APIs look: without it Stripe's takes a refusal for an answer.
+      error: { code: known.code, message: known.message },
     }),
   );
   const fields = [

@@ -79,7 +79,10 @@ export function createDataServer(deps: DataServerDeps): DataServer {
       ...(state.isDraining ? ['connection', 'close'] : []),
     ],
     refuse: reception.refuse,
-    onEnd: reception.onEnd,
+    onEnd: (visit) => {
+      reception.onEnd(visit);
+      if (state.isDraining) visit.response.on('close', () => server.closeIdleConnections());
+    },
   });
   const server = createServer(limits, deps.tls);
   serve(server, pipeline, connections, reception, state);

@@ -64,7 +64,7 @@ function createPool({ policy, resolve, limits, responseHeadBytesMax = 64 * 1024 
     // One request at a time on a connection: none is ever sent twice, none waits for another's answer.
     pipelining: 1,
     connections: limits.maxInFlight,
-    keepAliveTimeout: 10_000,
+    keepAliveTimeout: 4_000,
     keepAliveMaxTimeout: 60_000,
     maxHeaderSize: responseHeadBytesMax,
     strictContentLength: true,

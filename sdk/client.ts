@@ -45,12 +45,13 @@ export const clientsOver = (transport: Transport): Clients => ({
 });
 
 /** A Connect transport over fetch, in binary form; it follows no redirect, so a key goes to nobody else. */
-export function createTransport({ baseUrl, authorization, fetch, timeoutMs }: ClientOptions): Transport {
+export function createTransport(options: ClientOptions): Transport {
+  const { baseUrl, authorization, fetch, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   return createConnectTransport({
     baseUrl,
     useBinaryFormat: true,
-    defaultTimeoutMs: timeoutMs ?? DEFAULT_TIMEOUT_MS,
     interceptors: authorization === undefined ? [] : [authorize(authorization)],
+    ...(timeoutMs === 0 ? {} : { defaultTimeoutMs: timeoutMs }),
     ...(fetch === undefined ? {} : { fetch }),
   });
 }

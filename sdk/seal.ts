@@ -3,6 +3,9 @@ import { DaypassError } from '@daypass/core/errors';
 import { toHex } from '@daypass/core/hash';
 import { parseStrictJson } from '@daypass/core/json';
 import { fingerprint, type PublicJwk, readPublicJwk, type VerifiedKey, verifySignedKey } from '@daypass/core/key';
+import { parseRules } from '@daypass/core/rule-parse';
+import { printRule } from '@daypass/core/rule-print';
+import { underBasePath } from '@daypass/core/rule-rebase';
 import { MAX_SEAL_IN_SNAPSHOT, MAX_SEAL_IN_TOKEN, sealCredential } from '@daypass/core/seal';
 import type { CredentialPlace } from '@daypass/core/service';
 import type { Clients } from './client.ts';
@@ -21,11 +24,11 @@ export type SealRequest = {
   readonly service: string;
   /** The credential itself; `user:password` for basic. */
   readonly secret: string;
-  /** Exact origins that it may be sent to, such as `https://api.github.com`. */
-  readonly origins: readonly string[];
+  /** The service's upstream URL as you know it, such as `https://api.github.com`: the only origin it may be sent to. */
+  readonly upstream: string;
   /** Where the data plane puts it. */
   readonly place: CredentialPlace;
-  /** A ceiling in the scope language; `[ALL_REQUESTS]` for none. */
+  /** A ceiling in the scope language, in the service's own paths; `[ALL_REQUESTS]` for every path of its upstream. */
   readonly rules: readonly string[];
   /** Control-plane callers that may mint with it; `[ANY_CALLER]` for every one that may mint for the service. */
   readonly callers: readonly string[];
@@ -53,19 +56,29 @@ const BACKDATE_SECONDS = 60;
 
 /** Seals a credential. Throws `key_untrusted` when no key chains to a trusted root, `invalid_argument` or `invalid_rule` naming what is wrong. */
 export async function sealFor(request: SealRequest): Promise<Sealed> {
-  const { service, secret, origins, place, rules, callers, pool = 'default', carrier = 'service' } = request;
+  const { service, secret, place, callers, pool = 'default', carrier = 'service' } = request;
   if (!(request.lifetimeSeconds > 0))
     throw new DaypassError('invalid_argument', 'lifetimeSeconds must be above 0', { field: 'lifetimeSeconds' });
   const now = Math.floor(Date.now() / 1000);
   const key = await trustedKey(request, pool, now);
   const id = toHex(crypto.getRandomValues(new Uint8Array(16)));
   const times = { nbf: now - BACKDATE_SECONDS, exp: now + request.lifetimeSeconds };
+  const { origin, basePath } = readUpstream(request.upstream);
+  const rules = parseRules(request.rules).map((rule) => printRule(underBasePath(rule, basePath)));
   const sealed = await sealCredential(
-    { v: 1, id, fleet: key.fleet, pool, service, origins, place, rules, callers, ...times, secret },
+    { v: 1, id, fleet: key.fleet, pool, service, origins: [origin], place, rules, callers, ...times, secret },
     key,
     carrier === 'token' ? MAX_SEAL_IN_TOKEN : MAX_SEAL_IN_SNAPSHOT,
   );
   return { sealed, id, kid: key.kid, expiresAt: new Date(times.exp * 1000) };
+}
+
+/** What a seal holds of an upstream: rules are moved below the base path, so that nobody can widen them by another one. */
+function readUpstream(upstream: string): { readonly origin: string; readonly basePath: string } {
+  const url = URL.canParse(upstream) ? new URL(upstream) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '')
+    throw new DaypassError('invalid_argument', 'upstream must be an http or https URL', { field: 'upstream' });
+  return { origin: url.origin, basePath: url.pathname.replace(/\/$/, '') };
 }
 
 /** The pool's first sealing key that the trusted root vouches for now. The fleet is the one that the root signed. */

@@ -34,7 +34,7 @@ const RENEW_AT = 0.8;
 const JITTER = 0.05;
 /** A token is not used in its last moments: the request may take as long to arrive. */
 const LAST_MOMENTS = 0.02;
-/** After a renewal that failed while the token is still good, the next one is tried this much later. */
+/** While a token is still good, a renewal that fails is tried again this much later. */
 const RENEW_RETRY_MS = 5000;
 
 /** `now` in milliseconds; `random` from 0 to 1. */
@@ -78,9 +78,8 @@ export function createTokenCache(deps: {
   /** In the background, while the held token is still good. */
   const renew = (key: string, entry: Held, request: TokenRequest): void => {
     if (mints.has(key) || mints.size >= MAX_MINTS) return;
-    startMint(key, request).catch(() => {
-      entry.renewAt = now() + RENEW_RETRY_MS;
-    });
+    entry.renewAt = now() + RENEW_RETRY_MS;
+    startMint(key, request).catch(() => undefined);
   };
 
   const fresh = async (key: string, request: TokenRequest): Promise<string> => {

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { DaypassError } from '@daypass/core/errors';
 import { AuditEventSchema } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import { Command } from 'commander';
-import { addAuditFlags, type AuditOptions, auditFilter } from '../audit-filter.ts';
+import { type AuditOptions, addAuditFlags, auditFilter } from '../audit-filter.ts';
 import { followAudit } from '../audit-follow.ts';
 import { writeEventFile } from '../audit-sink.ts';
 import { AUDIT_COLUMNS, auditColumns, auditLine } from '../audit-text.ts';
@@ -74,5 +74,8 @@ const tail = async ({ io }: Context, options: TailOptions): Promise<void> => {
 };
 
 const unwritable = (dir: string) => (cause: NodeJS.ErrnoException) => {
-  throw new DaypassError('failed_precondition', `${dir} cannot be written: ${cause.code ?? 'unknown reason'}`, { cause, field: '--dir' });
+  throw new DaypassError('failed_precondition', `${dir} cannot be written: ${cause.code ?? 'unknown reason'}`, {
+    cause,
+    field: '--dir',
+  });
 };

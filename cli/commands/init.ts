@@ -32,7 +32,12 @@ export const initCommand = (context: Context): Command =>
 export const ensureHome = async (
   folders: HomeFolders,
   options: { readonly fleet?: string | undefined; readonly nowSeconds: number },
-): Promise<{ readonly made: boolean; readonly apart: readonly string[]; readonly fleet?: string; readonly root?: string }> => {
+): Promise<{
+  readonly made: boolean;
+  readonly apart: readonly string[];
+  readonly fleet?: string;
+  readonly root?: string;
+}> => {
   const state = await inspectHome(folders);
   switch (state.kind) {
     case 'whole':
@@ -69,6 +74,12 @@ const init = async ({ io }: Context, options: Options): Promise<void> => {
     io.out(`The home ${home} is whole already; nothing was changed.\n`);
     return;
   }
-  io.out(facts([['home', home], ['fleet', result.fleet ?? ''], ['fleet root', `SHA-256 ${result.root}`]]));
+  io.out(
+    facts([
+      ['home', home],
+      ['fleet', result.fleet ?? ''],
+      ['fleet root', `SHA-256 ${result.root}`],
+    ]),
+  );
   io.out(`Keep ${folders.rootDir ?? `${home}/root`} apart from both planes: neither needs it to run.\n`);
 };

@@ -13,9 +13,11 @@ export const inspectCommand = (context: Context): Command =>
     new Command('inspect')
       .description('decode a token offline; nothing of it is verified (introspect asks the control plane)')
       .argument('<token>', 'the token, or - to read it from stdin')
-      .action((token: string, _options: unknown, command: Command) => inspect(context, token, command.optsWithGlobals())),
+      .action((token: string, _options: unknown, command: Command) =>
+        inspect(context, token, command.optsWithGlobals()),
+      ),
     'daypass inspect "$TOKEN"',
-    'daypass mint --service github --allow \'GET /user\' | daypass inspect -',
+    "daypass mint --service github --allow 'GET /user' | daypass inspect -",
   );
 
 const inspect = async ({ io }: Context, argument: string, options: With<object>): Promise<void> => {

@@ -96,7 +96,10 @@ const sealForToken = async (
 ): Promise<string> => {
   const named = allow.find((rule) => rule.startsWith('scope:'));
   if (named !== undefined)
-    throw new UsageError(`"${named}" cannot stand in a seal, a named scope can be widened later: spell the rules out`, '--allow');
+    throw new UsageError(
+      `"${named}" cannot stand in a seal, a named scope can be widened later: spell the rules out`,
+      '--allow',
+    );
   const [{ service }, { caller }] = await Promise.all([
     connection.services.get({ name }),
     connection.callers.whoAmI({}),

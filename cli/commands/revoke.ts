@@ -1,6 +1,7 @@
 // `daypass revoke`: ends tokens before their time, and prints the receipt.
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type RevokeRequestSchema, RevokeResponseSchema } from '@daypass/sdk/gen/daypass/v1/token_pb';
 import { Command } from 'commander';
 import { openConnection } from '../connection.ts';
@@ -50,7 +51,10 @@ const revoke = async ({ io }: Context, options: Options): Promise<void> => {
   const cutOff = cutOffOf(options, io.now());
   const given = [options.jti, options.token, cutOff].filter((one) => one !== undefined);
   if (given.length !== 1)
-    throw new UsageError('give one of --jti, --token, or flags that say which tokens (--service, --client, …)', '--jti');
+    throw new UsageError(
+      'give one of --jti, --token, or flags that say which tokens (--service, --client, …)',
+      '--jti',
+    );
   const target: Target =
     options.jti !== undefined
       ? { case: 'jti', value: options.jti }
@@ -68,6 +72,9 @@ const cutOffOf = (options: Options, nowMs: number) => {
   const fields = { service, client, subject, caller, credentialId };
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== ''));
   if (Object.keys(given).length === 0 && mintedBefore === undefined) return undefined;
-  const time = mintedBefore === undefined ? {} : { mintedBefore: timestampFromMs(timeFlag(mintedBefore, '--minted-before', nowMs)) };
+  const time =
+    mintedBefore === undefined
+      ? {}
+      : { mintedBefore: timestampFromMs(timeFlag(mintedBefore, '--minted-before', nowMs)) };
   return { ...given, ...time };
 };

@@ -1,10 +1,10 @@
 // `daypass service list` and `daypass service get`.
 import { durationMs, timestampDate } from '@bufbuild/protobuf/wkt';
+import { DaypassError } from '@daypass/core/errors';
 import { type Rate, type Service, ServiceSchema } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { Command } from 'commander';
 import { openConnection } from '../connection.ts';
 import { type Context, examples, type With } from '../context.ts';
-import { DaypassError } from '@daypass/core/errors';
 import { durationText } from '../duration.ts';
 import { facts, jsonLine, table } from '../output.ts';
 import { collectItems, eachItem } from '../paging.ts';
@@ -26,7 +26,9 @@ export const serviceGetCommand = (context: Context): Command =>
     new Command('get')
       .description('show a service')
       .argument('<name>', 'the service')
-      .action((name: string, _options: unknown, command: Command) => getService(context, name, command.optsWithGlobals())),
+      .action((name: string, _options: unknown, command: Command) =>
+        getService(context, name, command.optsWithGlobals()),
+      ),
     'daypass service get github',
   );
 
@@ -44,7 +46,7 @@ const listServices = async ({ io }: Context, options: With<object>): Promise<voi
     service.name,
     service.upstream,
     placeText(placeFromMessage(service.place)),
-    service.sealedCredential === '' ? 'no' : 'yes',
+    service.credentialId === '' ? 'no' : 'yes',
     clientsText(service),
     [service.isDefault ? 'default' : '', service.anonymous ? 'anonymous' : ''].filter((text) => text !== '').join(' '),
   ]);
@@ -71,7 +73,10 @@ const serviceText = (service: Service): string =>
     ['insecure upstream', yes(service.insecureUpstream)],
     ['max ttl', service.maxTtl === undefined ? '' : durationText(durationMs(service.maxTtl))],
     ['connect timeout', service.connectTimeout === undefined ? '' : durationText(durationMs(service.connectTimeout))],
-    ['response timeout', service.responseTimeout === undefined ? '' : durationText(durationMs(service.responseTimeout))],
+    [
+      'response timeout',
+      service.responseTimeout === undefined ? '' : durationText(durationMs(service.responseTimeout)),
+    ],
     ['clients', clientsText(service)],
     ...Object.entries(service.scopes).map(([name, { rules }]) => [`scope ${name}`, rules.join('; ')] as const),
     ['drop headers', service.cleaning?.dropHeaders.join(', ') ?? ''],

@@ -2,7 +2,7 @@
 import { DaypassError } from '@daypass/core/errors';
 import { type Service, ServiceRegistryUpdateResponseSchema } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { Command } from 'commander';
-import { type Connection, openConnection } from '../connection.ts';
+import { openConnection } from '../connection.ts';
 import { type Context, examples, type With } from '../context.ts';
 import { UsageError } from '../failure.ts';
 import { jsonLine } from '../output.ts';
@@ -62,15 +62,18 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
   if (given.mask.length + cleared.length === 0 && secret === undefined)
     throw new UsageError('nothing to change: give at least one flag', undefined);
   const connection = await openConnection(options, io);
-  const current = await currentOf(connection, name, given, secret !== undefined);
+  const { service: current } = await connection.services.get({ name });
+  if (current === undefined) throw new DaypassError('internal', 'the control plane answered without the service');
+  if (secret === undefined) refuseOtherSeal(current, given);
   const sealed =
-    secret === undefined || current === undefined
-      ? undefined
-      : await sealForService(connection, sealTarget(current, options), secret, options);
+    secret === undefined ? undefined : await sealForService(connection, sealTarget(current, options), secret, options);
   const seal = sealed === undefined ? {} : { sealedCredential: sealed.sealed, credentialId: sealed.id };
   const paths = [...given.mask, ...cleared, ...(sealed === undefined ? [] : ['sealed_credential', 'credential_id'])];
+  // What is sealed fits the service as it was read: a change in between is refused.
+  const etag = options.etag ?? (sealed === undefined && given.fields.upstream === undefined ? '' : current.etag);
   const response = await connection.services.update({
-    service: { ...given.fields, name, ...seal, etag: options.etag ?? current?.etag ?? '' },
+    // Fields outside the mask are not taken, but the API checks the form of all: they are sent as they are.
+    service: { upstream: current.upstream, ...given.fields, name, ...seal, etag },
     updateMask: { paths: [...new Set(paths)] },
     ...waitField(options.wait),
   });
@@ -78,31 +81,23 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
   else io.out(`Changed ${name}: ${[...new Set(paths)].join(', ')}.\n${rolloutText(response.rollout)}`);
 };
 
-/** The service as it is, where the change has to fit its seal; its etag then guards against a change in between. */
-const currentOf = async (
-  connection: Connection,
-  name: string,
-  { fields }: ServiceFields,
-  resealed: boolean,
-): Promise<Service | undefined> => {
-  const touchesSeal = fields.upstream !== undefined || fields.place !== undefined;
-  if (!touchesSeal && !resealed) return undefined;
-  const { service } = await connection.services.get({ name });
-  if (service === undefined) throw new DaypassError('internal', 'the control plane answered without the service');
-  if (resealed || service.sealedCredential === '') return service;
-  const movesOrigin = fields.upstream !== undefined && originOf(fields.upstream) !== originOf(service.upstream);
-  const movesPlace = fields.place !== undefined && placeText(placeFromMessage(service.place)) !== '';
-  if (!movesOrigin && !movesPlace) return service;
+/** A seal is for one origin and place: without the credential it cannot be made again for another. @throws UsageError */
+const refuseOtherSeal = (current: Service, { fields }: ServiceFields): void => {
+  if (current.sealedCredential === '' && current.credentialId === '') return;
+  const movesOrigin = fields.upstream !== undefined && originOf(fields.upstream) !== originOf(current.upstream);
+  if (!movesOrigin && fields.place === undefined) return;
   const flag = movesOrigin ? '--upstream' : '--credential';
   throw new UsageError(
-    `${flag} is part of the seal of "${name}", which cannot be changed: give the credential again with --secret-stdin or --secret-env`,
+    `${flag} is part of the seal of "${current.name}", which cannot be changed: give the credential again with --secret-stdin or --secret-env`,
     flag,
   );
 };
 
 const sealTarget = (current: Service, options: Options) => {
   const place =
-    options.credential === undefined ? placeFromMessage(current.place) : parsePlace(options.credential, options.template);
+    options.credential === undefined
+      ? placeFromMessage(current.place)
+      : parsePlace(options.credential, options.template);
   if (place === undefined) throw new UsageError('say where the credential goes with --credential', '--credential');
   return { name: current.name, pool: current.pool, upstream: options.upstream ?? current.upstream, place };
 };

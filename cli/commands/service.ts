@@ -9,7 +9,13 @@ import { serviceUpdateCommand } from './service-update.ts';
 /** The command and its subcommands. */
 export const serviceCommand = (context: Context): Command => {
   const command = new Command('service').description('the registered services: HTTP APIs behind the proxy');
-  const children = [serviceCreateCommand, serviceListCommand, serviceGetCommand, serviceUpdateCommand, serviceDeleteCommand];
+  const children = [
+    serviceCreateCommand,
+    serviceListCommand,
+    serviceGetCommand,
+    serviceUpdateCommand,
+    serviceDeleteCommand,
+  ];
   for (const make of children) command.addCommand(make(context));
   return command;
 };

@@ -2,8 +2,8 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { type Context, examples, type With } from '../context.ts';
-import { addSettings, homeOf, nonEmpty, planeEnvironment } from '../settings.ts';
 import { runFleet } from '../fleet.ts';
+import { addSettings, homeOf, nonEmpty, planeEnvironment } from '../settings.ts';
 import { ensureHome } from './init.ts';
 
 type Options = With<{ readonly demo?: boolean }>;
@@ -27,7 +27,8 @@ const up = async ({ io, exit }: Context, options: Options): Promise<void> => {
   const home = homeOf(options, io.env);
   const env = planeEnvironment(io.env, options);
   const result = await ensureHome({ home }, { nowSeconds: io.now() / 1000 });
-  if (result.made && options.json !== true) io.out(`Made the home ${home} with all keys; fleet root SHA-256 ${result.root}\n`);
+  if (result.made && options.json !== true)
+    io.out(`Made the home ${home} with all keys; fleet root SHA-256 ${result.root}\n`);
   const withDemo = nonEmpty(io.env.DAYPASS_DEMO) === '0' ? options.demo === true : options.demo !== false;
   exit(await runFleet(io, { env: { ...env, DAYPASS_HOME: resolve(home) }, home, withDemo, options }));
 };

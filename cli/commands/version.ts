@@ -7,14 +7,12 @@ import { type Context, examples, type With } from '../context.ts';
 /** The command. */
 export const versionCommand = ({ io }: Context): Command =>
   examples(
-    new Command('version')
-      .description('print the version')
-      .action(async (_options: unknown, command: Command) => {
-        const version = await readVersion();
-        const node = process.version;
-        const asJson = command.optsWithGlobals<With<object>>().json === true;
-        io.out(asJson ? `${JSON.stringify({ version, node })}\n` : `daypass ${version} (Node ${node})\n`);
-      }),
+    new Command('version').description('print the version').action(async (_options: unknown, command: Command) => {
+      const version = await readVersion();
+      const node = process.version;
+      const asJson = command.optsWithGlobals<With<object>>().json === true;
+      io.out(asJson ? `${JSON.stringify({ version, node })}\n` : `daypass ${version} (Node ${node})\n`);
+    }),
     'daypass version',
   );
 

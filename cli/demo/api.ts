@@ -33,7 +33,8 @@ const answer = async (request: IncomingMessage, credential: Secret, issues: Issu
   const url = new URL(request.url ?? '/', `http://${request.headers.host ?? 'demo'}`);
   if (url.pathname === '/healthz') return { status: 200, body: { ok: true } };
   if (!holds(request, credential)) return { status: 401, body: { message: 'Bad credentials' } };
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return { status: 413, body: { message: 'Too large' } };
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES)
+    return { status: 413, body: { message: 'Too large' } };
   const body = await buffer(limited(request));
   const call = { method: request.method ?? 'GET', url, segments: url.pathname.slice(1).split('/'), body };
   return route(call, issues) ?? { status: 404, body: { message: 'Not Found' } };
@@ -42,7 +43,11 @@ const answer = async (request: IncomingMessage, credential: Secret, issues: Issu
 const route = (call: Call, issues: Issues): Answer | undefined => {
   const { method, url, segments, body } = call;
   const [first, , , kind, number, labels, label] = segments;
-  if (first === 'echo') return { status: 200, body: { method, path: url.pathname, query: url.search, bytes: body.length, credential_seen: true } };
+  if (first === 'echo')
+    return {
+      status: 200,
+      body: { method, path: url.pathname, query: url.search, bytes: body.length, credential_seen: true },
+    };
   if (method === 'GET' && url.pathname === '/user') return { status: 200, body: { login: 'demo', type: 'User' } };
   if (first !== 'repos' || kind !== 'issues' || segments.length > 7) return undefined;
   if (segments.length === 4 && method === 'GET') return page(url, issues);
@@ -52,7 +57,8 @@ const route = (call: Call, issues: Issues): Answer | undefined => {
   if (labels !== 'labels') return undefined;
   if (segments.length === 6 && method === 'GET') return { status: 200, body: issue.labels };
   if (segments.length === 6 && method === 'POST') return addLabels(issues, issue.number, body);
-  if (segments.length === 7 && method === 'DELETE') return { status: 200, body: issues.removeLabel(issue.number, decodeURIComponent(label ?? '')) };
+  if (segments.length === 7 && method === 'DELETE')
+    return { status: 200, body: issues.removeLabel(issue.number, decodeURIComponent(label ?? '')) };
   return undefined;
 };
 

@@ -18,7 +18,11 @@ export const demoCredential = async (home: string): Promise<Secret> => {
   const { folder, credential } = demoPaths(home);
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await writeFile(credential, `demo_${randomBytes(24).toString('base64url')}\n`, { flag: 'wx', mode: 0o600, flush: true });
+    await writeFile(credential, `demo_${randomBytes(24).toString('base64url')}\n`, {
+      flag: 'wx',
+      mode: 0o600,
+      flush: true,
+    });
   } catch (cause) {
     if (!isCode(cause, 'EEXIST')) throw unusable(credential, cause);
   }
@@ -29,7 +33,8 @@ export const demoCredential = async (home: string): Promise<Secret> => {
   return new Secret(text.trimEnd());
 };
 
-const isCode = (error: unknown, code: string): boolean => error instanceof Error && 'code' in error && error.code === code;
+const isCode = (error: unknown, code: string): boolean =>
+  error instanceof Error && 'code' in error && error.code === code;
 
 const unusable = (path: string, cause: unknown): DaypassError =>
   new DaypassError('failed_precondition', `the demo credential ${path} cannot be used`, { cause, field: path });

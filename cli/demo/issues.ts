@@ -29,7 +29,12 @@ export const createIssues = (): Issues => {
   const find = (number: number): Issue | undefined => {
     if (!Number.isInteger(number) || number < 1 || number > COUNT) return undefined;
     const names = labels.get(number) ?? [];
-    return { number, title: TITLES[number % TITLES.length] ?? '', state: 'open', labels: names.map((name) => ({ name })) };
+    return {
+      number,
+      title: TITLES[number % TITLES.length] ?? '',
+      state: 'open',
+      labels: names.map((name) => ({ name })),
+    };
   };
   const set = (number: number, names: readonly string[]): readonly Label[] => {
     labels.set(number, names.slice(0, MAX_LABELS));
@@ -43,6 +48,10 @@ export const createIssues = (): Issues => {
         (issue) => issue !== undefined,
       ),
     addLabels: (number, names) => set(number, [...new Set([...(labels.get(number) ?? []), ...names])]),
-    removeLabel: (number, name) => set(number, (labels.get(number) ?? []).filter((one) => one !== name)),
+    removeLabel: (number, name) =>
+      set(
+        number,
+        (labels.get(number) ?? []).filter((one) => one !== name),
+      ),
   };
 };

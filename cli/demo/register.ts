@@ -1,14 +1,14 @@
 // Registers the demo upstream as the service `demo`, with its credential sealed, and mints a token for it.
 import { readFile, writeFile } from 'node:fs/promises';
-import { parseStrictJson, readObject, readString } from '@daypass/core/json';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { parseStrictJson, readObject, readString } from '@daypass/core/json';
+import { MAX_SEAL_IN_SNAPSHOT } from '@daypass/core/seal';
+import { ALL_REQUESTS, ANY_CALLER } from '@daypass/core/seal-plaintext';
 import type { Service } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import type { Connection } from '../connection.ts';
 import { failureOf } from '../failure.ts';
 import { placeMessage } from '../place.ts';
 import { type Sealed, seal } from '../sealing.ts';
-import { MAX_SEAL_IN_SNAPSHOT } from '@daypass/core/seal';
-import { ALL_REQUESTS, ANY_CALLER } from '@daypass/core/seal-plaintext';
 import { demoCredential, demoPaths } from './credential.ts';
 
 /** The demo's service. */
@@ -45,7 +45,12 @@ export const registerDemo = async (connection: Connection, upstream: string): Pr
 
 /** A token that a person can try things with. */
 export const mintDemoToken = async (connection: Connection): Promise<string> => {
-  const request = { service: DEMO_SERVICE, allow: [...DEMO_RULES], client: 'demo-bot', ttl: durationFromMs(TOKEN_TTL_MS) };
+  const request = {
+    service: DEMO_SERVICE,
+    allow: [...DEMO_RULES],
+    client: 'demo-bot',
+    ttl: durationFromMs(TOKEN_TTL_MS),
+  };
   return (await connection.tokens.mint(request)).token;
 };
 

@@ -3,7 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import { DaypassError } from '@daypass/core/errors';
 import { type Service, ServiceSchema } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import type { Connection } from '../connection.ts';
-import { failureOf, UsageError } from '../failure.ts';
+import { FailedError, failureOf } from '../failure.ts';
 import { collectItems, eachItem } from '../paging.ts';
 import { placeMessage } from '../place.ts';
 import { sealForService } from '../service-seal.ts';
@@ -13,7 +13,7 @@ const POOL = 'default';
 
 /**
  * Creates every service; when one cannot be, those that were created are removed again.
- * @throws UsageError naming every service that is there already; what the failed creation threw, with what was undone
+ * @throws DaypassError `already_exists` naming every service that is there already; FailedError with what was undone
  */
 export const applyPlan = async (
   connection: Connection,
@@ -63,7 +63,12 @@ const createOne = async (connection: Connection, planned: PlannedService): Promi
 };
 
 /** Removes what this run created, and says in the error what became of it. */
-const undo = async (connection: Connection, created: readonly Service[], failed: string, cause: unknown): Promise<Error> => {
+const undo = async (
+  connection: Connection,
+  created: readonly Service[],
+  failed: string,
+  cause: unknown,
+): Promise<Error> => {
   const stuck: string[] = [];
   for (const { name } of created.toReversed())
     await connection.services.delete({ name }).catch(() => {
@@ -72,16 +77,5 @@ const undo = async (connection: Connection, created: readonly Service[], failed:
   const failure = failureOf(cause);
   const undone = stuck.length === 0 ? 'nothing was imported' : `these could not be removed again: ${stuck.join(', ')}`;
   const message = `${failed}: ${failure.message}; ${undone}`;
-  if (failure.exitCode === 2) return new UsageError(message, failure.field, failure.code);
-  return new ImportError(message, failure);
+  return new FailedError({ ...failure, message });
 };
-
-/** An import that failed on its way; it ends the command as its cause would have. */
-class ImportError extends Error {
-  readonly failure: ReturnType<typeof failureOf>;
-
-  constructor(message: string, failure: ReturnType<typeof failureOf>) {
-    super(message);
-    this.failure = { ...failure, message };
-  }
-}

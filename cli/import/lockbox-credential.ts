@@ -1,7 +1,8 @@
 // Reads a credential of lockbox: where it goes and what it is. The secret itself is in no message.
+
+import { DaypassError } from '@daypass/core/errors';
 import type { JsonObject, JsonValue } from '@daypass/core/json';
 import { checkPlace, secretProblem } from '@daypass/core/place';
-import { DaypassError } from '@daypass/core/errors';
 import { Secret } from '@daypass/core/secret';
 import type { CredentialPlace } from '@daypass/core/service';
 import { isObject } from './json-shape.ts';
@@ -35,7 +36,11 @@ const typeOf = (value: JsonObject): JsonValue | undefined => {
   return value.headers === undefined ? undefined : 'headers';
 };
 
-const readBasic = ({ username, password }: JsonObject, path: string, findings: Findings): PlacedCredential | undefined => {
+const readBasic = (
+  { username, password }: JsonObject,
+  path: string,
+  findings: Findings,
+): PlacedCredential | undefined => {
   if (typeof username !== 'string') findings.problem(`${path}.username`, 'must be text');
   if (typeof password !== 'string') findings.problem(`${path}.password`, 'must be text');
   if (typeof username !== 'string' || typeof password !== 'string') return undefined;
@@ -46,7 +51,8 @@ const readBasic = ({ username, password }: JsonObject, path: string, findings: F
 
 /** One header can be sealed. The others may be secret too, so they are not kept in the clear: they are left behind. */
 const readHeaders = (value: JsonValue, path: string, findings: Findings): PlacedCredential | undefined => {
-  if (!isObject(value) || Object.keys(value).length === 0) return findings.problem(path, 'must be an object of headers');
+  if (!isObject(value) || Object.keys(value).length === 0)
+    return findings.problem(path, 'must be an object of headers');
   const headers = Object.entries(value);
   const [name, text] = headers.find(([one]) => one.toLowerCase() === 'authorization') ?? headers[0] ?? ['', null];
   for (const [other] of headers)

@@ -3,7 +3,14 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { JsonObject, JsonValue } from '@daypass/core/json';
 import { isObject } from './json-shape.ts';
 import { readCredential } from './lockbox-credential.ts';
-import { createFindings, type Findings, isServiceName, type Plan, type PlannedService, readUpstreamUrl } from './plan.ts';
+import {
+  createFindings,
+  type Findings,
+  isServiceName,
+  type Plan,
+  type PlannedService,
+  readUpstreamUrl,
+} from './plan.ts';
 
 /** What the user may say beside the file. */
 export type LockboxOptions = { readonly insecureUpstream: boolean };
@@ -60,7 +67,10 @@ const readName = (oldName: string, names: Map<string, string>, findings: Finding
   const path = `services.${oldName}`;
   const name = oldName.toLowerCase().replaceAll('_', '-');
   if (!isServiceName(name))
-    return findings.problem(path, 'cannot be made a service name: lower-case letters, digits and inner hyphens, at most 63');
+    return findings.problem(
+      path,
+      'cannot be made a service name: lower-case letters, digits and inner hyphens, at most 63',
+    );
   const other = names.get(name);
   if (other !== undefined) return findings.problem(path, `would have the same name as services.${other}: ${name}`);
   names.set(name, oldName);
@@ -76,7 +86,8 @@ const readService = (
   findings: Findings,
 ): PlannedService | undefined => {
   if (!isObject(value)) return findings.problem(path, 'must be an object');
-  for (const key of Object.keys(value)) if (!KNOWN.has(key)) findings.notImported(`${path}.${key}`, 'lockbox has no such key');
+  for (const key of Object.keys(value))
+    if (!KNOWN.has(key)) findings.notImported(`${path}.${key}`, 'lockbox has no such key');
   const upstream = readBaseUrl(value.base_url, `${path}.base_url`, findings);
   const credential = readCredential(value.credential ?? null, `${path}.credential`, findings);
   const anonymous = readOpenness(value.requires_service_token, credential !== undefined, path, findings);
@@ -103,18 +114,29 @@ const readBaseUrl = (value: JsonValue | undefined, path: string, findings: Findi
 };
 
 /** Open to everybody only where the file says so in so many words, and nothing secret would be given away. */
-const readOpenness = (value: JsonValue | undefined, hasCredential: boolean, path: string, findings: Findings): boolean => {
+const readOpenness = (
+  value: JsonValue | undefined,
+  hasCredential: boolean,
+  path: string,
+  findings: Findings,
+): boolean => {
   const where = `${path}.requires_service_token`;
   switch (value) {
     case undefined:
     case true:
       return false;
     case null:
-      findings.changed(where, 'is null, which lockbox takes as open to everybody; here a token is needed. `daypass service update NAME --anonymous` opens it');
+      findings.changed(
+        where,
+        'is null, which lockbox takes as open to everybody; here a token is needed. `daypass service update NAME --anonymous` opens it',
+      );
       return false;
     case false:
       if (!hasCredential) return true;
-      findings.changed(where, 'is false and there is a credential: lockbox lends it to everybody; here a token is needed');
+      findings.changed(
+        where,
+        'is false and there is a credential: lockbox lends it to everybody; here a token is needed',
+      );
       return false;
     default:
       findings.problem(where, 'must be true, false or null');
@@ -135,7 +157,12 @@ const readAudiences = (value: JsonValue, path: string, findings: Findings): read
 type Timeout = { readonly key: string; readonly otherwise: number; readonly most: number };
 
 /** Milliseconds. */
-const readTimeout = (service: JsonObject, { key, otherwise, most }: Timeout, path: string, findings: Findings): number => {
+const readTimeout = (
+  service: JsonObject,
+  { key, otherwise, most }: Timeout,
+  path: string,
+  findings: Findings,
+): number => {
   const value = service[key];
   const where = `${path}.${key}`;
   if (value === undefined) return otherwise * 1000;

@@ -34,15 +34,23 @@ export const planMagic = (config: JsonValue, options: MagicOptions, plugins: rea
     return { services: [], notes, problems };
   }
   noteTheRest(config, plugins, findings);
-  const upstream = readUpstreamUrl(textOf(config.api_root, 'api_root', findings) ?? DEFAULT_API_ROOT, 'api_root', findings);
+  const upstream = readUpstreamUrl(
+    textOf(config.api_root, 'api_root', findings) ?? DEFAULT_API_ROOT,
+    'api_root',
+    findings,
+  );
   const name = options.name ?? defaultName(upstream ?? DEFAULT_API_ROOT);
-  if (!isServiceName(name)) findings.problem('--name', `"${name}" is not a service name: lower-case letters, digits and inner hyphens`);
+  if (!isServiceName(name))
+    findings.problem('--name', `"${name}" is not a service name: lower-case letters, digits and inner hyphens`);
   const scopes = readScopes(config.scopes ?? {}, new Set(plugins), findings);
   if (upstream === undefined || problems.length > 0) return { services: [], notes, problems };
   const lists = [...scopes].map(([scope, rules]) => [scope, create(RuleListSchema, { rules: [...rules] })] as const);
   const place = { kind: 'bearer' } as const;
   const fields = { name, upstream, insecureUpstream: options.insecureUpstream, scopes: Object.fromEntries(lists) };
-  findings.changed('$', 'tokens bring their own credential, as they did: daypass mint --seal-stdin. They live 15 minutes unless asked, no longer 5 years');
+  findings.changed(
+    '$',
+    'tokens bring their own credential, as they did: daypass mint --seal-stdin. They live 15 minutes unless asked, no longer 5 years',
+  );
   return { services: [{ fields, place, secret: undefined }], notes, problems };
 };
 
@@ -55,7 +63,11 @@ const noteTheRest = (config: JsonObject, plugins: readonly string[], findings: F
     findings.notImported(`scope ${plugin}`, 'it is a plugin, code of the old proxy; tokens that name it are denied');
 };
 
-const readScopes = (value: JsonValue, plugins: ReadonlySet<string>, findings: Findings): Map<string, readonly string[]> => {
+const readScopes = (
+  value: JsonValue,
+  plugins: ReadonlySet<string>,
+  findings: Findings,
+): Map<string, readonly string[]> => {
   const scopes = new Map<string, readonly string[]>();
   if (!isObject(value)) {
     findings.problem('scopes', 'must be an object of lists');
@@ -123,4 +135,8 @@ const textOf = (value: JsonValue | undefined, path: string, findings: Findings):
 };
 
 const defaultName = (upstream: string): string =>
-  new URL(upstream).hostname.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '').slice(0, 63);
+  new URL(upstream).hostname
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '')
+    .slice(0, 63);

@@ -54,8 +54,10 @@ const readClass = (pattern: string, start: number): Token => {
   if (pattern[at] === ']') at += 1;
   while (at < pattern.length && pattern[at] !== ']') {
     if (pattern[at] === '[') return { length: 1, problem: 'a bracket inside a class is read differently by RE2' };
-    if (/^(--|&&|\|\||~~)/.test(pattern.slice(at))) return { length: 1, problem: 'set operations are not known to RE2' };
-    const { length, problem } = pattern[at] === '\\' ? readEscape(pattern, at, INSIDE) : { length: 1, problem: undefined };
+    if (/^(--|&&|\|\||~~)/.test(pattern.slice(at)))
+      return { length: 1, problem: 'set operations are not known to RE2' };
+    const { length, problem } =
+      pattern[at] === '\\' ? readEscape(pattern, at, INSIDE) : { length: 1, problem: undefined };
     if (problem !== undefined) return { length, problem };
     at += length;
   }
@@ -78,6 +80,7 @@ const readGroup = (pattern: string, at: number): Token => {
 const readQuantifier = (pattern: string, at: number): Token => {
   const [whole = '', base = ''] = /^(\*|\+|\?|\{\d{1,4}(?:,\d{0,4})?\})[*+?]?/.exec(pattern.slice(at)) ?? [];
   if (whole === '') return { length: 1, problem: 'a brace that is not a repetition is read differently by RE2' };
-  if (/[*+]$/.test(whole.slice(base.length))) return { length: whole.length, problem: 'RE2 has no possessive repetition' };
+  if (/[*+]$/.test(whole.slice(base.length)))
+    return { length: whole.length, problem: 'RE2 has no possessive repetition' };
   return { length: whole.length };
 };

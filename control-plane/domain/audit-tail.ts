@@ -28,6 +28,8 @@ export const createTail = (deps: Deps) =>
     const subscription = deps.feed.subscribe();
     const memory = createMemory();
     try {
+      // Says that from here on nothing is missed, and lets the answer's head go out.
+      yield undefined;
       if (filter.since !== undefined) yield* fresh(await replay(deps.read, filter, filter.since), filter, memory);
       while (!signal.aborted) {
         const { events, lostSince } = await subscription.take(deps.heartbeatMs ?? HEARTBEAT_MS, signal);

@@ -11,6 +11,8 @@ import { sha256Hex } from './digest.ts';
 type Deps = {
   readonly read: Pick<Aggregates, 'callers' | 'nodes'>;
   readonly fleet: string;
+  /** Names of the nodes that may connect now; the store knows those of the past, too. */
+  readonly enrolled: ReadonlySet<string>;
   /** Milliseconds. */
   readonly now: () => number;
 };
@@ -37,9 +39,9 @@ const findCaller = async (key: string, { read }: Deps): Promise<Actor> => {
   return { kind: 'caller', name, admin, services, createdAt };
 };
 
-const findNode = async (assertion: string, { read, fleet, now }: Deps): Promise<NodeActor> => {
+const findNode = async (assertion: string, { read, fleet, enrolled, now }: Deps): Promise<NodeActor> => {
   const keyOf = async (name: string) => {
-    const row = await read.nodes.get(name);
+    const row = enrolled.has(name) ? await read.nodes.get(name) : undefined;
     return row === undefined ? undefined : readPublicJwk(parseStrictJson(row.jwk), 'Ed25519', 'jwk');
   };
   const name = await verifyNodeAssertion(assertion, { fleet, keyOf, now: now() / 1000 });

@@ -85,7 +85,8 @@ export const createNodes = (deps: Deps): Nodes => {
       enter(node.name);
       try {
         let sent = { version: has.version, digest: has.digest };
-        let spoken = performance.now();
+        // The first message goes out at once, so that the node knows that it is heard.
+        let spoken = Number.NEGATIVE_INFINITY;
         while (!signal.aborted) {
           const seen = deps.publisher.changed.generation();
           const published = newest(node);

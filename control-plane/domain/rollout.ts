@@ -35,6 +35,8 @@ export type Rollouts = {
 
 type Deps = {
   readonly nodes: Pick<NodeStore, 'ofPool'>;
+  /** Names of the nodes that may connect now. */
+  readonly enrolled: ReadonlySet<string>;
   /** Milliseconds. */
   readonly now: () => number;
 };
@@ -47,6 +49,7 @@ export const createRollouts = (deps: Deps): Rollouts => {
     const missing: MissingNode[] = [];
     for (const one of published) {
       for (const node of await deps.nodes.ofPool(one.pool)) {
+        if (!deps.enrolled.has(node.name)) continue;
         if (hasActivated(node, one)) acknowledged.push(node.name);
         else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));
       }

@@ -22,10 +22,13 @@ const CODES: Readonly<Record<ConnectCode, Code>> = {
   internal: Code.Internal,
 };
 
+/** What an operator has to mend. */
+const LOGGED: ReadonlySet<ErrorCode> = new Set(['internal', 'database_unavailable']);
+
 /** Looks at what was thrown; `unexpected` says that an operator has to hear of it. */
 export const toConnectError = (thrown: unknown): { readonly error: ConnectError; readonly unexpected: boolean } => {
   if (thrown instanceof DaypassError) {
-    return { error: ofDaypass(thrown), unexpected: describe(thrown.code).owner === 'platform' && thrown.cause !== undefined };
+    return { error: ofDaypass(thrown), unexpected: LOGGED.has(thrown.code) };
   }
   if (thrown instanceof ConnectError) return { error: ofConnect(thrown), unexpected: false };
   return { error: make('internal', undefined, describe('internal').title), unexpected: true };
@@ -53,7 +56,7 @@ const VIOLATIONS_MAX = 20;
 const make = (code: ErrorCode, field: string | undefined, message: string): ConnectError => {
   const headers = new Headers({ [CODE_HEADER]: code });
   // A field path may hold a map key that was sent; a header may not hold everything that a key can.
-  if (field !== undefined) headers.set(FIELD_HEADER, encodeURI(field.toWellFormed()).slice(0, 256));
+  if (field !== undefined) headers.set(FIELD_HEADER, field.toWellFormed().slice(0, 256).replace(/[^ -~]/gu, '?').trim());
   const text = field === undefined ? message : `${field}: ${message}`;
   return new ConnectError(text, CODES[describe(code).connect], headers);
 };

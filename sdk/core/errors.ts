@@ -53,7 +53,7 @@ export const catalogue = {
   host_invalid: entry('client', 400, 'invalid_argument', 'The Host header is wrong'),
   expectation_failed: entry('client', 417, 'invalid_argument', 'The expectation cannot be met'),
   method_refused: entry('client', 501, 'invalid_argument', 'The method is never forwarded'),
-  upgrade_refused: entry('client', 501, 'invalid_argument', 'Upgrades are not forwarded'),
+  upgrade_refused: entry('client', 400, 'invalid_argument', 'Upgrades are not forwarded'),
   headers_too_large: entry('client', 431, 'resource_exhausted', 'The request head is too large'),
   body_too_large: entry('client', 413, 'resource_exhausted', 'The request body is too large'),
   request_timeout: entry('client', 408, 'deadline_exceeded', 'The request did not arrive in time'),

@@ -23,7 +23,7 @@ const protobuf = /^npm:@bufbuild\/protobuf(?:\/|$)/;
 const protovalidate = /^npm:@(?:bufbuild\/protovalidate(?:\/|$)|connectrpc\/validate$)/;
 const jose = /^npm:jose$/;
 const node = /^node:/;
-const composition = /^control-plane\/(?:app|main|server|config)\.ts$/;
+const composition = /^control-plane\/[a-z-]+\.ts$/;
 
 const table: readonly Row[] = [
   { from: /^sdk\/core\/address\.ts$/, may: [core, /^node:net$/] },
@@ -51,7 +51,8 @@ const table: readonly Row[] = [
   },
   {
     from: /^control-plane\/domain\//,
-    may: [/^control-plane\/domain\//, core],
+    // Of Node only what computes: hashes and compression.
+    may: [/^control-plane\/domain\//, core, /^node:(?:crypto|zlib)$/],
     mayTypes: [/^control-plane\/store\/interface\.ts$/],
   },
   {

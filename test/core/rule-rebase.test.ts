@@ -21,7 +21,10 @@ test('a moved pattern does not let its alternatives out of the base path', () =>
   expect(matchRules(rules, 'GET', '/b')).toBeUndefined();
 });
 
-test.each(['GET ~\\Q/a', 'GET ~/a)|(?:/b'])('a pattern that would swallow the group it is put in is refused: %s', (rule) => {
+test.each([
+  'GET ~\\Q/a',
+  'GET ~/a)|(?:/b',
+])('a pattern that would swallow the group it is put in is refused: %s', (rule) => {
   const attempt = () => {
     const rules = compileRules([underBasePath(parseRule(rule), '/api')]);
     return matchRules(rules, 'GET', '/b');
@@ -36,5 +39,7 @@ test.each(['GET ~\\Q/a', 'GET ~/a)|(?:/b'])('a pattern that would swallow the gr
 });
 
 test('a named scope is refused', () => {
-  expect(() => underBasePath(parseRule('scope:triage'), '/api')).toThrow(expect.objectContaining({ code: 'invalid_rule' }));
+  expect(() => underBasePath(parseRule('scope:triage'), '/api')).toThrow(
+    expect.objectContaining({ code: 'invalid_rule' }),
+  );
 });

@@ -161,15 +161,13 @@ describe('over the command', () => {
   ];
 
   test.each(cases)('$name ends with $code', async ({ code, names, args, options }) => {
-    const human = await fleet.cli(args(), options);
+    const [human, machine] = await Promise.all([fleet.cli(args(), options), fleet.cli([...args(), '--json'], options)]);
     expect(human).toMatchObject({ code, stdout: '' });
     expect(human.stderr).toMatch(names);
     expect(human.stderr).not.toMatch(/^\s+at /m);
-    const machine = await fleet.cli([...args(), '--json'], options);
     expect(machine.code).toBe(code);
     expect(JSON.parse(machine.stderr)).toMatchObject({
-      code: expect.stringMatching(/^[a-z_]+$/),
-      message: expect.any(String),
+      error: { code: expect.stringMatching(/^[a-z_]+$/), message: expect.any(String) },
     });
     expect(await state()).toBe(before);
   });

@@ -1,5 +1,5 @@
 // What keeps a plane from starting: one clear line that names the variable or the file, an exit code, nothing changed.
-import { chmod, chown, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -108,13 +108,9 @@ describe('the home', () => {
     ['data-plane', 'data'],
   ] as const)('%s with an unreadable %s/ names it', async (plane, folder) => {
     const home = await copyOfHome();
-    const asRoot = process.getuid?.() === 0;
     try {
-      // As root every folder is readable, so the plane runs as a user that owns nothing here.
-      await chmod(home, 0o711);
-      if (asRoot) await chown(join(home, folder), 0, 0);
-      else await chmod(join(home, folder), 0o000);
-      const ended = await start(plane, { DAYPASS_HOME: home }, asRoot ? { uid: 65_534 } : {});
+      await chmod(join(home, folder), 0o000);
+      const ended = await start(plane, { DAYPASS_HOME: home }, { powerless: true });
       expect(ended.code).toBe(2);
       expect(ended.stderr).toContain(join(home, folder));
       expect(ended.stderr).toMatch(/EACCES|permission/i);
@@ -147,7 +143,8 @@ describe('a port that is taken', () => {
     try {
       const ended = await start(plane, { [name]: `127.0.0.1:${port}` });
       expect(ended).toMatchObject({ code: 1, stdout: '' });
-      expect(ended.stderr).toContain(`127.0.0.1:${port}`);
+      expect(ended.stderr).toContain(String(port));
+      expect(ended.stderr).toContain('127.0.0.1');
     } finally {
       holder.close();
     }

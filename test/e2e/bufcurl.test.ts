@@ -63,7 +63,7 @@ describe.each(protocols)('over %s', (protocol) => {
     const answer = await bufCurl(protocol, 'daypass.v1.AuditService/Query', { filter: { kind: 'AUDIT_KIND_CHANGE' } });
     expect(answer.code).toBe(0);
     const { events } = JSON.parse(answer.stdout) as { events: { method: string }[] };
-    expect(events.map((event) => event.method)).toContain('daypass.v1.ServiceRegistry/Create');
+    expect(events.map((event) => event.method)).toContain('ServiceRegistry/Create');
   });
 
   test('Tail streams an event as it comes in', async () => {

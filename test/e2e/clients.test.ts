@@ -80,12 +80,18 @@ describe('@octokit/rest with its own baseUrl and auth', () => {
     githubUpstream.forget();
     const refusal = await octokit.rest.repos.delete({ owner: 'acme', repo: 'site' }).then(
       () => undefined,
-      (error: unknown) => error as { status: number; response: { data: Record<string, string> } },
+      (error: unknown) => error as { status: number; response: { data: string | ArrayBuffer } },
     );
     expect(refusal?.status).toBe(403);
-    expect(refusal?.response.data).toMatchObject({ code: 'scope_refused', needed_rule: 'DELETE /repos/acme/site' });
+    // Octokit parses application/json alone, and hands anything else on as it came.
+    const data = refusal?.response.data ?? '';
+    const problem = JSON.parse(typeof data === 'string' ? data : Buffer.from(data).toString()) as Record<
+      string,
+      string
+    >;
+    expect(problem).toMatchObject({ code: 'scope_refused', needed_rule: 'DELETE /repos/acme/site' });
     expect(githubUpstream.seen).toEqual([]);
-    const event = await eventOf(fleet, refusal?.response.data.decision_id ?? '');
+    const event = await eventOf(fleet, problem.decision_id ?? '');
     expect(event).toMatchObject({ outcome: 'OUTCOME_REFUSED', reason: 'scope_refused', method: 'DELETE', status: 403 });
   });
 });

@@ -78,7 +78,7 @@ test('a caller mints for its services alone, and its tokens end with it', async 
   expect((await ask('/s/orders/a', token)).status).toBe(200);
   const refused = await fleet.cli(['mint', '--service', 'private', '--allow', 'GET /a', '--json'], { env });
   expect(refused.code).toBe(1);
-  expect(JSON.parse(refused.stderr)).toMatchObject({ code: 'permission_denied' });
+  expect(JSON.parse(refused.stderr)).toMatchObject({ error: { code: 'permission_denied', field: 'service' } });
   await fleet.must(['caller', 'delete', 'ci']);
   expect((await ask('/s/orders/a', token)).status).toBe(401);
 });

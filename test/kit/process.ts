@@ -27,12 +27,13 @@ export type Launch = {
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
   readonly stdin?: string | Uint8Array;
-  readonly uid?: number;
+  /** Without the power of root to read what no mode lets anyone read. */
+  readonly powerless?: boolean;
 };
 
 const alive = new Set<ChildProcess>();
 process.once('exit', () => {
-  for (const child of alive) child.kill('SIGKILL');
+  for (const child of alive) signalGroup(child, 'SIGKILL');
 });
 
 /** The environment for a child: this one's without any setting of Daypass, and what is given. */
@@ -43,13 +44,19 @@ export function environment(extra: Readonly<Record<string, string | undefined>> 
   return { ...Object.fromEntries(inherited), ...extra };
 }
 
+// Root without capabilities is stopped by modes like anybody else.
+const noPower = ['--bounding-set=-all', '--inh-caps=-all'];
+
 /** Starts a program. */
 export function launch(command: string, args: readonly string[], options: Launch = {}): Running {
-  const child = spawn(command, args, {
+  const drop = options.powerless === true && process.getuid?.() === 0;
+  const [program, programArgs] = drop ? ['setpriv', [...noPower, command, ...args]] : [command, args];
+  const child = spawn(program, programArgs, {
     cwd: options.cwd,
     env: environment(options.env),
     stdio: ['pipe', 'pipe', 'pipe'],
-    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
+    // A group of its own: a signal reaches a program behind a wrapper script too, as Ctrl-C does.
+    detached: true,
   });
   alive.add(child);
   let stdout = '';
@@ -85,7 +92,7 @@ export function launch(command: string, args: readonly string[], options: Launch
     stdout: () => stdout,
     stderr: () => stderr,
     line: (pattern, withinMs = 20_000) => within(`${args.join(' ')} says ${pattern}`, line(pattern), withinMs),
-    kill: (signal) => void child.kill(signal),
+    kill: (signal) => signalGroup(child, signal),
     ended,
   };
 }
@@ -103,5 +110,14 @@ export async function run(
     running.kill('SIGKILL');
     const end = await running.ended;
     throw new Error(`${String(error)}: ${end.stdout}${end.stderr}`);
+  }
+}
+
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // It is gone already.
   }
 }

@@ -1,0 +1,80 @@
+// Hands node's HTTP requests, of either version, to the RPC handlers; and answers /healthz.
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  createConnectRouter,
+} from '@connectrpc/connect';
+import {
+  compressionBrotli,
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from '@connectrpc/connect-node';
+
+type Request = IncomingMessage | Http2ServerRequest;
+type Response = (ServerResponse | Http2ServerResponse) & Parameters<RequestListener>[1];
+
+/** Answers a request; never throws. */
+export type Handler = (request: Request, response: Response) => void;
+
+type Options = ConnectRouterOptions & { readonly routes: (router: ConnectRouter) => void };
+
+type Deps = {
+  readonly options: Options;
+  /** Hears of an answer that could not be given. */
+  readonly log: (method: string, error: unknown) => void;
+  /** Milliseconds within which a request's body has to arrive. */
+  readonly bodyMsMax: number;
+};
+
+/** Makes the handler. */
+export const createHandler = ({ options, log, bodyMsMax }: Deps): Handler => {
+  const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...options });
+  options.routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return (request, response) => {
+    const path = request.url?.split('?', 1)[0] ?? '';
+    const handler = handlers.get(path);
+    if (handler === undefined) return answerPlain(request, response, path);
+    if (handler.method.methodKind !== 'bidi_streaming') limitBody(request, bodyMsMax);
+    const universal = tryUniversal(request, response);
+    if (universal === undefined) return plain(response, 400, 'The Host header is missing or wrong');
+    handler(universal)
+      .then((answer) => universalResponseToNodeResponse(answer, response))
+      .catch((error: unknown) => {
+        // The client went away: nothing to say, and nobody to say it to.
+        if (ConnectError.from(error).code === Code.Aborted) return;
+        log(path, error);
+      });
+  };
+};
+
+/** The URL of a request is made of its authority, which may be anything: that is the client's fault, never a crash. */
+const tryUniversal = (request: Request, response: Response) => {
+  try {
+    return universalRequestFromNodeRequest(request, response, undefined, undefined);
+  } catch {
+    return undefined;
+  }
+};
+
+const limitBody = (request: Request, ms: number): void => {
+  const timer = setTimeout(() => request.destroy(), ms);
+  const done = (): void => clearTimeout(timer);
+  request.once('end', done).once('close', done);
+};
+
+const answerPlain = (request: Request, response: Response, path: string): void => {
+  if (path !== '/healthz') return plain(response, 404, 'There is nothing here');
+  if (request.method === 'GET' || request.method === 'HEAD') return plain(response, 200, 'OK');
+  return plain(response, 405, 'Only GET and HEAD');
+};
+
+const plain = (response: Response, status: number, text: string): void => {
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' });
+  response.end(text);
+};

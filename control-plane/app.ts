@@ -1,0 +1,108 @@
+// The composition root: reads the home, opens the store, publishes, listens; stops it all in the reverse order.
+import { readFile } from 'node:fs/promises';
+import { DaypassError } from '@daypass/core/errors';
+import { createHandler } from './adapter.ts';
+import { assemble } from './assemble.ts';
+import type { ControlPlaneConfig } from './config.ts';
+import { ADMIN } from './domain/callers.ts';
+import type { Publisher } from './domain/publisher.ts';
+import { type ControlHome, readControlHome } from './home.ts';
+import type { Log } from './log.ts';
+import { createRoutes } from './rpc/routes.ts';
+import { createControlServer, type TlsFiles } from './server.ts';
+import { listenOrigin } from './settings.ts';
+import type { Store } from './store/interface.ts';
+import { openStore } from './store/open.ts';
+
+/** A running control plane. */
+export type App = {
+  /** Origin of the listener. */
+  readonly listen: string;
+  /** Stops taking requests and lets those that run end. */
+  drain(): Promise<void>;
+  /** Ends everything at once. */
+  close(): Promise<void>;
+};
+
+const BODY_MS_MAX = 60_000;
+
+type Deps = {
+  readonly log: Log;
+  /** Milliseconds. */
+  readonly now?: () => number;
+};
+
+/**
+ * Starts a control plane.
+ * @throws {DaypassError} `config_invalid` for settings and files, `database_unavailable`, `unavailable` for a taken port
+ */
+export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now }: Deps): Promise<App> => {
+  await using starting = new AsyncDisposableStack();
+  const home = await readControlHome(config.home, log, now);
+  const tls = config.tls && (await readTls(config.tls));
+  const store = await openStore({ url: config.databaseUrl });
+  starting.defer(() => store.close());
+  await enrol(store, home, now);
+  const domain = await assemble({ config, home, store, log, now });
+
+  const stopping = new AbortController();
+  const routes = createRoutes(domain, (method, error) => log.error('an RPC failed', { method, error }));
+  const server = createControlServer({
+    handler: createHandler({
+      options: { ...routes, shutdownSignal: stopping.signal },
+      log: (path, error) => log.warn('an answer could not be given', { path, error }),
+      bodyMsMax: BODY_MS_MAX,
+    }),
+    tls,
+    stopStreams: () => stopping.abort(),
+  });
+  const { host, port } = await server.listen(config.listen);
+  starting.defer(() => server.close());
+  starting.use(renewing(domain.publisher, config.leaseMs, log));
+
+  const running = starting.move();
+  const listen = listenOrigin(tls === undefined ? 'http' : 'https', { host, port });
+  log.info('the control plane listens', { listen, fleet: home.fleet, issuer: config.issuer });
+  return { listen, drain: () => server.drain(), close: () => running.disposeAsync() };
+};
+
+const readTls = async ({ certPath, keyPath }: NonNullable<ControlPlaneConfig['tls']>): Promise<TlsFiles> => {
+  const read = async (name: string, path: string): Promise<string> => {
+    try {
+      return await readFile(path, 'utf8');
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : 'unknown';
+      throw new DaypassError('config_invalid', `${name}: ${path} cannot be read (${why})`, { cause });
+    }
+  };
+  return {
+    cert: await read('DAYPASS_CONTROL_TLS_CERT', certPath),
+    key: await read('DAYPASS_CONTROL_TLS_KEY', keyPath),
+  };
+};
+
+/** The files of the home say who the admin and the nodes are. */
+const enrol = (store: Store, home: ControlHome, now: () => number): Promise<void> =>
+  store.transact(async (tx) => {
+    const known = await tx.callers.get(ADMIN);
+    const admin = { name: ADMIN, keyHash: home.adminKeyHash, services: [], admin: true };
+    await tx.callers.put({ ...admin, createdAt: known?.createdAt ?? now() });
+    for (const { name, pool, jwk } of home.nodes) await tx.nodes.enrol({ name, pool, jwk: JSON.stringify(jwk) });
+  });
+
+/** Looks often enough that a snapshot is signed afresh soon after a third of its lease; a failure is tried again. */
+const renewing = (publisher: Publisher, leaseMs: number, log: Log): Disposable => {
+  const everyMs = Math.min(Math.max(leaseMs / 30, 500), 60_000);
+  let running = false;
+  const timer = setInterval(() => {
+    if (running) return;
+    running = true;
+    publisher
+      .renew()
+      .catch((error: unknown) => log.error('a snapshot could not be published', { error }))
+      .finally(() => {
+        running = false;
+      });
+  }, everyMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+};

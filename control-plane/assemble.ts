@@ -1,0 +1,111 @@
+// Joins the parts of the domain over an open store: everything by hand, nothing global.
+import { randomBytes, randomInt } from 'node:crypto';
+import { createUpstreamPolicy } from '@daypass/core/address';
+import type { KeyEntry } from '@daypass/core/service';
+import { importVerificationKey, type VerificationKey } from '@daypass/core/token';
+import type { ControlPlaneConfig } from './config.ts';
+import { createAuditFeed } from './domain/audit-feed.ts';
+import { createIngest } from './domain/audit-ingest.ts';
+import { createAuditQuery } from './domain/audit-query.ts';
+import { createTail } from './domain/audit-tail.ts';
+import { createCallers } from './domain/callers.ts';
+import { createChanges } from './domain/change.ts';
+import { createIdentify } from './domain/identity.ts';
+import { createIntrospect } from './domain/introspect.ts';
+import { createKeys } from './domain/keys.ts';
+import { createMint } from './domain/mint.ts';
+import { createNodes } from './domain/nodes.ts';
+import { createPublisher, type Publisher } from './domain/publisher.ts';
+import { createRevoke } from './domain/revoke.ts';
+import { createRollouts } from './domain/rollout.ts';
+import { createServices } from './domain/services.ts';
+import { createStatusPlaces } from './domain/status-index.ts';
+import { createTokenList } from './domain/tokens.ts';
+import type { ControlHome } from './home.ts';
+import type { Log } from './log.ts';
+import { ownEndpoints } from './own-endpoints.ts';
+import type { Domain } from './rpc/routes.ts';
+import type { Store } from './store/interface.ts';
+
+/** Longest lease that a node may still honour, and clocks that differ: how long a status index rests. */
+const CLOCKS_MS = 60_000;
+const LONGEST_LEASE_MS = 24 * 60 * 60 * 1000;
+
+type Parts = {
+  readonly config: ControlPlaneConfig;
+  readonly home: ControlHome;
+  readonly store: Store;
+  readonly log: Log;
+  /** Milliseconds. */
+  readonly now: () => number;
+};
+
+/** The domain, and its publisher, started. */
+export const assemble = async ({ config, home, store, log, now }: Parts): Promise<Domain & { publisher: Publisher }> => {
+  const newId = (): string => randomBytes(16).toString('hex');
+  const { fleet, root } = home;
+  const { kid, publicJwk } = home.tokenKey;
+  const { x } = publicJwk;
+  const tokenKey: KeyEntry = { kid, alg: 'Ed25519', issuer: config.issuer, jwk: { kty: 'OKP', crv: 'Ed25519', x } };
+  const keyring: ReadonlyMap<string, VerificationKey> = new Map([[kid, await importVerificationKey(tokenKey)]]);
+  const policy = createUpstreamPolicy({ allow: config.allowUpstreamRanges, own: ownEndpoints(config.ownListeners) });
+  const { read } = store;
+
+  const restMs = Math.max(config.leaseMs, await longestLease(store, home)) + CLOCKS_MS;
+  const places = createStatusPlaces({ now, random: (bound) => randomInt(bound), restMs });
+  await places.load(read);
+  const publisher = createPublisher({
+    ...{ store, fleet, root, now },
+    signers: home.snapshotSigners,
+    keys: [tokenKey],
+    chunks: places.chunks,
+    leaseMs: config.leaseMs,
+  });
+  await publisher.start();
+
+  const feed = createAuditFeed();
+  const changes = createChanges({ store, publisher, announce: feed.publish, now, newId });
+  const enrolled = new Set(home.nodes.map(({ name }) => name));
+  const rollouts = createRollouts({ nodes: read.nodes, enrolled, now });
+  const { hasPool } = publisher;
+  const keys = createKeys({ fleet, root, verification: [tokenKey], sealing: home.sealingKeys, hasPool, now });
+  const { sealingKids } = keys;
+  const signer = { kid, key: home.tokenKey.key, issuer: config.issuer };
+
+  return {
+    publisher,
+    keys,
+    identify: createIdentify({ read, fleet, enrolled, now }),
+    services: createServices({ changes, rollouts, rules: { policy, sealingKids }, read, now, newId }),
+    callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
+    tokens: {
+      mint: createMint({ changes, places, signer, fleet, pools: publisher.pools, sealingKids, now, newId }),
+      introspect: createIntrospect({ read, keys: keyring, fleet, now }),
+      revoke: createRevoke({ changes, rollouts, publisher, keys: keyring, fleet, now, newId }),
+      list: createTokenList({ read, now }),
+    },
+    nodes: createNodes({
+      ...{ store, publisher, now },
+      reported: rollouts.reported,
+      refused: ({ node, refusedVersion, nackCode, nackMessage }) =>
+        log.warn('a node refused a snapshot', { node, version: refusedVersion, code: nackCode, why: nackMessage }),
+    }),
+    audit: {
+      ingest: createIngest({ store, feed }),
+      query: createAuditQuery(read),
+      tail: createTail({ read, feed }),
+    },
+    check: () => store.ping(),
+  };
+};
+
+/** The lease may have been longer before: snapshots of that time are honoured still. */
+const longestLease = async ({ read }: Store, home: ControlHome): Promise<number> => {
+  const leases = await Promise.all(
+    [...home.snapshotSigners.keys()].map(async (pool) => {
+      const last = await read.snapshots.latest(pool);
+      return last === undefined ? 0 : last.expiresAt - last.issuedAt;
+    }),
+  );
+  return Math.min(LONGEST_LEASE_MS, Math.max(0, ...leases));
+};
