@@ -1,12 +1,11 @@
 #!/usr/bin/env node
 // The `daypass` command: checks the Node version before anything that needs it is loaded.
 
-const NEEDED = [22, 19];
+const NEEDED = 24;
 
-const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
+if (Number.parseInt(process.versions.node, 10) < NEEDED) {
   process.stderr.write(
-    `Daypass needs Node ${NEEDED.join('.')} or newer and this is Node ${process.versions.node}: inside the project ` +
+    `Daypass needs Node ${NEEDED} or newer and this is Node ${process.versions.node}: inside the project ` +
       'run `npx daypass` or `npm start`, which bring the pinned Node 26; elsewhere install Node 26.\n',
   );
   process.exitCode = 2;

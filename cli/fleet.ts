@@ -1,4 +1,6 @@
 // Runs both planes and the demo upstream as child processes: in order up, in order down, and all or nothing.
+
+import { controlPaths } from '@daypass/core/home';
 import {
   type Child,
   controlPlane,
@@ -30,22 +32,28 @@ export type FleetRequest = {
   readonly options: GlobalOptions;
 };
 
+const SAME_SIGNAL_MS = 500;
+
 /** Runs until a signal (0) or until a child ends by itself (1). The exit code is the result. */
 export const runFleet = async (io: Io, request: FleetRequest): Promise<number> => {
   const children: Child[] = [];
-  const stopping = new AbortController();
   const { promise: asked, resolve: ask } = Promise.withResolvers<'asked'>();
   const stopAll = async () => {
     // The data plane first: it still hands its audit to the control plane.
     for (const child of children.toReversed()) await child.stop();
   };
+  const stopping = new AbortController();
+  let firstAt: number | undefined;
   const release = io.onStop(() => {
-    if (stopping.signal.aborted) for (const child of children) void child.stop();
+    const now = io.now();
+    firstAt ??= now;
+    // One Ctrl-C may come twice: from the terminal, and handed on by npm.
+    if (now - firstAt > SAME_SIGNAL_MS) for (const child of children) void child.stop();
     stopping.abort();
     ask('asked');
   });
   try {
-    const started = start(io, request, children).then(() => 'started' as const);
+    const started = start(io, request, children, stopping.signal).then(() => 'started' as const);
     const first = await Promise.race([started, asked]);
     // A start that is interrupted fails for that reason, which is none to show.
     started.catch(() => {});
@@ -56,6 +64,8 @@ export const runFleet = async (io: Io, request: FleetRequest): Promise<number> =
     io.err(failureText(failure, request.options.json === true));
     return failure.exitCode === 2 ? 2 : 1;
   } finally {
+    // A start that still goes on starts nothing more.
+    stopping.abort();
     await stopAll();
     release();
   }
@@ -75,10 +85,11 @@ const supervise = async (
   return 1;
 };
 
-const start = async (io: Io, request: FleetRequest, children: Child[]): Promise<void> => {
+const start = async (io: Io, request: FleetRequest, children: Child[], stopping: AbortSignal): Promise<void> => {
   const { options, home, withDemo } = request;
   await checkListens(request);
   const run = async (program: Program, env: Readonly<Record<string, string>>) => {
+    stopping.throwIfAborted();
     const child = startChild(program, env, (line) => io.err(`${line}\n`));
     children.push(child);
     return { child, ready: await child.ready };
@@ -90,19 +101,32 @@ const start = async (io: Io, request: FleetRequest, children: Child[]): Promise<
   const control = (await run(controlPlane, env)).ready.listen ?? '';
   const controlUrl = nonEmpty(env.DAYPASS_CONTROL_URL) ?? control;
   const data = (await run(dataPlane, { ...env, DAYPASS_CONTROL_URL: controlUrl })).ready;
-  const connection = await openConnection({ ...options, controlUrl }, { ...io, env });
-  const registered = demo === undefined ? false : await registerDemo(connection, demo);
   await waitUntilReady(data.admin ?? '');
-  const token = registered ? await mintDemoToken(connection) : undefined;
+  const token =
+    demo === undefined ? undefined : await prepareDemo(io, request, { ...env, DAYPASS_CONTROL_URL: controlUrl }, demo);
   const running: Running = {
     ...{ home, control, data: data.listen ?? '', admin: data.admin ?? '' },
     ...{ demo, token, env: request.env, publicUrl: nonEmpty(env.DAYPASS_DATA_PUBLIC_URL) ?? data.listen ?? '' },
   };
+  stopping.throwIfAborted();
   io.out(options.json === true ? welcomeJson(running) : welcome(running));
-  if (demo !== undefined && !registered)
-    io.err(
-      `note: the service "${DEMO_SERVICE}" is somebody else's; it is left as it is, and no demo token is minted\n`,
-    );
+};
+
+/** Registers the demo with the home's own admin key and mints a token; undefined where the name is somebody else's. */
+const prepareDemo = async (
+  io: Io,
+  { options, home }: FleetRequest,
+  env: Readonly<Record<string, string>>,
+  demo: string,
+): Promise<string | undefined> => {
+  const apiKeyFile = options.apiKeyFile ?? controlPaths(home).adminKey;
+  const connection = await openConnection(
+    { home, timeout: '15s', controlUrl: env.DAYPASS_CONTROL_URL ?? '', apiKeyFile },
+    { ...io, env },
+  );
+  if (await registerDemo(connection, demo)) return await mintDemoToken(connection);
+  io.err(`note: the service "${DEMO_SERVICE}" is somebody else's; it is left as it is, and no demo token is minted\n`);
+  return undefined;
 };
 
 const LISTENS = [

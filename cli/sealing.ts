@@ -1,76 +1,30 @@
 // Seals a credential for a service: to a key that chains to the fleet root this command trusts, and to nothing else.
-import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DaypassError } from '@daypass/core/errors';
 import { rootPaths } from '@daypass/core/home';
 import { parseStrictJson } from '@daypass/core/json';
-import { fingerprint, type PublicJwk, readPublicJwk, type VerifiedKey, verifySignedKey } from '@daypass/core/key';
+import { fingerprint, type PublicJwk, readPublicJwk } from '@daypass/core/key';
 import { secretProblem } from '@daypass/core/place';
-import { sealCredential } from '@daypass/core/seal';
 import type { Secret } from '@daypass/core/secret';
-import type { CredentialPlace } from '@daypass/core/service';
 import type { GetSealingKeysResponse } from '@daypass/sdk/gen/daypass/v1/key_pb';
+import { type SealRequest as SdkRequest, type Sealed, sealFor } from '@daypass/sdk/seal';
 import type { Connection } from './connection.ts';
 import { UsageError } from './failure.ts';
 
 /** What a credential is to be good for. */
-export type SealRequest = {
-  readonly service: string;
-  readonly pool: string;
-  /** The service's upstream URL; the seal is for its origin. */
-  readonly upstream: string;
-  readonly place: CredentialPlace;
-  readonly rules: readonly string[];
-  readonly callers: readonly string[];
-  readonly secret: Secret;
-  /** From now on, in seconds. */
-  readonly lifetimeSeconds: number;
-  readonly maxBytes: number;
-};
-
-/** A sealed credential and its id. */
-export type Sealed = { readonly sealed: string; readonly id: string };
-
-/** Clocks of other machines may be behind by this much. */
-const BACKDATE_SECONDS = 60;
+export type SealRequest = Pick<
+  SdkRequest,
+  'service' | 'pool' | 'upstream' | 'place' | 'rules' | 'callers' | 'lifetimeSeconds' | 'carrier'
+> & { readonly secret: Secret };
 
 /** Seals to the pool's first good key. @throws DaypassError `key_untrusted`; UsageError for a secret that cannot be placed */
 export const seal = async (connection: Connection, request: SealRequest): Promise<Sealed> => {
-  const { service, pool, place, rules, callers, secret } = request;
-  const problem = secretProblem(secret.reveal(), place);
+  const { secret, ...rest } = request;
+  const problem = secretProblem(secret.reveal(), request.place);
   if (problem !== undefined) throw new UsageError(`the secret ${problem}`, 'secret');
-  const now = Math.floor(connection.io.now() / 1000);
-  const key = await sealingKey(connection, pool, now);
-  const id = randomBytes(16).toString('hex');
-  const sealed = await sealCredential(
-    {
-      ...{ v: 1, id, fleet: key.fleet, pool, service },
-      ...{ origins: [new URL(request.upstream).origin], place, rules, callers },
-      ...{ nbf: now - BACKDATE_SECONDS, exp: now + request.lifetimeSeconds, secret: secret.reveal() },
-    },
-    key,
-    request.maxBytes,
-  );
-  return { sealed, id };
-};
-
-/** The pool's first sealing key that the trusted root vouches for now. */
-const sealingKey = async (connection: Connection, pool: string, now: number): Promise<VerifiedKey> => {
-  const served = await connection.keys.getSealingKeys({ pool });
-  const root = await trustedRoot(connection, served);
-  let refusal: unknown = new DaypassError(
-    'key_untrusted',
-    `the control plane has no sealing key for the pool "${pool}"`,
-  );
-  for (const signed of served.keys) {
-    try {
-      return await verifySignedKey(signed, { root, fleet: served.fleet, use: 'seal', pool, now });
-    } catch (error) {
-      refusal = error;
-    }
-  }
-  throw refusal;
+  const root = await trustedRoot(connection, await connection.keys.getSealingKeys({ pool: request.pool ?? '' }));
+  return await sealFor({ ...rest, clients: connection, root, secret: secret.reveal() });
 };
 
 /** The root given by flag, else of the home, else the one pinned before, else the one shown now, which is then pinned. */

@@ -1,12 +1,12 @@
 // Decides what the seal of a service's own credential says, from the flags and the service as it is or will be.
-import { MAX_SEAL_IN_SNAPSHOT } from '@daypass/core/seal';
 import { ALL_REQUESTS, ANY_CALLER } from '@daypass/core/seal-plaintext';
 import type { Secret } from '@daypass/core/secret';
 import type { CredentialPlace } from '@daypass/core/service';
+import type { Sealed } from '@daypass/sdk/seal';
 import type { Connection } from './connection.ts';
 import { durationFlag } from './duration.ts';
 import { UsageError } from './failure.ts';
-import { type Sealed, seal } from './sealing.ts';
+import { seal } from './sealing.ts';
 import { canonicalRules, type ServiceOptions } from './service-flags.ts';
 
 const DEFAULT_SEAL_TTL = '3650d';
@@ -32,7 +32,6 @@ export const sealForService = async (
     ...{ service: target.name, pool: target.pool, upstream: target.upstream, place: target.place },
     ...{ rules, callers, secret },
     lifetimeSeconds: durationFlag(options.sealTtl ?? DEFAULT_SEAL_TTL, '--seal-ttl') / 1000,
-    maxBytes: MAX_SEAL_IN_SNAPSHOT,
   });
   connection.io.err(openness(target.name, options));
   return sealed;

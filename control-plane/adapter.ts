@@ -39,10 +39,16 @@ export const createHandler = ({ options, log, bodyMsMax }: Deps): Handler => {
   return (request, response) => {
     const path = request.url?.split('?', 1)[0] ?? '';
     const handler = handlers.get(path);
-    if (handler === undefined) return answerPlain(request, response, path);
+    if (handler === undefined) {
+      answerPlain(request, response, path);
+      return;
+    }
     if (handler.method.methodKind !== 'bidi_streaming') limitBody(request, bodyMsMax);
     const universal = tryUniversal(request, response);
-    if (universal === undefined) return plain(response, 400, 'The Host header is missing or wrong');
+    if (universal === undefined) {
+      plain(response, 400, 'The Host header is missing or wrong');
+      return;
+    }
     handler(universal)
       .then((answer) => universalResponseToNodeResponse(answer, response))
       .catch((error: unknown) => {
@@ -69,9 +75,9 @@ const limitBody = (request: Request, ms: number): void => {
 };
 
 const answerPlain = (request: Request, response: Response, path: string): void => {
-  if (path !== '/healthz') return plain(response, 404, 'There is nothing here');
-  if (request.method === 'GET' || request.method === 'HEAD') return plain(response, 200, 'OK');
-  return plain(response, 405, 'Only GET and HEAD');
+  if (path !== '/healthz') plain(response, 404, 'There is nothing here');
+  else if (request.method === 'GET' || request.method === 'HEAD') plain(response, 200, 'OK');
+  else plain(response, 405, 'Only GET and HEAD');
 };
 
 const plain = (response: Response, status: number, text: string): void => {

@@ -41,7 +41,13 @@ type Parts = {
 };
 
 /** The domain, and its publisher, started. */
-export const assemble = async ({ config, home, store, log, now }: Parts): Promise<Domain & { publisher: Publisher }> => {
+export const assemble = async ({
+  config,
+  home,
+  store,
+  log,
+  now,
+}: Parts): Promise<Domain & { publisher: Publisher }> => {
   const newId = (): string => randomBytes(16).toString('hex');
   const { fleet, root } = home;
   const { kid, publicJwk } = home.tokenKey;
@@ -53,12 +59,10 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
 
   const restMs = Math.max(config.leaseMs, await longestLease(store, home)) + CLOCKS_MS;
   const places = createStatusPlaces({ now, random: (bound) => randomInt(bound), restMs });
-  await places.load(read);
   const publisher = createPublisher({
     ...{ store, fleet, root, now },
     signers: home.snapshotSigners,
     keys: [tokenKey],
-    chunks: places.chunks,
     leaseMs: config.leaseMs,
   });
   await publisher.start();
@@ -79,7 +83,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
     services: createServices({ changes, rollouts, rules: { policy, sealingKids }, read, now, newId }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
-      mint: createMint({ changes, places, signer, fleet, pools: publisher.pools, sealingKids, now, newId }),
+      mint: createMint({ changes, places, signer, fleet, sealingKids, now, newId }),
       introspect: createIntrospect({ read, keys: keyring, fleet, now }),
       revoke: createRevoke({ changes, rollouts, publisher, keys: keyring, fleet, now, newId }),
       list: createTokenList({ read, now }),

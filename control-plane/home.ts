@@ -1,40 +1,34 @@
 // Reads what the control plane is from `control/` of the home: fleet, keys, nodes, the admin's key hash. Nothing else.
 import { readFile, stat } from 'node:fs/promises';
-import { decodeBase64url } from '@daypass/core/base64url';
 import { DaypassError } from '@daypass/core/errors';
 import { controlPaths } from '@daypass/core/home';
-import {
-  type JsonObject,
-  type JsonValue,
-  parseStrictJson,
-  readArray,
-  readObject,
-  readString,
-  refuseUnknown,
-} from '@daypass/core/json';
+import { type JsonValue, parseStrictJson } from '@daypass/core/json';
 import {
   type CryptoKey,
   importEd25519,
   type KeyUse,
-  type PrivateJwk,
   type PublicJwk,
-  readPublicJwk,
   type SignedKeyBytes,
   type VerifiedKey,
   verifySignedKey,
 } from '@daypass/core/key';
 import type { SealingKey } from './domain/keys.ts';
 import type { SnapshotSigner } from './domain/publisher.ts';
+import {
+  type EnrolledNode,
+  readAdmin,
+  readFleet,
+  readNodes,
+  readPrivateJwk,
+  readStatementLists,
+  readStatements,
+} from './home-files.ts';
 import type { Log } from './log.ts';
 
 const FILE_BYTES_MAX = 1_048_576;
-const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** A private signing key and its public half. */
 export type SigningKey = { readonly kid: string; readonly key: CryptoKey; readonly publicJwk: PublicJwk };
-
-/** A node that may connect. */
-export type EnrolledNode = { readonly name: string; readonly pool: string; readonly jwk: PublicJwk };
 
 export type ControlHome = {
   /** The fleet's URI: the audience of tokens. */
@@ -136,70 +130,6 @@ const checkPools = (path: string, nodes: readonly EnrolledNode[], signers: Reado
   if (lost !== undefined) throw wrongFile(path, `the pool "${lost.pool}" of "${lost.name}" has no snapshot key`);
 };
 
-const readFleet = (value: JsonValue): Pick<ControlHome, 'fleet' | 'root'> => {
-  const object = versioned(value, ['fleet', 'root']);
-  const fleet = readString(object.fleet, 'fleet');
-  if (!/^urn:daypass:fleet:[A-Za-z0-9_-]{22}$/.test(fleet)) throw wrong('"fleet" is not a fleet URI');
-  return { fleet, root: readPublicJwk(object.root, 'Ed25519', 'root') };
-};
-
-const readStatements = (value: JsonValue): Statements =>
-  new Map(
-    Object.entries(readObject(value, 'file')).map(([pool, one]) => [poolName(pool), readSigned(one, `"${pool}"`)]),
-  );
-
-const readStatementLists = (value: JsonValue): ReadonlyMap<string, readonly SignedKeyBytes[]> =>
-  new Map(
-    Object.entries(readObject(value, 'file')).map(([pool, list]) => [
-      poolName(pool),
-      readArray(list, pool).map((one, i) => readSigned(one, `"${pool}"[${i}]`)),
-    ]),
-  );
-
-const readSigned = (value: JsonValue, where: string): SignedKeyBytes => {
-  const object = readObject(value, where);
-  refuseUnknown(object, ['statement', 'signature'], where);
-  return {
-    statement: decodeBase64url(readString(object.statement, `${where}.statement`)),
-    signature: decodeBase64url(readString(object.signature, `${where}.signature`)),
-  };
-};
-
-const readNodes = (value: JsonValue): readonly EnrolledNode[] => {
-  const nodes = readArray(versioned(value, ['nodes']).nodes, 'nodes').map((one, i) => readNode(one, `nodes[${i}]`));
-  const names = nodes.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw wrong(`"nodes" names "${twice}" twice`);
-  return nodes;
-};
-
-const readNode = (value: JsonValue, where: string): EnrolledNode => {
-  const object = readObject(value, where);
-  refuseUnknown(object, ['name', 'pool', 'jwk'], where);
-  const name = readString(object.name, `${where}.name`);
-  if (!NAME.test(name)) throw wrong(`"${where}.name" is not 1 to 63 lower-case letters, digits and inner hyphens`);
-  const pool = poolName(readString(object.pool, `${where}.pool`));
-  return { name, pool, jwk: readPublicJwk(object.jwk, 'Ed25519', `${where}.jwk`) };
-};
-
-const poolName = (pool: string): string => {
-  if (NAME.test(pool)) return pool;
-  throw wrong('a pool is named with 1 to 63 lower-case letters, digits and inner hyphens');
-};
-
-const readAdmin = (value: JsonValue): string => {
-  const hash = readString(versioned(value, ['key_hash']).key_hash, 'key_hash');
-  if (!/^[0-9a-f]{64}$/.test(hash)) throw wrong('"key_hash" is not a sha256 in hex');
-  return hash;
-};
-
-const versioned = (value: JsonValue, members: readonly string[]): JsonObject => {
-  const object = readObject(value, 'file');
-  refuseUnknown(object, ['v', ...members], 'file');
-  if (object.v !== 1) throw wrong('"v" is not 1');
-  return object;
-};
-
 const readSigningKey = async (path: string, log: Log): Promise<SigningKey> => {
   const jwk = await readJson(path, readPrivateJwk);
   const { mode } = await stat(path);
@@ -214,11 +144,6 @@ const readSigningKey = async (path: string, log: Log): Promise<SigningKey> => {
     // The cause is dropped: it may quote the key.
     throw wrongFile(path, '"d" and "x" are not an Ed25519 key pair');
   }
-};
-
-const readPrivateJwk = (value: JsonValue): PrivateJwk => {
-  const { d, ...open } = readObject(value, 'file');
-  return { ...readPublicJwk(open, 'Ed25519', 'file'), d: readString(d, 'd') };
 };
 
 /** Reads a JSON file; what is wrong with it is said with its path, and never with what it holds. */
@@ -244,6 +169,5 @@ const readText = async (path: string): Promise<string> => {
   }
 };
 
-const wrong = (message: string): DaypassError => new DaypassError('invalid_json', message);
 const wrongFile = (path: string, message: string): DaypassError =>
   new DaypassError('config_invalid', `${path}: ${message}`);

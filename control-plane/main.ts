@@ -5,5 +5,5 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.exitCode = 2;
 } else {
   const { run } = await import('./run.ts');
-  await run();
+  await run(process.env);
 }

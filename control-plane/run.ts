@@ -3,6 +3,7 @@ import { DaypassError } from '@daypass/core/errors';
 import { type App, startApp } from './app.ts';
 import { type ControlPlaneConfig, parseConfig } from './config.ts';
 import { createLog } from './log.ts';
+import type { Environment } from './settings.ts';
 
 const RUNTIME_FAILURE = 1;
 const BAD_CONFIGURATION = 2;
@@ -10,8 +11,8 @@ const BAD_CONFIGURATION = 2;
 const HARD_STOP_MS = 10_000;
 
 /** Runs the control plane until a signal; sets the exit code. */
-export const run = async (): Promise<void> => {
-  const started = await start();
+export const run = async (env: Environment): Promise<void> => {
+  const started = await start(env);
   if (started === undefined) return;
   const ready = { ready: true, plane: 'control', listen: started.listen };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
@@ -19,9 +20,9 @@ export const run = async (): Promise<void> => {
   await stopped(started);
 };
 
-const start = async (): Promise<App | undefined> => {
+const start = async (env: Environment): Promise<App | undefined> => {
   try {
-    const config: ControlPlaneConfig = parseConfig(process.env);
+    const config: ControlPlaneConfig = parseConfig(env);
     const log = createLog(config.logLevel, (line) => process.stderr.write(line));
     return await startApp(config, { log });
   } catch (error) {
@@ -33,7 +34,9 @@ const start = async (): Promise<App | undefined> => {
 /** One line a problem, naming the variable or file; the exit code. */
 const say = (error: unknown): number => {
   if (!(error instanceof DaypassError)) {
-    process.stderr.write(`The control plane failed: ${error instanceof Error ? (error.stack ?? error.message) : 'unknown'}\n`);
+    process.stderr.write(
+      `The control plane failed: ${error instanceof Error ? (error.stack ?? error.message) : 'unknown'}\n`,
+    );
     return RUNTIME_FAILURE;
   }
   process.stderr.write(`${error.message}\n`);

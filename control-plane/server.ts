@@ -28,6 +28,8 @@ const HEAD_BYTES_MAX = 16_384;
 const HEAD_MS_MAX = 10_000;
 const REQUEST_MS_MAX = 60_000;
 const IDLE_MS_MAX = 120_000;
+/** What has not ended by then is ended. */
+const DRAIN_MS_MAX = 8000;
 
 type Deps = {
   readonly handler: Handler;
@@ -39,6 +41,8 @@ type Deps = {
 /** Makes the listener. Throws `config_invalid` for a certificate and key that do not fit. */
 export const createControlServer = ({ handler, tls, stopStreams }: Deps): ControlServer => {
   const sockets = new Set<Socket>();
+  /** Cleartext connections that have not said yet which version of HTTP they speak. */
+  const silent = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
   let draining = false;
 
@@ -51,12 +55,18 @@ export const createControlServer = ({ handler, tls, stopStreams }: Deps): Contro
   const http2 = makeHttp2(handler);
   http2.on('session', (session) => {
     sessions.add(session);
-    session.setTimeout(IDLE_MS_MAX, () => session.close());
+    session.setTimeout(IDLE_MS_MAX, () => session.destroy());
     session.once('close', () => sessions.delete(session));
     if (draining) session.close();
   });
 
+  const endAll = (): void => {
+    for (const session of sessions) session.destroy();
+    for (const socket of sockets) socket.destroy();
+  };
+
   const accept = (socket: Socket, version: 1 | 2): void => {
+    silent.delete(socket);
     (version === 2 ? http2 : http1).emit('connection', socket);
     if (version === 1) socket.resume();
   };
@@ -64,7 +74,11 @@ export const createControlServer = ({ handler, tls, stopStreams }: Deps): Contro
   front.maxConnections = CONNECTIONS_MAX;
   front.on('connection', (socket: Socket) => {
     sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
+    if (tls === undefined) silent.add(socket);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      silent.delete(socket);
+    });
   });
 
   return {
@@ -79,17 +93,19 @@ export const createControlServer = ({ handler, tls, stopStreams }: Deps): Contro
       const closed = new Promise<void>((resolve) => front.close(() => resolve()));
       stopStreams();
       http1.closeIdleConnections();
+      for (const socket of silent) socket.destroy();
       // GOAWAY; open streams go on to their end.
       for (const session of sessions) session.close();
+      const timer = setTimeout(endAll, DRAIN_MS_MAX);
       await closed;
+      clearTimeout(timer);
       http1.close();
     },
     close: () => {
       draining = true;
       stopStreams();
       front.close();
-      for (const session of sessions) session.destroy();
-      for (const socket of sockets) socket.destroy();
+      endAll();
       http1.close();
     },
   };
@@ -144,7 +160,8 @@ const makeFront = (tls: TlsFiles | undefined, accept: (socket: Socket, version: 
 
 const listening = (server: Server, host: string, port: number): Promise<AddressInfo> =>
   new Promise((resolve, reject) => {
-    server.once('error', (cause) => reject(cannotListen(host, port, cause)));
+    // Stays: what fails later, such as too many open files, must not end the process.
+    server.on('error', (cause) => reject(cannotListen(host, port, cause)));
     server.listen({ host, port }, () => {
       const address = server.address();
       if (address === null || typeof address === 'string') reject(cannotListen(host, port, undefined));

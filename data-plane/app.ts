@@ -1,25 +1,25 @@
 // Puts the data plane together: home, audit, snapshots, request path, admin port; and takes it apart again.
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { DaypassError } from '@daypass/core/errors';
 import { signNodeAssertion } from '@daypass/core/node-auth';
 import { type Clients, createClients } from '@daypass/sdk/client';
-import { type AdminServer, createAdminServer, type Readiness } from './admin.ts';
-import { openSpool, type Spool } from './audit/spool.ts';
+import { type AdminServer, createAdminServer } from './admin.ts';
+import { openSpool } from './audit/spool.ts';
 import { createSpoolSink } from './audit/spool-sink.ts';
-import { createUploader, type Uploader } from './audit/uploader.ts';
+import { createUploader } from './audit/uploader.ts';
 import type { DataPlaneConfig } from './config.ts';
+import { declareMetrics, readinessOf } from './health.ts';
 import { type DataHome, readDataHome } from './home.ts';
 import { lockFolder } from './home-lock.ts';
 import { listenFailure } from './listener.ts';
 import type { Log } from './log.ts';
-import { createMetrics, type Metrics } from './metrics.ts';
+import { createMetrics } from './metrics.ts';
 import { createDataServer } from './server.ts';
 import { isLoopback, type Listen, listenOrigin } from './settings.ts';
-import { createSnapshotAgent, type SnapshotAgent } from './snapshot/agent.ts';
+import { createSnapshotAgent } from './snapshot/agent.ts';
 import { boundedFetch } from './snapshot/bounded-fetch.ts';
 import { SNAPSHOT_BYTES_MAX } from './snapshot/signed.ts';
 import { openSnapshotStore } from './snapshot/store.ts';
+import { readTls } from './tls.ts';
 import { createCurrentPolicy } from './upstream-policy.ts';
 import { softwareVersion } from './version.ts';
 
@@ -134,63 +134,6 @@ async function openListeners(server: ReturnType<typeof createDataServer>, admin:
   } catch (cause) {
     throw listenFailure(cause, config.listen);
   }
-}
-
-function readinessOf(agent: SnapshotAgent, spool: Spool, draining: boolean, nowMs: number): Readiness {
-  const { version, leaseExpiresAt } = agent.state();
-  const reason = (): Readiness['reason'] => {
-    if (draining) return 'draining';
-    if (version === 0) return 'snapshot_missing';
-    if (nowMs >= leaseExpiresAt * 1000) return 'snapshot_expired';
-    return spool.accepting() ? undefined : 'audit_unavailable';
-  };
-  return { reason: reason(), snapshotVersion: version };
-}
-
-function declareMetrics(
-  metrics: Metrics,
-  agent: SnapshotAgent,
-  spool: Spool,
-  uploader: Uploader,
-  now: () => number,
-): void {
-  const gauge = (name: string, help: string, read: () => number) => metrics.gauge(`daypass_${name}`, help, read);
-  gauge('snapshot_version', 'Version of the active snapshot; 0: none.', () => agent.state().version);
-  gauge('snapshot_lease_seconds', 'Seconds until the lease of the active snapshot ends.', () =>
-    Math.max(0, agent.state().leaseExpiresAt - now() / 1000),
-  );
-  gauge('snapshot_refused', '1 while the newest snapshot is refused.', () =>
-    agent.state().refused === undefined ? 0 : 1,
-  );
-  gauge('control_connected', '1 while the stream of the control plane is alive.', () =>
-    Number(agent.state().connected),
-  );
-  gauge('audit_spool_bytes', 'Bytes of audit records on disk.', () => spool.usage().bytes);
-  gauge('audit_spool_bytes_max', 'Bound of the audit spool.', () => spool.usage().bytesMax);
-  gauge('audit_accepting', '0 while the spool is full or failing.', () => Number(spool.usage().accepting));
-  gauge('audit_pending_records', 'Records that the control plane has not acknowledged.', () => {
-    const { lastSeq, acknowledgedSeq } = spool.usage();
-    return lastSeq - acknowledgedSeq;
-  });
-  gauge('audit_upload_lag_seconds', 'For how long records have waited for their acknowledgement.', () =>
-    Math.max(0, (now() - (spool.usage().pendingSince ?? now())) / 1000),
-  );
-  gauge('audit_rejected', '1 while the control plane rejects audit records.', () =>
-    Number(uploader.state() === 'rejected'),
-  );
-}
-
-async function readTls({ certPath, keyPath }: { certPath: string; keyPath: string }) {
-  const read = async (path: string, variable: string) => {
-    try {
-      return await readFile(path, 'utf8');
-    } catch (cause) {
-      throw new DaypassError('config_invalid', `${variable}: ${path} cannot be read`, { cause, field: variable });
-    }
-  };
-  const cert = await read(certPath, 'DAYPASS_DATA_TLS_CERT');
-  const key = await read(keyPath, 'DAYPASS_DATA_TLS_KEY');
-  return { cert, key };
 }
 
 function warnAboutCleartext(config: DataPlaneConfig, log: Log): void {

@@ -28,3 +28,8 @@ export function createCancellation(): Cancellation {
     },
   };
 }
+
+/** The client closed its connection before it had its answer. */
+export class ClientGone extends Error {
+  override readonly name = 'ClientGone';
+}

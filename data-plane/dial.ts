@@ -11,9 +11,30 @@ export type Resolve = (
   answer: (error: Error | null, addresses: readonly LookupAddress[]) => void,
 ) => void;
 
-/** The system's resolver. */
-export const systemResolve: Resolve = (hostname, answer) =>
-  dnsLookup(hostname, { all: true, verbatim: true }, (error, addresses) => answer(error, addresses ?? []));
+/** Questions that may be with the system's resolver at one time: each holds one of the few threads that verify tokens. */
+const ASKING_MAX = 2;
+
+/** Returns the system's resolver; one question for all that wait for the same name. */
+export function createSystemResolve(): Resolve {
+  const waiting = new Map<string, Parameters<Resolve>[1][]>();
+  let asking = 0;
+  const askNext = (): void => {
+    for (const [hostname, answers] of waiting) {
+      if (asking >= ASKING_MAX) return;
+      waiting.delete(hostname);
+      asking += 1;
+      dnsLookup(hostname, { all: true, order: 'verbatim' }, (error, addresses) => {
+        asking -= 1;
+        for (const answer of answers) answer(error, addresses ?? []);
+        askNext();
+      });
+    }
+  };
+  return (hostname, answer) => {
+    waiting.set(hostname, [...(waiting.get(hostname) ?? []), answer]);
+    askNext();
+  };
+}
 
 type Deps = { readonly policy: UpstreamPolicy; readonly resolve: Resolve };
 

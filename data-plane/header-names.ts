@@ -10,6 +10,14 @@ export function plainName(raw: string): string {
   return name;
 }
 
+/** The field names that a Connection field lists, in lower case (RFC 9110 §7.6.1). */
+export const optionNames = (value: string): readonly string[] =>
+  value
+    .toLowerCase()
+    .split(',')
+    .map((option) => option.trim())
+    .filter((name) => name !== '' && name !== 'close' && name !== 'keep-alive');
+
 /** Whether a request field is for the proxy alone, or could make the upstream see another request. */
 export const isRequestFieldDropped = (name: string): boolean =>
   REQUEST_DROPPED.has(name) || REQUEST_DROPPED_HEADS.some((head) => name.startsWith(head));

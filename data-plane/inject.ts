@@ -31,7 +31,7 @@ function forwardedFields({ service }: Grant, { fields, hopNames }: Head): string
   for (let at = 0; at + 1 < fields.length; at += 2) {
     const name = fields[at] ?? '';
     if (service.dropsField(name)) continue;
-    if (hopNames.length > 0 && hopNames.includes(name)) continue;
+    if (hopNames.has(name)) continue;
     kept.push(name, fields[at + 1] ?? '');
   }
   return kept;

@@ -5,7 +5,7 @@ import type { ActiveSnapshot } from './active.ts';
 import type { AuditSink } from './audit/sink.ts';
 import type { Authenticator, VerifiedToken } from './authenticate.ts';
 import type { Authorizer } from './authorize.ts';
-import type { Cancellation } from './cancellation.ts';
+import { type Cancellation, ClientGone } from './cancellation.ts';
 import type { Connection } from './connection.ts';
 import { forward } from './forward.ts';
 import { injectCredential } from './inject.ts';
@@ -115,11 +115,6 @@ function receive({ audit, nowMs, newId }: PipelineDeps, arrival: Arrival): Visit
   return { ...arrival, record: new RequestRecord({ audit, nowMs, id: newId(), remoteAddress }) };
 }
 
-/** The client closed its connection before it had its answer. */
-export class ClientGone extends Error {
-  override readonly name = 'ClientGone';
-}
-
 function activeSnapshot({ current, nowMs }: PipelineDeps): ActiveSnapshot {
   const snapshot = current();
   if (snapshot === undefined) throw new DaypassError('snapshot_missing', 'The data plane has no configuration yet');
@@ -138,8 +133,8 @@ function beginRecord(
 ): void {
   if (!audit.accepting()) throw new DaypassError('audit_unavailable', 'The audit cannot be written');
   const service = route.service?.config.name ?? route.prefix.slice('/s/'.length);
-  const asked = { service, method: head.method, path: route.target.path };
-  record.identify(token === undefined ? 'anonymous' : token.claims, asked, route.snapshot);
+  const asker = token === undefined ? 'anonymous' : token.claims;
+  record.identify({ asker, service, method: head.method, path: route.target.path, snapshot: route.snapshot });
 }
 
 async function beginBody(

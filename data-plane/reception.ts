@@ -4,10 +4,11 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
 import type { AuditSink } from './audit/sink.ts';
+import { ClientGone } from './cancellation.ts';
 import type { Connection } from './connection.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { ClientGone, type Visit } from './pipeline.ts';
+import type { Visit } from './pipeline.ts';
 import { problemOf, rawProblem, sendProblem } from './refusal.ts';
 import { hasBody } from './wire.ts';
 
@@ -88,6 +89,7 @@ export function createReception({ audit, log, metrics, newId }: Deps): Reception
       }
       // What follows a whole request does not spoil its answer.
       if (running.request.complete && socket.writable) connection.isBroken = true;
+      else if (GONE.has(codeOf(error))) socket.destroy();
       else running.cancellation.cancel(new DaypassError(wireCode(error), describe(wireCode(error)).title));
     },
   };
@@ -121,8 +123,13 @@ const remoteAddress = (socket: Duplex): string => {
   return typeof address === 'string' ? address : '';
 };
 
+/** The client has closed its side, or all of it, in the middle of a request. */
+const GONE = new Set(['HPE_INVALID_EOF_STATE', 'ECONNRESET', 'EPIPE']);
+
+const codeOf = (error: Error): string => String(Reflect.get(error, 'code'));
+
 function wireCode(error: Error): ErrorCode {
-  const code: unknown = Reflect.get(error, 'code');
+  const code = codeOf(error);
   if (code === 'HPE_HEADER_OVERFLOW') return 'headers_too_large';
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return 'request_timeout';
   if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') return 'body_too_large';

@@ -23,6 +23,16 @@ type Deps = {
 /** Who asked: the claims of a verified token, or nobody, of an anonymous service. */
 export type Asker = VerifiedClaims | 'anonymous';
 
+/** What was asked, by whom, under which snapshot. */
+type Asked = {
+  readonly asker: Asker;
+  readonly service: string;
+  readonly method: string;
+  readonly path: string;
+  readonly snapshot: ActiveSnapshot;
+  readonly time: number;
+};
+
 /** The record of one request, from its head to its end. Every method that writes throws `audit_unavailable`. */
 export class RequestRecord {
   readonly id: string;
@@ -30,7 +40,10 @@ export class RequestRecord {
   responseBytes = 0;
   readonly #deps: Deps;
   readonly #started = performance.now();
-  #decision: DecisionInput | undefined;
+  #asked: Asked | undefined;
+  #rule: string | undefined;
+  #credentialId = '';
+  #reason = '';
   #isDecisionWritten = false;
   #ended = false;
   #completed = false;
@@ -41,36 +54,19 @@ export class RequestRecord {
   }
 
   /** From here on the request is recorded by itself, however it ends. */
-  identify(asker: Asker, request: { service: string; method: string; path: string }, snapshot: ActiveSnapshot): void {
-    const claims = asker === 'anonymous' ? undefined : asker;
-    this.#decision = {
-      id: this.id,
-      time: Math.trunc(this.#deps.nowMs()),
-      result: 'refused',
-      reason: '',
-      jti: claims?.jti ?? '',
-      caller: claims?.caller ?? '',
-      principal: claims?.sub ?? 'anonymous',
-      client: claims?.client_id ?? '',
-      service: request.service,
-      method: request.method,
-      path: request.path.slice(0, MAX_PATH),
-      rule: '',
-      credential_id: '',
-      snapshot_version: snapshot.version,
-      count: 1,
-      source: '',
-    };
+  identify(asked: Omit<Asked, 'time'>): void {
+    this.#asked = { ...asked, time: Math.trunc(this.#deps.nowMs()) };
   }
 
   /** The request may go upstream. */
   allow(rule: string, credentialId: string): void {
-    if (this.#decision === undefined) throw new Error('a request was allowed before anybody asked for it');
-    this.#decision = { ...this.#decision, result: 'allowed', rule, credential_id: credentialId };
+    if (this.#asked === undefined) throw new Error('a request was allowed before anybody asked for it');
+    this.#rule = rule;
+    this.#credentialId = credentialId;
   }
 
   get isAllowed(): boolean {
-    return this.#decision?.result === 'allowed';
+    return this.#rule !== undefined;
   }
 
   get hasEnded(): boolean {
@@ -89,20 +85,21 @@ export class RequestRecord {
 
   /** Writes the decision alone, for a request that takes long. */
   decideNow(): void {
-    if (this.#ended || this.#isDecisionWritten || this.#decision === undefined) return;
-    this.#deps.audit.append(this.#decision, undefined);
+    if (this.#ended || this.#isDecisionWritten || this.#asked === undefined) return;
+    this.#deps.audit.append(this.#decision(this.#asked), undefined);
     this.#isDecisionWritten = true;
   }
 
   /** Writes what is not yet written; later calls do nothing. */
   end(ending: Ending): void {
-    if (this.#ended || this.#decision === undefined) return;
+    if (this.#ended || this.#asked === undefined) return;
     this.#ended = true;
-    const decision = this.#isDecisionWritten ? undefined : this.#decision;
-    this.#deps.audit.append(decision, {
+    this.#deps.audit.append(this.#isDecisionWritten ? undefined : this.#decision(this.#asked), {
       id: this.id,
       time: Math.trunc(this.#deps.nowMs()),
-      ...ending,
+      result: ending.result,
+      reason: ending.reason,
+      status: ending.status,
       request_bytes: this.requestBytes,
       response_bytes: this.responseBytes,
       latency_micros: this.micros,
@@ -112,13 +109,35 @@ export class RequestRecord {
 
   /** A request that was refused: by itself after authentication, else counted with its like. */
   refuse(code: ErrorCode, status: number, service: string): void {
-    if (this.#decision === undefined) {
+    if (this.#asked === undefined) {
       if (!this.#ended) this.#deps.audit.countRefusal(code, this.#deps.remoteAddress, service);
       this.#ended = true;
       return;
     }
-    if (!this.isAllowed) this.#decision = { ...this.#decision, reason: code };
     // What was allowed and then failed, failed; the decision stands.
+    if (!this.isAllowed) this.#reason = code;
     this.end({ result: this.isAllowed ? 'failed' : 'refused', reason: code, status });
+  }
+
+  #decision({ asker, service, method, path, snapshot, time }: Asked): DecisionInput {
+    const claims = asker === 'anonymous' ? undefined : asker;
+    return {
+      id: this.id,
+      time,
+      result: this.isAllowed ? 'allowed' : 'refused',
+      reason: this.#reason,
+      jti: claims?.jti ?? '',
+      caller: claims?.caller ?? '',
+      principal: claims?.sub ?? 'anonymous',
+      client: claims?.client_id ?? '',
+      service,
+      method,
+      path: path.slice(0, MAX_PATH),
+      rule: this.#rule ?? '',
+      credential_id: this.#credentialId,
+      snapshot_version: snapshot.version,
+      count: 1,
+      source: '',
+    };
   }
 }

@@ -1,12 +1,13 @@
 // The request's body on its way up: counted, bounded, with backpressure, and never begun before it begins to arrive.
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
-import { DaypassError, type ErrorCode } from '@daypass/core/errors';
+import { DaypassError } from '@daypass/core/errors';
+import { ClientGone } from './cancellation.ts';
 import type { DataLimits } from './limits.ts';
 
 /** A body that has begun to arrive. */
 export type RequestBody = {
-  /** Destroyed with a `DaypassError` when the body is too large, too slow or cut off. */
+  /** Destroyed with a `DaypassError` when the body is too large or too slow, with `ClientGone` when it is cut off. */
   readonly stream: Readable;
   /** Lets go of the request without ending its connection. */
   release(): void;
@@ -41,17 +42,16 @@ export function openBody(
     clearTimeout(idle);
     request.off('data', onData).off('end', onEnd).off('close', onCut);
   };
-  const fail = (code: ErrorCode, message: string): void => {
+  const fail = (error: Error): void => {
     if (isReleased) return;
     release();
-    const error = new DaypassError(code, message);
     stream.destroy(error);
     reject(error);
   };
   const onIdle = (): void => {
     // While the upstream does not take what has come, it is not the client that is slow.
     if (isPaused) idle.refresh();
-    else fail('request_timeout', 'The request body did not arrive in time');
+    else fail(new DaypassError('request_timeout', 'The request body did not arrive in time'));
   };
   const idle = setTimeout(onIdle, limits.bodyIdleTimeoutMs).unref();
   // Only after all that came with it is parsed: a wrong byte behind a good one is seen before anything goes upstream.
@@ -62,7 +62,7 @@ export function openBody(
     const isFirst = bytes === 0;
     bytes += chunk.length;
     if (bytes > limits.bodyBytesMax) {
-      fail('body_too_large', `A request body holds at most ${limits.bodyBytesMax} bytes`);
+      fail(new DaypassError('body_too_large', `A request body holds at most ${limits.bodyBytesMax} bytes`));
       return;
     }
     count(chunk.length);
@@ -78,7 +78,7 @@ export function openBody(
     stream.push(null);
     if (bytes === 0) begin();
   };
-  const onCut = (): void => fail('framing_invalid', 'The request body was cut off');
+  const onCut = (): void => fail(new ClientGone());
   request.on('error', () => undefined);
   request.on('data', onData).on('end', onEnd).on('close', onCut);
   return promise;

@@ -1,7 +1,7 @@
 // The response head as the client will see it: what is for the proxy alone stops, URLs lead back, credentials are gone.
 import { DaypassError } from '@daypass/core/errors';
 import type { Grant } from './authorize.ts';
-import { isResponseFieldDropped } from './header-names.ts';
+import { isResponseFieldDropped, optionNames } from './header-names.ts';
 import { type RewriteContext, rewriteLinks, rewriteUrl } from './rewrite.ts';
 
 /** The head of a response. */
@@ -34,7 +34,7 @@ export function respondHead(received: Received, method: string, grant: Grant, pu
     const name = written.toLowerCase();
     const value = text(raw[at + 1]);
     if (name === 'transfer-encoding') checkCoding(value);
-    if (isResponseFieldDropped(name) || hopNames.includes(name)) continue;
+    if (isResponseFieldDropped(name) || hopNames.has(name)) continue;
     if (name === 'content-length') {
       if (status === 204) continue;
       contentLength = readLength(value);
@@ -79,24 +79,20 @@ function scrubbed(head: ResponseHead, { injection }: Grant): ResponseHead {
   return { ...head, fields, reason: scrubber.scrub(head.reason) };
 }
 
-// RFC 9110 §7.6.1
-function connectionNames(raw: Received['raw']): readonly string[] {
-  const names: string[] = [];
+/** Names that the answer's Connection field lists, but for what frames or types the body. */
+function connectionNames(raw: Received['raw']): ReadonlySet<string> {
+  let names = NONE;
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at];
     if (name?.length !== 10 || text(name).toLowerCase() !== 'connection') continue;
-    for (const option of text(raw[at + 1])
-      .toLowerCase()
-      .split(',')) {
-      const listed = option.trim();
-      if (listed !== 'close' && listed !== 'keep-alive' && !KEPT.has(listed)) names.push(listed);
-    }
+    const listed = optionNames(text(raw[at + 1])).filter((option) => !KEPT.has(option));
+    if (listed.length > 0) names = new Set([...names, ...listed]);
   }
   return names;
 }
 
-/** What frames or types the body is kept even if the upstream lists it. */
-const KEPT = new Set(['', 'content-length', 'content-type', 'content-encoding', 'set-cookie', 'cache-control']);
+const NONE: ReadonlySet<string> = new Set();
+const KEPT = new Set(['content-length', 'content-type', 'content-encoding', 'set-cookie', 'cache-control']);
 
 function checkCoding(value: string): void {
   if (value.trim().toLowerCase() !== 'chunked')

@@ -11,7 +11,7 @@ import { createAuthenticator } from './authenticate.ts';
 import { createAuthorizer } from './authorize.ts';
 import { createCancellation } from './cancellation.ts';
 import { type Connections, createConnections } from './connection.ts';
-import { type Resolve, systemResolve } from './dial.ts';
+import { createSystemResolve, type Resolve } from './dial.ts';
 import { createLimiter } from './limit.ts';
 import { type DataLimits, DEFAULT_LIMITS } from './limits.ts';
 import type { Log } from './log.ts';
@@ -58,7 +58,7 @@ export type DataServer = {
 /** Wires the request path. */
 export function createDataServer(deps: DataServerDeps): DataServer {
   const limits: DataLimits = Object.freeze({ ...DEFAULT_LIMITS, ...deps.limits });
-  const { policy, audit, current, log, metrics, newId, now: nowMs, unsealKeys, resolve = systemResolve } = deps;
+  const { policy, audit, current, log, metrics, newId, now: nowMs, unsealKeys, resolve = createSystemResolve() } = deps;
   const state: State = { isDraining: false, publicUrl: deps.publicUrl };
   const connections = createConnections(limits, nowMs);
   const upstreams = createUpstreams({ policy, resolve, limits });

@@ -1,8 +1,10 @@
 // What went wrong with an upstream, as one of our codes; the cause is for the log.
 import { DaypassError } from '@daypass/core/errors';
+import { ClientGone } from './cancellation.ts';
 
 /** Turns what undici or a socket reports into `upstream_*`; our own errors stay as they are. */
-export function upstreamError(error: unknown): DaypassError {
+export function upstreamError(error: unknown): DaypassError | ClientGone {
+  if (error instanceof ClientGone) return error;
   const own = findOwn(error);
   if (own !== undefined) return own;
   const code = codeOf(error);

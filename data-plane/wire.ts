@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net';
 import { DaypassError, type ErrorCode } from '@daypass/core/errors';
 import { isMethod, NEVER_FORWARDED } from '@daypass/core/method';
 import { parseTarget, type Target } from '@daypass/core/target';
-import { plainName } from './header-names.ts';
+import { optionNames, plainName } from './header-names.ts';
 
 declare const read: unique symbol;
 
@@ -16,7 +16,7 @@ export type Head = {
   /** Field names (lower-case, letters, digits and `-` only) and values by turns, as they came. */
   readonly fields: readonly string[];
   /** Field names that the Connection field lists: they end at this proxy (RFC 9110 §7.6.1). */
-  readonly hopNames: readonly string[];
+  readonly hopNames: ReadonlySet<string>;
   readonly authorization: string | undefined;
   /** Bytes of the body; undefined when there is none or it is chunked. */
   readonly contentLength: number | undefined;
@@ -34,7 +34,7 @@ export function readHead(request: IncomingMessage, limits: { readonly bodyBytesM
   const method = checkMethod(request);
   const raw = request.rawHeaders;
   const fields: string[] = [];
-  const single: Single = { hopNames: [] };
+  const single: Single = { hopNames: NONE };
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = plainName(raw[at] ?? '');
     const value = raw[at + 1] ?? '';
@@ -53,12 +53,15 @@ export function readHead(request: IncomingMessage, limits: { readonly bodyBytesM
     hopNames: single.hopNames,
     authorization: single.authorization,
     ...framing,
-    expectsContinue: readExpectation(single.expect),
+    expectsContinue: readExpectation(single.expect) && request.httpVersionMinor === 1,
   } as unknown as Head;
 }
 
+/** What most requests name in Connection. */
+const NONE: ReadonlySet<string> = new Set();
+
 type Single = {
-  hopNames: string[];
+  hopNames: ReadonlySet<string>;
   host?: string;
   authorization?: string;
   'content-length'?: string;
@@ -103,10 +106,8 @@ function checkHost(host: string | undefined): void {
 }
 
 function addHopNames(single: Single, value: string): void {
-  for (const option of value.toLowerCase().split(',')) {
-    const name = option.trim();
-    if (name !== '' && name !== 'close' && name !== 'keep-alive') single.hopNames.push(name);
-  }
+  const names = optionNames(value);
+  if (names.length > 0) single.hopNames = new Set([...single.hopNames, ...names]);
 }
 
 // RFC 9110 §7.8: an upgrade may be ignored. The one to cleartext HTTP/2 is offered unasked by some clients.

@@ -90,8 +90,9 @@ const deleteCommand = (context: Context): Command =>
   );
 
 const deleteCaller = async ({ io }: Context, name: string, options: DeleteOptions): Promise<void> => {
+  const wait = waitField(options.wait);
   const connection = await openConnection(options, io);
-  const response = await connection.callers.delete({ name, ...waitField(options.wait) });
+  const response = await connection.callers.delete({ name, ...wait });
   if (options.json === true) io.out(jsonLine(CallerServiceDeleteResponseSchema, response));
   else io.out(`Removed ${name}; its tokens are cut off.\n${rolloutText(response.rollout)}`);
 };

@@ -1,7 +1,6 @@
 // `daypass mint`: a token, alone on stdout.
 import { durationFromMs, timestampDate } from '@bufbuild/protobuf/wkt';
 import { DaypassError } from '@daypass/core/errors';
-import { MAX_SEAL_IN_TOKEN } from '@daypass/core/seal';
 import { DEFAULT_TTL_SECONDS } from '@daypass/core/service';
 import { MintResponseSchema } from '@daypass/sdk/gen/daypass/v1/token_pb';
 import { Command } from 'commander';
@@ -24,6 +23,7 @@ type Options = With<{
   readonly client?: string;
   readonly subject?: string;
   readonly sealStdin?: boolean;
+  readonly upstream?: string;
 }>;
 
 /** The command. */
@@ -37,13 +37,14 @@ export const mintCommand = (context: Context): Command =>
       .option('--client <label>', 'label of the client that will use it (default: the caller)')
       .option('--subject <text>', 'whom the client speaks for (default: the client)')
       .option('--seal-stdin', 'seal the credential on stdin into the token, for these requests and this caller only')
+      .option('--upstream <url>', "with --seal-stdin: refuse to seal when this is not the service's upstream")
       .action((_options: unknown, command: Command) => mint(context, command.optsWithGlobals<Options>())),
     "daypass mint --service github --allow 'GET /repos/acme/{repo}/issues' --ttl 15m --client triage-bot",
     "TOKEN=$(daypass mint --service github --allow 'GET /repos/acme/*/issues' --allow 'POST /repos/acme/*/issues/{n}/labels')",
     "daypass mint --service github --allow 'GET /user' --seal-stdin < my-token.txt",
   );
 
-type Asked = { readonly service: string; readonly allow: readonly string[] };
+type Asked = { readonly service: string; readonly allow: readonly string[]; readonly upstream: string | undefined };
 
 const mint = async ({ io }: Context, options: Options): Promise<void> => {
   const ttlMs = options.ttl === undefined ? undefined : durationFlag(options.ttl, '--ttl');
@@ -52,7 +53,9 @@ const mint = async ({ io }: Context, options: Options): Promise<void> => {
   const connection = await openConnection(options, io);
   const lifetimeSeconds = ttlMs === undefined ? DEFAULT_TTL_SECONDS : ttlMs / 1000;
   const sealedCredential =
-    secret === undefined ? '' : await sealForToken(connection, { service, allow }, secret, lifetimeSeconds);
+    secret === undefined
+      ? ''
+      : await sealForToken(connection, { service, allow, upstream: options.upstream }, secret, lifetimeSeconds);
   const response = await connection.tokens.mint({
     ...{ service, allow: [...allow], sealedCredential },
     ...{ client: options.client ?? '', subject: options.subject ?? '' },
@@ -90,7 +93,7 @@ const askRules = async (terminal: Terminal): Promise<readonly string[]> => {
 /** A seal as narrow as the token: its requests, its lifetime, and whoever mints it. */
 const sealForToken = async (
   connection: Connection,
-  { service: name, allow }: Asked,
+  { service: name, allow, upstream }: Asked,
   secret: Parameters<typeof seal>[1]['secret'],
   lifetimeSeconds: number,
 ): Promise<string> => {
@@ -109,9 +112,16 @@ const sealForToken = async (
   const place = placeFromMessage(service.place);
   if (place === undefined)
     throw new DaypassError('failed_precondition', `the service "${name}" does not say where a credential goes`);
+  if (upstream === undefined)
+    connection.io.err(`note: sealed for ${service.upstream}, as the control plane says; --upstream makes sure\n`);
+  else if (upstream !== service.upstream)
+    throw new UsageError(
+      `the upstream of "${name}" is ${service.upstream}, not ${upstream}: nothing was sealed`,
+      '--upstream',
+    );
   const { sealed } = await seal(connection, {
     ...{ service: name, pool: service.pool, upstream: service.upstream, place },
-    ...{ rules: allow, callers: [caller.name], secret, lifetimeSeconds, maxBytes: MAX_SEAL_IN_TOKEN },
+    ...{ rules: allow, callers: [caller.name], secret, lifetimeSeconds, carrier: 'token' },
   });
   return sealed;
 };

@@ -61,8 +61,9 @@ const revoke = async ({ io }: Context, options: Options): Promise<void> => {
       : options.token !== undefined
         ? { case: 'token', value: await tokenArgument(options.token, io) }
         : { case: 'cutOff', value: cutOff ?? {} };
+  const wait = waitField(options.wait);
   const connection = await openConnection(options, io);
-  const response = await connection.tokens.revoke({ target, ...waitField(options.wait) });
+  const response = await connection.tokens.revoke({ target, ...wait });
   if (options.json === true) io.out(jsonLine(RevokeResponseSchema, response));
   else io.out(`Revoked. ${rolloutText(response.rollout)}`);
 };

@@ -40,6 +40,7 @@ const createService = async ({ io }: Context, name: string, options: Options): P
   else if (options.anonymous === true)
     throw new UsageError('an anonymous service cannot have a credential', '--anonymous');
   else if (place === undefined) throw new UsageError('say where the credential goes with --credential', '--credential');
+  const wait = waitField(options.wait);
   const connection = await openConnection(options, io);
   const pool = options.pool ?? 'default';
   const target = { name, pool, upstream: options.upstream };
@@ -50,7 +51,7 @@ const createService = async ({ io }: Context, name: string, options: Options): P
   const seal = sealed === undefined ? {} : { sealedCredential: sealed.sealed, credentialId: sealed.id };
   const response = await connection.services.create({
     service: { ...fields, name, pool, ...seal },
-    ...waitField(options.wait),
+    ...wait,
   });
   if (options.json === true) {
     io.out(jsonLine(ServiceRegistryCreateResponseSchema, response));

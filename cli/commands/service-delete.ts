@@ -23,8 +23,9 @@ export const serviceDeleteCommand = (context: Context): Command =>
   );
 
 const deleteService = async ({ io }: Context, name: string, options: Options): Promise<void> => {
+  const wait = waitField(options.wait);
   const connection = await openConnection(options, io);
-  const response = await connection.services.delete({ name, etag: options.etag ?? '', ...waitField(options.wait) });
+  const response = await connection.services.delete({ name, etag: options.etag ?? '', ...wait });
   if (options.json === true) io.out(jsonLine(ServiceRegistryDeleteResponseSchema, response));
   else io.out(`Removed ${name}.\n${rolloutText(response.rollout)}`);
 };

@@ -6,7 +6,7 @@ import { openConnection } from '../connection.ts';
 import { type Context, examples, type With } from '../context.ts';
 import { UsageError } from '../failure.ts';
 import { jsonLine } from '../output.ts';
-import { parsePlace, placeFromMessage, placeText } from '../place.ts';
+import { parsePlace, placeFromMessage } from '../place.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
 import { readSecret } from '../secret-input.ts';
 import { addServiceFlags, type ServiceFields, type ServiceOptions, serviceFields } from '../service-flags.ts';
@@ -39,7 +39,7 @@ export const serviceUpdateCommand = (context: Context): Command => {
   const command = new Command('update')
     .description('change a service; a list or map that is given replaces the old one')
     .argument('<name>', 'the service')
-    .option('--upstream <url>', 'the API; another origin needs the credential again')
+    .option('--upstream <url>', 'the API; another one needs the credential again')
     .option('--clear <field...>', `back to the default: ${Object.keys(CLEARABLE).join(', ')}`)
     .option('--etag <etag>', 'be refused when the service was changed since');
   addWait(addServiceFlags(command)).action((name: string, _options: unknown, self: Command) =>
@@ -61,6 +61,7 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
   if (secret === undefined) refuseSealFlags(options);
   if (given.mask.length + cleared.length === 0 && secret === undefined)
     throw new UsageError('nothing to change: give at least one flag', undefined);
+  const wait = waitField(options.wait);
   const connection = await openConnection(options, io);
   const { service: current } = await connection.services.get({ name });
   if (current === undefined) throw new DaypassError('internal', 'the control plane answered without the service');
@@ -75,18 +76,18 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
     // Fields outside the mask are not taken, but the API checks the form of all: they are sent as they are.
     service: { upstream: current.upstream, ...given.fields, name, ...seal, etag },
     updateMask: { paths: [...new Set(paths)] },
-    ...waitField(options.wait),
+    ...wait,
   });
   if (options.json === true) io.out(jsonLine(ServiceRegistryUpdateResponseSchema, response));
   else io.out(`Changed ${name}: ${[...new Set(paths)].join(', ')}.\n${rolloutText(response.rollout)}`);
 };
 
-/** A seal is for one origin and place: without the credential it cannot be made again for another. @throws UsageError */
+/** A seal is for one upstream and place: without the credential it cannot be made again for another. @throws UsageError */
 const refuseOtherSeal = (current: Service, { fields }: ServiceFields): void => {
   if (current.sealedCredential === '' && current.credentialId === '') return;
-  const movesOrigin = fields.upstream !== undefined && originOf(fields.upstream) !== originOf(current.upstream);
-  if (!movesOrigin && fields.place === undefined) return;
-  const flag = movesOrigin ? '--upstream' : '--credential';
+  const moves = fields.upstream !== undefined && plain(fields.upstream) !== plain(current.upstream);
+  if (!moves && fields.place === undefined) return;
+  const flag = moves ? '--upstream' : '--credential';
   throw new UsageError(
     `${flag} is part of the seal of "${current.name}", which cannot be changed: give the credential again with --secret-stdin or --secret-env`,
     flag,
@@ -108,4 +109,4 @@ const clearedPaths = (field: string): readonly string[] => {
   throw new UsageError(`--clear takes ${Object.keys(CLEARABLE).join(', ')}; not "${field}"`, '--clear');
 };
 
-const originOf = (url: string): string => (URL.canParse(url) ? new URL(url).origin : url);
+const plain = (url: string): string => (URL.canParse(url) ? new URL(url).href.replace(/\/$/, '') : url);

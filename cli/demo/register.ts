@@ -2,13 +2,13 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { parseStrictJson, readObject, readString } from '@daypass/core/json';
-import { MAX_SEAL_IN_SNAPSHOT } from '@daypass/core/seal';
 import { ALL_REQUESTS, ANY_CALLER } from '@daypass/core/seal-plaintext';
 import type { Service } from '@daypass/sdk/gen/daypass/v1/service_pb';
+import type { Sealed } from '@daypass/sdk/seal';
 import type { Connection } from '../connection.ts';
 import { failureOf } from '../failure.ts';
 import { placeMessage } from '../place.ts';
-import { type Sealed, seal } from '../sealing.ts';
+import { seal } from '../sealing.ts';
 import { demoCredential, demoPaths } from './credential.ts';
 
 /** The demo's service. */
@@ -68,7 +68,7 @@ const sealDemo = async (connection: Connection, upstream: string): Promise<Seale
   seal(connection, {
     ...{ service: DEMO_SERVICE, pool: 'default', upstream, place },
     ...{ rules: [ALL_REQUESTS], callers: [ANY_CALLER], secret: await demoCredential(connection.home) },
-    ...{ lifetimeSeconds: SEAL_SECONDS, maxBytes: MAX_SEAL_IN_SNAPSHOT },
+    lifetimeSeconds: SEAL_SECONDS,
   });
 
 /** Whether the service still has the seal that was made here: a new demo folder means a new credential. */

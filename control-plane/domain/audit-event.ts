@@ -26,7 +26,11 @@ export const digestRecords = (records: readonly AuditRecord[]): Digested => {
     const outcome = outcomeOf(record);
     const waiting = events.get(record.id)?.findIndex(isOpen) ?? -1;
     if (waiting < 0) outcomes.push(outcome);
-    else events.set(record.id, (events.get(record.id) ?? []).map((one, i) => (i === waiting ? join(one, outcome) : one)));
+    else
+      events.set(
+        record.id,
+        (events.get(record.id) ?? []).map((one, i) => (i === waiting ? join(one, outcome) : one)),
+      );
   }
   return { events: [...events.values()].flat().sort((a, b) => a.seq - b.seq), outcomes };
 };

@@ -38,7 +38,8 @@ export const createAuditFeed = (queueMax: number = QUEUE_MAX): AuditFeed => {
     },
     listening: () => followers.size > 0,
     subscribe: () => {
-      if (followers.size >= SUBSCRIPTIONS_MAX) throw new DaypassError('overloaded', 'Too many follow the audit already');
+      if (followers.size >= SUBSCRIPTIONS_MAX)
+        throw new DaypassError('overloaded', 'Too many follow the audit already');
       const arrived = createNotifier();
       let queue: AuditEventRow[] = [];
       let lostSince: number | undefined;

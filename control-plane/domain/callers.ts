@@ -43,7 +43,7 @@ type Deps = {
 export const createCallers = (deps: Deps): Callers => ({
   create: async (by, input) => {
     const apiKey = formatApiKey(deps.randomBytes(32));
-    const { value: row } = await deps.changes.run(by.name, 'CallerService/Create', async (tx) => {
+    const { value: row } = await deps.changes.run(by, 'CallerService/Create', async (tx) => {
       await checkServices(tx, input.services);
       const { name, admin } = input;
       const services = [...new Set(input.services)].sort();
@@ -68,7 +68,7 @@ export const createCallers = (deps: Deps): Callers => ({
     if (name === ADMIN) {
       throw new DaypassError('failed_precondition', 'the built-in admin cannot be deleted', { field: 'name' });
     }
-    const { published } = await deps.changes.run(by.name, 'CallerService/Delete', async (tx) => {
+    const { published } = await deps.changes.run(by, 'CallerService/Delete', async (tx) => {
       if (!(await tx.callers.delete(name))) {
         throw new DaypassError('not_found', `there is no caller \`${name.slice(0, 63)}\``, { field: 'name' });
       }

@@ -1,5 +1,7 @@
 // How every change is made: checked, written, published and audited in one transaction, then announced.
+import { DaypassError } from '@daypass/core/errors';
 import type { Aggregates, AuditEventRow, Store } from '../store/interface.ts';
+import type { CallerActor } from './actor.ts';
 import { type ChangeNote, recordChange } from './audit-change.ts';
 import type { Published, Publisher } from './publisher.ts';
 
@@ -16,14 +18,17 @@ export type Work<T> = {
 
 /** Makes changes. */
 export type Changes = {
-  /** Runs `work`, publishes the pools and writes the audit row in one transaction; all or nothing. */
+  /**
+   * Runs `work`, publishes the pools and writes the audit row in one transaction; all or nothing. `work` gets the caller
+   * as it is in that transaction. Throws `unauthenticated` when it was deleted since its key was looked up.
+   */
   run<T>(
-    caller: string,
+    caller: CallerActor,
     method: string,
-    work: (tx: Aggregates) => Promise<Work<T>>,
+    work: (tx: Aggregates, caller: CallerActor) => Promise<Work<T>>,
   ): Promise<{ readonly value: T; readonly published: readonly Published[] }>;
   /** Writes the audit row of something that was refused. */
-  refuse(caller: string, method: string, note: Note): Promise<void>;
+  refuse(caller: CallerActor, method: string, note: Note): Promise<void>;
 };
 
 type Deps = {
@@ -40,12 +45,12 @@ type Deps = {
 export const createChanges = (deps: Deps): Changes => ({
   run: async (caller, method, work) => {
     const done = await deps.store.transact(async (tx) => {
-      const { value, pools, note } = await work(tx);
+      const { value, pools, note } = await work(tx, await asItIs(tx, caller));
       const published: Published[] = [];
       for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool));
       const version = Math.max(0, ...published.map((one) => one.version));
       const stamp = { id: deps.newId(), time: deps.now(), outcome: 'allowed', snapshotVersion: version } as const;
-      const event = await recordChange(tx, { ...note, ...stamp, caller, method });
+      const event = await recordChange(tx, { ...note, ...stamp, caller: caller.name, method });
       return { value, published, event };
     });
     for (const one of done.published) deps.publisher.activate(one);
@@ -54,7 +59,19 @@ export const createChanges = (deps: Deps): Changes => ({
   },
   refuse: async (caller, method, note) => {
     const stamp = { id: deps.newId(), time: deps.now(), outcome: 'refused' } as const;
-    const event = await deps.store.transact((tx) => recordChange(tx, { ...note, ...stamp, caller, method }));
+    const event = await deps.store.transact((tx) =>
+      recordChange(tx, { ...note, ...stamp, caller: caller.name, method }),
+    );
     deps.announce([event]);
   },
 });
+
+/** A caller of the same name that was made later is another one. */
+const asItIs = async (tx: Aggregates, caller: CallerActor): Promise<CallerActor> => {
+  const row = await tx.callers.get(caller.name);
+  if (row === undefined || row.createdAt !== caller.createdAt) {
+    throw new DaypassError('unauthenticated', 'No caller has this API key');
+  }
+  const { name, admin, services, createdAt } = row;
+  return { kind: 'caller', name, admin, services, createdAt };
+};

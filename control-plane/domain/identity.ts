@@ -1,8 +1,8 @@
 // Finds out who asks: by the hash of an API key, or by a node's signed assertion.
 import { isApiKey } from '@daypass/core/api-key';
 import { DaypassError } from '@daypass/core/errors';
-import { readPublicJwk } from '@daypass/core/key';
 import { parseStrictJson } from '@daypass/core/json';
+import { readPublicJwk } from '@daypass/core/key';
 import { verifyNodeAssertion } from '@daypass/core/node-auth';
 import type { Aggregates } from '../store/interface.ts';
 import type { Actor, NodeActor } from './actor.ts';

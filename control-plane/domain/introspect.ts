@@ -57,7 +57,8 @@ const checkStanding = async ({ read, now }: Deps, row: TokenRow): Promise<void> 
   const service = await read.services.get(row.service);
   if (service === undefined) throw new DaypassError('service_unknown', 'the service is gone');
   const { clients } = service.config;
-  if (clients !== null && !clients.includes(row.client)) throw new DaypassError('client_refused', 'the label is closed out');
+  if (clients !== null && !clients.includes(row.client))
+    throw new DaypassError('client_refused', 'the label is closed out');
   const subject = { ...row, credentialId: row.credentialId ?? service.credentialId };
   const cutOffs = await read.cutOffs.all(now() - LARGEST_TTL_SECONDS * 1000);
   if (cutOffs.some(({ entry }) => cutsOff(entry, subject))) {

@@ -39,7 +39,6 @@ export const createKeys = (deps: Deps): Keys => {
       const keys = living(pool).map(({ signed }) => signed);
       return { fleet: deps.fleet, root: JSON.stringify(deps.root), keys };
     },
-    sealingKids: (pool) =>
-      deps.hasPool(pool) ? new Set(living(pool).map(({ verified }) => verified.kid)) : undefined,
+    sealingKids: (pool) => (deps.hasPool(pool) ? new Set(living(pool).map(({ verified }) => verified.kid)) : undefined),
   };
 };

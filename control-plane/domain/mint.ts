@@ -22,7 +22,6 @@ type Deps = {
   readonly places: StatusPlaces;
   readonly signer: TokenSigner;
   readonly fleet: string;
-  readonly pools: readonly string[];
   readonly sealingKids: (pool: string) => ReadonlySet<string> | undefined;
   /** Milliseconds. */
   readonly now: () => number;
@@ -41,23 +40,23 @@ export const createMint =
   (deps: Deps) =>
   async (caller: CallerActor, input: MintInput): Promise<Minted> => {
     try {
-      // Asked before the service is looked up: a caller learns nothing of services that are not its own.
-      if (!mayMintFor(caller, input.service)) {
-        throw new DaypassError('permission_denied', `may not mint for \`${input.service}\``, { field: 'service' });
-      }
-      const { value } = await deps.changes.run(caller.name, METHOD, (tx) => mint(tx, deps, caller, input));
+      const { value } = await deps.changes.run(caller, METHOD, (tx, asItIs) => mint(tx, deps, asItIs, input));
       return value;
     } catch (error) {
       if (error instanceof DaypassError && AUDITED.has(error.code)) {
         const { service, client } = input;
         const note = { path: `services/${service}/tokens`, service, client, principal: input.subject };
-        await deps.changes.refuse(caller.name, METHOD, { ...note, reason: error.code });
+        await deps.changes.refuse(caller, METHOD, { ...note, reason: error.code });
       }
       throw error;
     }
   };
 
 const mint = async (tx: Aggregates, deps: Deps, caller: CallerActor, input: MintInput): Promise<Work<Minted>> => {
+  // Asked before the service is looked up: a caller learns nothing of services that are not its own.
+  if (!mayMintFor(caller, input.service)) {
+    throw new DaypassError('permission_denied', `may not mint for \`${input.service}\``, { field: 'service' });
+  }
   const service = await tx.services.get(input.service);
   if (service === undefined) {
     throw new DaypassError('not_found', `there is no service \`${input.service}\``, { field: 'service' });
@@ -65,7 +64,14 @@ const mint = async (tx: Aggregates, deps: Deps, caller: CallerActor, input: Mint
   const grant = checkMint(input, caller, service, deps.sealingKids(service.config.pool) ?? new Set());
   const status = await deps.places.take(tx);
   const issuedAt = await firstFreeTime(tx, deps.now(), caller, grant, service);
-  const stamp = { issuer: deps.signer.issuer, fleet: deps.fleet, caller: caller.name, jti: deps.newId(), issuedAt, status };
+  const stamp = {
+    issuer: deps.signer.issuer,
+    fleet: deps.fleet,
+    caller: caller.name,
+    jti: deps.newId(),
+    issuedAt,
+    status,
+  };
   const claims = claimsOf(grant, service.name, stamp);
   const token = await sign(claims, deps.signer);
   const row = rowOf(claims, issuedAt, grant, status);
@@ -73,8 +79,8 @@ const mint = async (tx: Aggregates, deps: Deps, caller: CallerActor, input: Mint
   const note = { path: `tokens/${row.jti}`, jti: row.jti, service: row.service, client: row.client };
   return {
     value: { token, row },
-    // The first token of a status chunk needs the chunk to be published.
-    pools: status.opened ? deps.pools : [],
+    // Nodes need not hear of a token before it is revoked.
+    pools: [],
     note: { ...note, principal: row.subject },
   };
 };

@@ -67,7 +67,8 @@ export const createNodes = (deps: Deps): Nodes => {
 
   const enter = (node: string): void => {
     const own = watches.get(node) ?? 0;
-    if (total >= WATCHES_MAX || own >= NODE_WATCHES_MAX) throw new DaypassError('overloaded', 'There are too many watches');
+    if (total >= WATCHES_MAX || own >= NODE_WATCHES_MAX)
+      throw new DaypassError('overloaded', 'There are too many watches');
     watches.set(node, own + 1);
     total += 1;
   };

@@ -60,7 +60,6 @@ type Deps = {
   readonly root: PublicJwk;
   readonly signers: ReadonlyMap<string, SnapshotSigner>;
   readonly keys: readonly KeyEntry[];
-  readonly chunks: () => number;
   readonly leaseMs: number;
   /** Milliseconds. */
   readonly now: () => number;

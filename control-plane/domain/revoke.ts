@@ -35,7 +35,7 @@ export const createRevoke =
   (deps: Deps) =>
   async (caller: CallerActor, target: RevokeTarget, { waitMs, signal }: Waiting): Promise<Rollout> => {
     const jti = target.kind === 'cut_off' ? undefined : await readJti(target, deps);
-    const { value: pool, published } = await deps.changes.run(caller.name, METHOD, (tx) =>
+    const { value: pool, published } = await deps.changes.run(caller, METHOD, (tx) =>
       target.kind === 'cut_off' ? cutOff(tx, deps, caller, target.cutOff) : revokeOne(tx, deps, caller, jti ?? ''),
     );
     // Revoked before: nothing new was published, the receipt is that of what stands.
@@ -76,7 +76,8 @@ const cutOff = async (tx: Aggregates, deps: Deps, caller: CallerActor, input: Cu
   const id = deps.newId();
   await tx.cutOffs.insert({ id, entry, createdAt: deps.now() });
   const service = entry.service === undefined ? undefined : await tx.services.get(entry.service);
-  const touched = entry.service === undefined ? deps.publisher.pools : service === undefined ? [] : [service.config.pool];
+  const touched =
+    entry.service === undefined ? deps.publisher.pools : service === undefined ? [] : [service.config.pool];
   return {
     value: undefined,
     pools: touched,

@@ -37,7 +37,11 @@ const readDropHeaders = (names: readonly string[], path: string, problems: Probl
   return drop;
 };
 
-const readSetHeaders = (headers: ReadonlyMap<string, string>, path: string, problems: Problems): Map<string, string> => {
+const readSetHeaders = (
+  headers: ReadonlyMap<string, string>,
+  path: string,
+  problems: Problems,
+): Map<string, string> => {
   const set = new Map<string, string>();
   for (const [name, value] of [...headers].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const refusal = refuseSetHeader(name);

@@ -97,12 +97,15 @@ const checkCredential = (input: ServiceInput, kids: ReadonlySet<string>, problem
     problems.add('service.anonymous', 'no credential may be attached to a service that anybody can use');
   }
   if (sealed !== '' && input.place === undefined) problems.add('service.place', 'must say where the credential is put');
-  if (sealed !== '' && input.credentialId === '') problems.add('service.credential_id', 'must state the id in the seal');
-  if (sealed === '' && input.credentialId !== '') problems.add('service.credential_id', 'goes with a sealed credential');
+  if (sealed !== '' && input.credentialId === '')
+    problems.add('service.credential_id', 'must state the id in the seal');
+  if (sealed === '' && input.credentialId !== '')
+    problems.add('service.credential_id', 'goes with a sealed credential');
   if (input.credentialId !== '' && !/^[0-9a-f]{32}$/.test(input.credentialId)) {
     problems.add('service.credential_id', 'must be 32 hex digits');
   }
-  if (sealed !== '') problems.check('service.sealed_credential', () => checkSealForm(sealed, kids, MAX_SEAL_IN_SNAPSHOT));
+  if (sealed !== '')
+    problems.check('service.sealed_credential', () => checkSealForm(sealed, kids, MAX_SEAL_IN_SNAPSHOT));
 };
 
 const readMaxTtl = (ms: number, problems: Problems): number => {
@@ -144,7 +147,8 @@ const readTimeouts = (
 const readClients = (labels: readonly string[] | undefined, problems: Problems): readonly string[] | null => {
   if (labels === undefined) return null;
   for (const [i, label] of labels.entries()) {
-    if (!/^[!-~]{1,128}$/.test(label)) problems.add(`service.clients.labels[${i}]`, 'must be 1 to 128 visible characters');
+    if (!/^[!-~]{1,128}$/.test(label))
+      problems.add(`service.clients.labels[${i}]`, 'must be 1 to 128 visible characters');
   }
   return [...new Set(labels)];
 };

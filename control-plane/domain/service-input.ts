@@ -9,7 +9,9 @@ export type RateInput = { readonly requests: number; readonly perMs: number };
 export type ServiceInput = {
   readonly name: string;
   readonly upstream: string;
-  readonly place: { readonly kind: CredentialPlace['kind']; readonly name: string; readonly template: string } | undefined;
+  readonly place:
+    | { readonly kind: CredentialPlace['kind']; readonly name: string; readonly template: string }
+    | undefined;
   readonly sealedCredential: string;
   readonly credentialId: string;
   readonly tokenIn: readonly string[];

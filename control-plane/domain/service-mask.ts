@@ -36,7 +36,9 @@ export const applyMask = (is: ServiceInput, asked: ServiceInput, mask: readonly 
     throw new DaypassError('invalid_argument', 'cannot be changed', { field: 'service.pool' });
   }
   if (mask.length === 1 && mask[0] === '*') return { ...asked, name: is.name, pool: is.pool };
-  return mask.reduce((changed, path) => ({ ...changed, ...take(asked, path) }), is);
+  const changed: ServiceInput = { ...is };
+  for (const path of mask) Object.assign(changed, take(asked, path));
+  return changed;
 };
 
 const take = (asked: ServiceInput, path: string): Partial<ServiceInput> => {

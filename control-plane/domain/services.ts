@@ -44,7 +44,7 @@ type Deps = {
 export const createServices = (deps: Deps): Services => ({
   create: async (caller, input, { waitMs, signal }) => {
     const checked = checkService(input, deps.rules);
-    const { value: row, published } = await deps.changes.run(caller.name, 'ServiceRegistry/Create', async (tx) => {
+    const { value: row, published } = await deps.changes.run(caller, 'ServiceRegistry/Create', async (tx) => {
       const at = deps.now();
       const row = { ...checked, etag: deps.newId(), createdAt: at, updatedAt: at };
       if ((await tx.services.get(row.name)) !== undefined) throw taken(row.name);
@@ -69,7 +69,7 @@ export const createServices = (deps: Deps): Services => ({
     return { rows: cut.page.map((row) => seenBy(caller, row)), nextPageToken };
   },
   update: async (caller, { input, mask, etag }, { waitMs, signal }) => {
-    const { value: row, published } = await deps.changes.run(caller.name, 'ServiceRegistry/Update', async (tx) => {
+    const { value: row, published } = await deps.changes.run(caller, 'ServiceRegistry/Update', async (tx) => {
       const stored = await fresh(tx, input.name, etag, 'service');
       const checked = checkService(applyMask(inputOf(stored), input, mask), deps.rules);
       await checkDefault(tx, checked);
@@ -80,7 +80,7 @@ export const createServices = (deps: Deps): Services => ({
     return { row, rollout: await deps.rollouts.wait(published, waitMs, signal) };
   },
   delete: async (caller, name, etag, { waitMs, signal }) => {
-    const { published } = await deps.changes.run(caller.name, 'ServiceRegistry/Delete', async (tx) => {
+    const { published } = await deps.changes.run(caller, 'ServiceRegistry/Delete', async (tx) => {
       const stored = await fresh(tx, name, etag, '');
       await tx.services.delete(name);
       // A later service of the same name must find neither old tokens nor old permissions.

@@ -11,8 +11,6 @@ const SKEW_MS = 10_000;
 
 type Deps = {
   readonly keys: readonly KeyEntry[];
-  /** How many status chunks there are. */
-  readonly chunks: () => number;
   /** Milliseconds. */
   readonly now: () => number;
 };
@@ -25,7 +23,7 @@ export const readContent = async (tx: Aggregates, pool: string, deps: Deps): Pro
   return [
     ...services.flatMap(serviceEntries),
     ...deps.keys.map((key) => encodeEntry('key', key.kid, key)),
-    ...statusEntries(revoked, deps.chunks()),
+    ...statusEntries(revoked),
     ...cutOffEntries(cutOffs, new Set(services.map(({ name }) => name))),
   ].sort(compareEntries);
 };
@@ -41,18 +39,17 @@ const serviceEntries = (row: ServiceRow): readonly Entry[] => {
   return entries;
 };
 
+/** Only chunks with a revoked token are there: that one is absent is signed as well, and says "none of these". */
 const statusEntries = (
   revoked: readonly { readonly statusChunk: number; readonly statusIndex: number }[],
-  chunks: number,
 ): readonly Entry[] => {
-  const lists = Array.from({ length: chunks }, () => new Uint8Array(STATUS_CHUNK_BITS / 8));
+  const lists = new Map<number, Uint8Array>();
   for (const { statusChunk, statusIndex } of revoked) {
-    const bits = lists[statusChunk];
-    // A revocation that the snapshot cannot say must not be lost in silence.
-    if (bits === undefined) throw new RangeError(`a revoked token stands in the unknown chunk ${statusChunk}`);
+    const bits = lists.get(statusChunk) ?? new Uint8Array(STATUS_CHUNK_BITS / 8);
     setBit(bits, statusIndex);
+    lists.set(statusChunk, bits);
   }
-  return lists.map((bits, chunk) =>
+  return [...lists].map(([chunk, bits]) =>
     encodeEntry('status', String(chunk), { bits: 1, lst: encodeBase64url(deflateSync(bits)) }),
   );
 };

@@ -4,21 +4,12 @@ import { STATUS_CHUNK_BITS } from '@daypass/core/service';
 import type { Aggregates } from '../store/interface.ts';
 
 /** A place in the status lists. */
-export type StatusPlace = {
-  readonly chunk: number;
-  readonly index: number;
-  /** The first token of a chunk that no snapshot has yet. */
-  readonly opened: boolean;
-};
+export type StatusPlace = { readonly chunk: number; readonly index: number };
 
 /** The places of the status lists. */
 export type StatusPlaces = {
   /** A free place; call it inside the transaction that stores the token. Throws `overloaded` when all are in use. */
   take(tx: Aggregates): Promise<StatusPlace>;
-  /** How many chunks a snapshot has to hold. */
-  chunks(): number;
-  /** Finds the chunks in use; once, before the first `take`. */
-  load(read: Pick<Aggregates, 'tokens'>): Promise<void>;
 };
 
 /** A chunk is at most half full, so that a random index is free at the second try on average. */
@@ -40,7 +31,6 @@ type Deps = {
 
 /** Makes the places; one writer at a time. */
 export const createStatusPlaces = (deps: Deps): StatusPlaces => {
-  let chunks = 1;
   /** The chunk to take from, and how many it surely has room for: tokens only end, so this only errs on the safe side. */
   let open = { chunk: 0, room: 0 };
   const restingSince = (): number => deps.now() - deps.restMs;
@@ -62,17 +52,7 @@ export const createStatusPlaces = (deps: Deps): StatusPlaces => {
       const chunk = await findRoom(tx);
       const index = await findFree(tx, chunk, deps.random, restingSince());
       open = { chunk, room: open.room - 1 };
-      const opened = chunk >= chunks;
-      chunks = Math.max(chunks, chunk + 1);
-      return { chunk, index, opened };
-    },
-    chunks: () => chunks,
-    load: async ({ tokens }) => {
-      for (let chunk = CHUNKS_MAX - 1; chunk > 0; chunk -= 1) {
-        if ((await tokens.aliveInChunk(chunk, restingSince())) === 0) continue;
-        chunks = chunk + 1;
-        return;
-      }
+      return { chunk, index };
     },
   };
 };

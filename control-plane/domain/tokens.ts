@@ -34,7 +34,10 @@ export const createTokenList =
       ...(caller.admin ? {} : { caller: caller.name }),
       ...(input.activeOnly ? { aliveAt: deps.now() } : {}),
     };
-    const { page, last } = cutPage(await collect(deps.read, filter, input.activeOnly, { after, limit: size + 1 }), size);
+    const { page, last } = cutPage(
+      await collect(deps.read, filter, input.activeOnly, { after, limit: size + 1 }),
+      size,
+    );
     const nextPageToken = last === undefined ? '' : encodePageToken('tokens', [last.createdAt, last.jti]);
     return { rows: page, nextPageToken };
   };

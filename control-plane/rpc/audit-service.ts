@@ -15,7 +15,10 @@ type Event = AuditPage['events'][number];
 /** What the domain does for the audit. */
 export type Audit = {
   readonly ingest: (node: NodeActor, batch: AuditBatch) => Promise<number>;
-  readonly query: (filter: Filter, page: { readonly pageSize: number; readonly pageToken: string }) => Promise<AuditPage>;
+  readonly query: (
+    filter: Filter,
+    page: { readonly pageSize: number; readonly pageToken: string },
+  ) => Promise<AuditPage>;
   readonly tail: (filter: Filter, signal: AbortSignal) => AsyncIterable<Event | undefined>;
 };
 

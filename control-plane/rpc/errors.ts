@@ -1,6 +1,7 @@
 // Turns errors into Connect errors, in one place: the catalogue's code, the field at fault, and nothing of the cause.
-import { ValidationError } from '@bufbuild/protovalidate';
+
 import { pathToString } from '@bufbuild/protobuf/reflect';
+import { ValidationError } from '@bufbuild/protovalidate';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { type ConnectCode, DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
 
@@ -56,7 +57,15 @@ const VIOLATIONS_MAX = 20;
 const make = (code: ErrorCode, field: string | undefined, message: string): ConnectError => {
   const headers = new Headers({ [CODE_HEADER]: code });
   // A field path may hold a map key that was sent; a header may not hold everything that a key can.
-  if (field !== undefined) headers.set(FIELD_HEADER, field.toWellFormed().slice(0, 256).replace(/[^ -~]/gu, '?').trim());
+  if (field !== undefined)
+    headers.set(
+      FIELD_HEADER,
+      field
+        .toWellFormed()
+        .slice(0, 256)
+        .replace(/[^ -~]/gu, '?')
+        .trim(),
+    );
   const text = field === undefined ? message : `${field}: ${message}`;
   return new ConnectError(text, CODES[describe(code).connect], headers);
 };

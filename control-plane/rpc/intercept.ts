@@ -1,6 +1,7 @@
 // The outermost layer of every RPC: maps what was thrown, logs what nobody expected once, and says "internal" to the caller.
-import type { ConnectRouterOptions, Interceptor } from '@connectrpc/connect';
+
 import type { DescMethod } from '@bufbuild/protobuf';
+import type { ConnectRouterOptions, Interceptor } from '@connectrpc/connect';
 import { toConnectError } from './errors.ts';
 
 /** Hears of an error that the code did not expect. */
@@ -32,7 +33,11 @@ export const guardGate =
     }
   };
 
-const mapped = async function* <T>(messages: AsyncIterable<T>, method: DescMethod, log: LogUnexpected): AsyncGenerator<T> {
+const mapped = async function* <T>(
+  messages: AsyncIterable<T>,
+  method: DescMethod,
+  log: LogUnexpected,
+): AsyncGenerator<T> {
   try {
     yield* messages;
   } catch (thrown) {

@@ -4,8 +4,8 @@ import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { Code, type ServiceImpl } from '@connectrpc/connect';
 import type { ServerReflection, ServerReflectionRequest } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import type {
-  ServerReflection as ServerReflectionAlpha,
   ServerReflectionRequest as AlphaRequest,
+  ServerReflection as ServerReflectionAlpha,
 } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 
 /** The handlers of v1. */

@@ -3,7 +3,7 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { DaypassError } from '@daypass/core/errors';
 import type { CallerActor } from '../domain/actor.ts';
 import type { Introspection } from '../domain/introspect.ts';
-import type { MintInput, Minted } from '../domain/mint.ts';
+import type { Minted, MintInput } from '../domain/mint.ts';
 import type { RevokeTarget } from '../domain/revoke.ts';
 import type { Rollout, Waiting } from '../domain/rollout.ts';
 import type { TokenListInput, TokenPage } from '../domain/tokens.ts';

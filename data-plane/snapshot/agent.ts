@@ -1,19 +1,16 @@
 // Keeps this node's configuration current: watches for snapshots, verifies, activates, stores, swaps, reports.
 import { createHash } from 'node:crypto';
 import type { Client } from '@connectrpc/connect';
-import { DaypassError, type ErrorCode } from '@daypass/core/errors';
+import { DaypassError } from '@daypass/core/errors';
 import type { CryptoKey, PublicJwk } from '@daypass/core/key';
 import { manifestDigest, parseManifest, type SnapshotTrust, verifySnapshot } from '@daypass/core/snapshot';
 import type { Snapshot, SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { type ActiveSnapshot, activate } from '../active.ts';
 import type { Log } from '../log.ts';
-import { createReporter } from './reporter.ts';
+import { createReporter, type Refusal } from './reporter.ts';
 import { signedOf } from './signed.ts';
 import type { SnapshotStore } from './store.ts';
 import { type Timing, watchForever } from './watch.ts';
-
-/** Why a snapshot was refused. `version` is 0 when it could not be told. */
-export type Refusal = { readonly version: number; readonly code: ErrorCode; readonly message: string };
 
 type Deps = {
   readonly client: Pick<Client<typeof SnapshotService>, 'watch' | 'report'>;

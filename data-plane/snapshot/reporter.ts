@@ -1,15 +1,18 @@
 // Tells the control plane what this node serves or refused: the newest word only, until it is heard.
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Client } from '@connectrpc/connect';
+import type { ErrorCode } from '@daypass/core/errors';
 import type { SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { createBackoff, pause } from '../backoff.ts';
 import type { Log } from '../log.ts';
-import type { Refusal } from './agent.ts';
 
 const CALL_TIMEOUT_MS = 5_000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
 const MESSAGE_MAX = 1024;
+
+/** Why a snapshot was refused. `version` is 0 when it could not be told. */
+export type Refusal = { readonly version: number; readonly code: ErrorCode; readonly message: string };
 
 /** What the node says of itself. */
 export type Standing = {

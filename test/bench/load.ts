@@ -31,24 +31,20 @@ async function saturated(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, end - performance.now()));
 }
 
-/** Sends each request when it is due, and counts its latency from then, whether a connection was free or not. */
+/**
+ * Sends requests at an even pace. Latency counts from when a request was sent, or, where every connection was busy when
+ * it was due, from then: the lateness of a timer is not the proxy's, that of a queue is.
+ */
 async function paced(perSecond: number): Promise<void> {
   idle.push(...lanes);
   const gap = 1000 / perSecond;
   for (let due = performance.now(); due < end; due += gap) {
     const early = due - performance.now();
-    if (early > 0) await pause(early);
+    if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
     const lane = idle.pop();
     if (lane === undefined) waiting.push(due);
-    else send(lane, due);
+    else send(lane, performance.now());
   }
-}
-
-/** Waits without the millisecond's grain of a timer: the last part is spent turning the loop. */
-async function pause(milliseconds: number): Promise<void> {
-  const until = performance.now() + milliseconds;
-  if (milliseconds > 2) await new Promise((resolve) => setTimeout(resolve, milliseconds - 1.5));
-  while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve));
 }
 
 function send(lane: Lane, due: number): void {

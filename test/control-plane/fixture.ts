@@ -3,9 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { DescService } from '@bufbuild/protobuf';
 import { type Client, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
-import type { DescService } from '@bufbuild/protobuf';
 import { formatApiKey } from '@daypass/core/api-key';
 import { encodeBase64url } from '@daypass/core/base64url';
 import { controlPaths } from '@daypass/core/home';
@@ -165,7 +165,8 @@ const transportTo = (baseUrl: string, credential: string | Interceptor | undefin
   createConnectTransport({
     baseUrl,
     httpVersion: '1.1',
-    interceptors: credential === undefined ? [] : [typeof credential === 'string' ? withBearer(credential) : credential],
+    interceptors:
+      credential === undefined ? [] : [typeof credential === 'string' ? withBearer(credential) : credential],
   });
 
 /** A client of every service over one transport. */
@@ -182,7 +183,12 @@ export const clientsOf = (transport: Transport) => ({
 export const sealFor = (
   home: Home,
   service: string,
-  extra: { readonly place?: CredentialPlace; readonly origin?: string; readonly id?: string; readonly pool?: string } = {},
+  extra: {
+    readonly place?: CredentialPlace;
+    readonly origin?: string;
+    readonly id?: string;
+    readonly pool?: string;
+  } = {},
 ): Promise<string> =>
   sealCredential(
     {

@@ -30,7 +30,9 @@ const transports: Readonly<Record<string, Make>> = {
     createGrpcWebTransport({ baseUrl, httpVersion: '2', interceptors: [withBearer(key)] }),
 };
 
-test.each(Object.entries(transports))('%s carries calls, errors with code and field, and streams', async (_name, make) => {
+test.each(
+  Object.entries(transports),
+)('%s carries calls, errors with code and field, and streams', async (_name, make) => {
   await using control = await startControl();
   const { services: registry, tokens, audit } = clientsOf(make(control.url, control.home.adminKey));
 
@@ -69,7 +71,12 @@ test('TLS is spoken with both versions of HTTP when there is a certificate', asy
     const ca = await readFile(certPath);
     for (const httpVersion of ['1.1', '2'] as const) {
       const interceptors = [withBearer(home.adminKey)];
-      const transport = createConnectTransport({ baseUrl: control.url, httpVersion, nodeOptions: { ca }, interceptors });
+      const transport = createConnectTransport({
+        baseUrl: control.url,
+        httpVersion,
+        nodeOptions: { ca },
+        interceptors,
+      });
       const { caller } = await clientsOf(transport).callers.whoAmI({});
       expect(caller?.name).toBe('admin');
     }
@@ -136,12 +143,15 @@ test('a message above 4 MiB is refused, by its length and while it comes', async
 
 const raw: Readonly<Record<string, string>> = {
   'no Host': 'POST /daypass.v1.TokenService/Mint HTTP/1.0\r\ncontent-length: 2\r\n\r\n{}',
-  'a Host that is no authority': 'POST /daypass.v1.TokenService/Mint HTTP/1.1\r\nhost: a b<>\r\ncontent-length: 2\r\n\r\n{}',
+  'a Host that is no authority':
+    'POST /daypass.v1.TokenService/Mint HTTP/1.1\r\nhost: a b<>\r\ncontent-length: 2\r\n\r\n{}',
   'an absolute target': 'GET http://:99999/daypass.v1.TokenService/Mint HTTP/1.1\r\nhost: x\r\n\r\n',
   'no HTTP at all': '\x16\x03\x01\x02\x00 hello\r\n\r\n',
   'half of the preface': 'PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n',
 };
-test.each(Object.entries(raw))('%s is answered with 4xx or the end of the connection, and harms nobody', async (_name, bytes) => {
+test.each(
+  Object.entries(raw),
+)('%s is answered with 4xx or the end of the connection, and harms nobody', async (_name, bytes) => {
   await using control = await startControl();
   const answer = await exchange(control, bytes);
   expect(answer).toMatch(/^(HTTP\/1\.1 4\d\d |$)/);
@@ -151,7 +161,11 @@ test.each(Object.entries(raw))('%s is answered with 4xx or the end of the connec
 test('an HTTP/2 request with an authority that is none is refused', async () => {
   await using control = await startControl();
   const session = connectHttp2(control.url);
-  const stream = session.request({ ':method': 'POST', ':path': '/daypass.v1.TokenService/Mint', ':authority': 'x:99999' });
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/daypass.v1.TokenService/Mint',
+    ':authority': 'x:99999',
+  });
   stream.end('{}');
   const [headers] = await once(stream, 'response');
   expect(headers[':status']).toBe(400);
@@ -160,7 +174,11 @@ test('an HTTP/2 request with an authority that is none is refused', async () => 
 
 test('a drain lets a running call end, ends streams, and closes the connections', async () => {
   await using control = await startControl();
-  const transport = createConnectTransport({ baseUrl: control.url, httpVersion: '2', interceptors: [withBearer(control.home.adminKey)] });
+  const transport = createConnectTransport({
+    baseUrl: control.url,
+    httpVersion: '2',
+    interceptors: [withBearer(control.home.adminKey)],
+  });
   const { audit, callers } = clientsOf(transport);
   const filter = { kind: 2, since: { seconds: 0n, nanos: 0 } } as const;
   await callers.create({ caller: { name: 'bot' } });
@@ -176,6 +194,18 @@ test('a drain lets a running call end, ends streams, and closes the connections'
   expect(messages).toEqual([true]);
   await control.app.drain();
   await expect(fetch(`${control.url}/healthz`)).rejects.toThrow();
+});
+
+test('a drain does not wait for a connection that says nothing, nor for one between two requests', async () => {
+  await using control = await startControl();
+  const silent = createConnection({ host: '127.0.0.1', port: Number(new URL(control.url).port) });
+  await once(silent, 'connect');
+  const closed = once(silent, 'close');
+  await (await fetch(`${control.url}/healthz`)).text();
+  const started = performance.now();
+  await control.app.drain();
+  expect(performance.now() - started).toBeLessThan(2000);
+  await closed;
 });
 
 /** What comes back for bytes on a connection of its own. */

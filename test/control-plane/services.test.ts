@@ -1,7 +1,9 @@
 // The registry: what is refused and by which field, and what a change does.
-import { Code, ConnectError } from '@connectrpc/connect';
+
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { Code, ConnectError } from '@connectrpc/connect';
 import type { ServiceSchema } from '@daypass/sdk/gen/daypass/v1/service_pb';
+import { TokenService } from '@daypass/sdk/gen/daypass/v1/token_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { errorOf, type Running, sealFor, startControl } from './fixture.ts';
 
@@ -25,11 +27,13 @@ const refusal = async (service: Init): Promise<{ code: string | null; fields: st
   expect(error.code).toBe(Code.InvalidArgument);
   const first = error.metadata.get('daypass-error-field') ?? '';
   expect(error.rawMessage.startsWith(`${first}: `)).toBe(true);
-  const others = [...error.rawMessage.matchAll(/; ([a-z_]+(?:\.[a-z_]+|\["[^"]*"\]|\[\d+\])*): /g)].map(([, field]) => field ?? '');
+  const others = [...error.rawMessage.matchAll(/; ([a-z_]+(?:\.[a-z_]+|\["[^"]*"\]|\[\d+\])*): /g)].map(
+    ([, field]) => field ?? '',
+  );
   return { code: error.metadata.get('daypass-error-code'), fields: [first, ...others] };
 };
 
-const header = (name: string, template = '') => ({ place: { kind: 3, name, template } });
+const header = (name: string, template = '') => ({ place: { kind: 3 as const, name, template } });
 const wrong: Readonly<Record<string, readonly [Init, ...string[]]>> = {
   'a name with capitals': [{ name: 'GitHub' }, 'service.name'],
   'a name with a slash': [{ name: 'a/b' }, 'service.name'],
@@ -50,11 +54,17 @@ const wrong: Readonly<Record<string, readonly [Init, ...string[]]>> = {
   'an upstream on localhost': [{ upstream: 'https://localhost' }, 'service.upstream'],
   'an upstream on the loopback in hexadecimal': [{ upstream: 'https://0x7f.1' }, 'service.upstream'],
   'an upstream on the loopback as a number': [{ upstream: 'https://2130706433' }, 'service.upstream'],
-  'an upstream at the metadata address': [{ upstream: 'http://169.254.169.254', insecureUpstream: true }, 'service.upstream'],
+  'an upstream at the metadata address': [
+    { upstream: 'http://169.254.169.254', insecureUpstream: true },
+    'service.upstream',
+  ],
   'an upstream in a private range': [{ upstream: 'https://10.1.2.3' }, 'service.upstream'],
   'an upstream at IPv6 loopback': [{ upstream: 'https://[::1]' }, 'service.upstream'],
   'an upstream at mapped IPv4 loopback': [{ upstream: 'https://[::ffff:127.0.0.1]' }, 'service.upstream'],
-  'an upstream that is the data plane, inside an allowed range': [{ upstream: 'http://127.0.0.1:8470' }, 'service.upstream'],
+  'an upstream that is the data plane, inside an allowed range': [
+    { upstream: 'http://127.0.0.1:8470' },
+    'service.upstream',
+  ],
   'a place of no kind': [{ place: { kind: 0 } }, 'service.place.kind'],
   'a bearer place with a name': [{ place: { kind: 1, name: 'x' } }, 'service.place.name'],
   'a bearer place with a template': [{ place: { kind: 1, template: '{secret}' } }, 'service.place.template'],
@@ -67,7 +77,10 @@ const wrong: Readonly<Record<string, readonly [Init, ...string[]]>> = {
   'a seal without a place': [{ sealedCredential: 'SEAL', credentialId: ID }, 'service.place'],
   'a seal without an id': [{ place: { kind: 1 }, sealedCredential: 'SEAL' }, 'service.credential_id'],
   'an id without a seal': [{ place: { kind: 1 }, credentialId: ID }, 'service.credential_id'],
-  'a seal that is none': [{ place: { kind: 1 }, sealedCredential: 'abc', credentialId: ID }, 'service.sealed_credential'],
+  'a seal that is none': [
+    { place: { kind: 1 }, sealedCredential: 'abc', credentialId: ID },
+    'service.sealed_credential',
+  ],
   'an anonymous service with a credential': [{ anonymous: true, place: { kind: 1 } }, 'service.anonymous'],
   'a pool that is not there': [{ pool: 'nowhere' }, 'service.pool'],
   'a token place that is none': [{ tokenIn: ['cookie'] }, 'service.token_in[0]'],
@@ -78,11 +91,17 @@ const wrong: Readonly<Record<string, readonly [Init, ...string[]]>> = {
   'a connect timeout above 5 min': [{ connectTimeout: { seconds: 301n } }, 'service.connect_timeout'],
   'a connect timeout below a millisecond': [{ connectTimeout: { nanos: 1000 } }, 'service.connect_timeout'],
   'a client label with a blank': [{ clients: { labels: ['a b'] } }, 'service.clients.labels[0]'],
-  'a rate of nothing': [{ limits: { perToken: { requests: 0, per: { seconds: 1n } } } }, 'service.limits.per_token.requests'],
+  'a rate of nothing': [
+    { limits: { perToken: { requests: 0, per: { seconds: 1n } } } },
+    'service.limits.per_token.requests',
+  ],
   'a rate without a time': [{ limits: { perClient: { requests: 1 } } }, 'service.limits.per_client.per'],
   'a wrong rule in a named scope': [{ scopes: { a: { rules: ['GET /x', 'GET x'] } } }, 'service.scopes["a"].rules[1]'],
   'a named scope in a named scope': [{ scopes: { a: { rules: ['scope:a'] } } }, 'service.scopes["a"].rules[0]'],
-  'a form of rule that comes later': [{ scopes: { a: { rules: ['graphql /graphql query x'] } } }, 'service.scopes["a"].rules[0]'],
+  'a form of rule that comes later': [
+    { scopes: { a: { rules: ['graphql /graphql query x'] } } },
+    'service.scopes["a"].rules[0]',
+  ],
   'a regular expression that is none': [{ scopes: { a: { rules: ['GET ~/('] } } }, 'service.scopes["a"].rules[0]'],
   'too many regular expressions': [
     { scopes: { a: { rules: Array.from({ length: 65 }, (_, i) => `GET ~/x${i}`) } } },
@@ -92,12 +111,18 @@ const wrong: Readonly<Record<string, readonly [Init, ...string[]]>> = {
     { cleaning: { setHeaders: { Authorization: 'Bearer x' } } },
     'service.cleaning.set_headers["Authorization"]',
   ],
-  'Cookie set in the clear': [{ cleaning: { setHeaders: { cookie: 'a=b' } } }, 'service.cleaning.set_headers["cookie"]'],
+  'Cookie set in the clear': [
+    { cleaning: { setHeaders: { cookie: 'a=b' } } },
+    'service.cleaning.set_headers["cookie"]',
+  ],
   'a header value with a line break': [
     { cleaning: { setHeaders: { 'x-a': 'b\r\nx: y' } } },
     'service.cleaning.set_headers["x-a"]',
   ],
-  'a header set twice': [{ cleaning: { setHeaders: { 'x-a': '1', 'X-A': '2' } } }, 'service.cleaning.set_headers["x-a"]'],
+  'a header set twice': [
+    { cleaning: { setHeaders: { 'x-a': '1', 'X-A': '2' } } },
+    'service.cleaning.set_headers["x-a"]',
+  ],
   'a header dropped and set': [
     { cleaning: { setHeaders: { 'x-a': '1' }, dropHeaders: ['X-A'] } },
     'service.cleaning.drop_headers',
@@ -152,7 +177,11 @@ test.each(NEVER)('%s is never set and never the place of a credential', async (n
 test('a seal for another key than the pool has is refused', async () => {
   const stranger = await startControl();
   try {
-    const service = { place: { kind: 1 }, sealedCredential: await sealFor(stranger.home, 'bad'), credentialId: ID };
+    const service = {
+      place: { kind: 1 as const },
+      sealedCredential: await sealFor(stranger.home, 'bad'),
+      credentialId: ID,
+    };
     expect((await refusal(service)).fields).toEqual(['service.sealed_credential']);
   } finally {
     await stranger[Symbol.asyncDispose]();
@@ -165,7 +194,9 @@ test('what is stored is canonical, has its defaults, and is the same when read',
       name: 'canonical',
       upstream: 'https://API.example.com:443/v3/',
       place: { kind: 3, name: 'X-Api-Key' },
-      sealedCredential: await sealFor(control.home, 'canonical', { place: { kind: 'header', name: 'x-api-key', template: '{secret}' } }),
+      sealedCredential: await sealFor(control.home, 'canonical', {
+        place: { kind: 'header', name: 'x-api-key', template: '{secret}' },
+      }),
       credentialId: ID,
       tokenIn: ['bearer', 'header:X-Token', 'token', 'token'],
       scopes: { triage: { rules: ['POST,GET /issues', 'GET,POST /issues', 'GET /a'] } },
@@ -194,7 +225,9 @@ test('what is stored is canonical, has its defaults, and is the same when read',
 });
 
 test('http to an allowed address and port needs no flag; to another it does', async () => {
-  const { service } = await control.admin.services.create({ service: { name: 'near', upstream: 'http://127.0.0.1:9999' } });
+  const { service } = await control.admin.services.create({
+    service: { name: 'near', upstream: 'http://127.0.0.1:9999' },
+  });
   expect(service?.upstream).toBe('http://127.0.0.1:9999');
   const plain = { name: 'plain', upstream: 'http://api.example.com', insecureUpstream: true };
   expect((await control.admin.services.create({ service: plain })).service?.insecureUpstream).toBe(true);
@@ -267,7 +300,8 @@ test('a pool has one default service at most', async () => {
 
 test('List pages in name order, with tokens that are good for this list alone', async () => {
   await using own = await startControl();
-  for (const name of ['c', 'a', 'b']) await own.admin.services.create({ service: { name, upstream: 'https://api.example.com' } });
+  for (const name of ['c', 'a', 'b'])
+    await own.admin.services.create({ service: { name, upstream: 'https://api.example.com' } });
   const first = await own.admin.services.list({ pageSize: 2 });
   expect(first.services.map(({ name }) => name)).toEqual(['a', 'b']);
   const second = await own.admin.services.list({ pageSize: 2, pageToken: first.nextPageToken });
@@ -275,7 +309,9 @@ test('List pages in name order, with tokens that are good for this list alone', 
   for (const pageToken of ['x', '!!', first.nextPageToken.slice(1)]) {
     await expect(own.admin.services.list({ pageToken })).rejects.toMatchObject({ code: Code.InvalidArgument });
   }
-  await expect(own.admin.callers.list({ pageToken: first.nextPageToken })).rejects.toMatchObject({ code: Code.InvalidArgument });
+  await expect(own.admin.callers.list({ pageToken: first.nextPageToken })).rejects.toMatchObject({
+    code: Code.InvalidArgument,
+  });
   await expect(own.admin.services.list({ pageSize: 1001 })).rejects.toMatchObject({ code: Code.InvalidArgument });
 });
 
@@ -285,14 +321,15 @@ test('a deleted service takes its tokens and permissions with it, also when its 
   const { service: made } = await own.admin.services.create({ service });
   const { apiKey } = await own.admin.callers.create({ caller: { name: 'bot', services: ['phoenix'] } });
   const { token } = await own.admin.tokens.mint({ service: 'phoenix', allow: ['GET /**'] });
-  await expect(own.admin.services.delete({ name: 'phoenix', etag: 'stale' })).rejects.toMatchObject({ code: Code.Aborted });
+  await expect(own.admin.services.delete({ name: 'phoenix', etag: 'stale' })).rejects.toMatchObject({
+    code: Code.Aborted,
+  });
   await own.admin.services.delete({ name: 'phoenix', etag: made?.etag ?? '' });
   expect(await own.admin.tokens.introspect({ token })).toMatchObject({ active: false, reason: 'service_unknown' });
   await expect(own.admin.services.delete({ name: 'phoenix' })).rejects.toMatchObject({ code: Code.NotFound });
 
   await own.admin.services.create({ service });
   expect(await own.admin.tokens.introspect({ token })).toMatchObject({ active: false, reason: 'token_revoked' });
-  const { TokenService } = await import('@daypass/sdk/gen/daypass/v1/token_pb');
   const mint = own.client(TokenService, apiKey).mint({ service: 'phoenix', allow: ['GET /**'] });
   await expect(mint).rejects.toMatchObject({ code: Code.PermissionDenied });
   const fresh = await own.admin.tokens.mint({ service: 'phoenix', allow: ['GET /**'] });

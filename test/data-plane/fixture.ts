@@ -1,5 +1,5 @@
 // A data server of its own for each test: real keys, a real signed snapshot, real tokens and seals, and doubles for audit and clock.
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { deflateSync } from 'node:zlib';
 import { createUpstreamPolicy } from '@daypass/core/address';
 import { encodeBase64url } from '@daypass/core/base64url';
@@ -69,6 +69,8 @@ export type FixtureOptions = Content &
     readonly own?: readonly { host: string; port: number }[];
     /** Nothing is published before the test does it. */
     readonly unpublished?: boolean;
+    /** A free one if left out. */
+    readonly port?: number;
   };
 
 /** What the audit double has seen, and how it behaves. */
@@ -103,11 +105,11 @@ export async function startFixture(options: FixtureOptions) {
     policy: createUpstreamPolicy({ allow: options.allow ?? ['127.0.0.1/32'], own: options.own ?? [] }),
     unsealKeys,
     now: () => clock.nowMs,
-    newId: () => randomBytes(16).toString('hex'),
+    newId: () => randomUUID().replaceAll("-", ""),
     log: createLog('debug', (line) => logs.push(line)),
     metrics,
   });
-  const { port } = await server.listen('127.0.0.1', 0);
+  const { port } = await server.listen('127.0.0.1', options.port ?? 0);
   return {
     port,
     url: `http://127.0.0.1:${port}`,

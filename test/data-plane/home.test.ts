@@ -1,32 +1,12 @@
 // The data plane's home: read whole, or one clear line for each file that is wrong.
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { generateSealingKey, generateSigningKey } from '@daypass/core/key';
 import { expect, test } from 'vitest';
 import { readDataHome } from '../../data-plane/home.ts';
 import { lockFolder } from '../../data-plane/home-lock.ts';
 import { freshFolder, memoryLog } from './audit/records.ts';
-
-const root = await generateSigningKey();
-const node = await generateSigningKey();
-const sealing = await generateSealingKey();
-const fleet = 'urn:daypass:fleet:AAAAAAAAAAAAAAAAAAAAAA';
-const paths = { fleet: 'data/fleet.json', node: 'data/node.json', key: 'data/node.jwk' };
-const sealingPath = `data/sealing/${sealing.kid}.jwk`;
-
-function write(home: string, path: string, content: unknown, mode = 0o600): void {
-  writeFileSync(join(home, path), typeof content === 'string' ? content : JSON.stringify(content), { mode });
-}
-
-function freshHome(): string {
-  const home = freshFolder();
-  mkdirSync(join(home, 'data/sealing'), { recursive: true });
-  write(home, paths.fleet, { v: 1, fleet, root: root.publicJwk });
-  write(home, paths.node, { v: 1, name: 'node-1', pool: 'default' });
-  write(home, paths.key, node.privateJwk);
-  write(home, sealingPath, sealing.privateJwk);
-  return home;
-}
+import { freshHome, node, paths, root, sealing, sealingPath, write } from './fresh-home.ts';
+import { FLEET } from './snapshot/fleet.ts';
 
 async function problemsOf(home: string): Promise<string> {
   const error = await readDataHome(home, memoryLog().log).catch((thrown: unknown) => thrown);
@@ -37,20 +17,20 @@ async function problemsOf(home: string): Promise<string> {
 test('a whole home is read', async () => {
   const { log, lines } = memoryLog();
   const home = await readDataHome(freshHome(), log);
-  expect(home).toMatchObject({ fleet, node: 'node-1', pool: 'default', root: { x: root.publicJwk.x } });
+  expect(home).toMatchObject({ fleet: FLEET, node: 'node-1', pool: 'default', root: { x: root.publicJwk.x } });
   expect([...home.unsealKeys.keys()]).toEqual([sealing.kid]);
   expect(lines).toEqual([]);
 });
 
 test.each<[string, string, unknown, string]>([
   ['is not JSON', paths.fleet, '{"v":1', ''],
-  ['has another version', paths.fleet, { v: 2, fleet, root: root.publicJwk }, '"v"'],
-  ['has an unknown member', paths.fleet, { v: 1, fleet, root: root.publicJwk, extra: 1 }, 'extra'],
+  ['has another version', paths.fleet, { v: 2, fleet: FLEET, root: root.publicJwk }, '"v"'],
+  ['has an unknown member', paths.fleet, { v: 1, fleet: FLEET, root: root.publicJwk, extra: 1 }, 'extra'],
   ['has no fleet', paths.fleet, { v: 1, root: root.publicJwk }, 'fleet'],
-  ['has a private root', paths.fleet, { v: 1, fleet, root: root.privateJwk }, 'root'],
+  ['has a private root', paths.fleet, { v: 1, fleet: FLEET, root: root.privateJwk }, 'root'],
   ['has a wrong name', paths.node, { v: 1, name: 'Node 1', pool: 'default' }, '"name"'],
   ['has no pool', paths.node, { v: 1, name: 'node-1' }, 'pool'],
-  ['is a public key', paths.key, node.publicJwk, '"d"'],
+  ['is a public key', paths.key, node.publicJwk, 'd is missing'],
   ['is a key of another curve', paths.key, sealing.privateJwk, ''],
   ['has halves that do not fit', paths.key, { ...node.privateJwk, d: 'AAAA' }, '"d"'],
   ['is a key of another curve', sealingPath, node.privateJwk, ''],

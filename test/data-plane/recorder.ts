@@ -1,5 +1,6 @@
 // An upstream that records every octet and answers with whatever octets it is told to, and a client that does the same.
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { until } from '../kit/deadline.ts';
 
 /** One request as it came over the wire. */
 export type Recorded = {
@@ -52,6 +53,8 @@ export async function startRecorder() {
     /** All octets that came. */
     octets: () => octets().join(''),
     requests: (): readonly Recorded[] => octets().flatMap(parseRequests),
+    /** Connections that are open now. */
+    sockets: (): readonly Socket[] => [...connections.keys()],
     /** The answer to the next request without one. */
     script: (next: Script) => scripts.push(next),
     forget: () => {
@@ -239,3 +242,6 @@ export const fieldOf = (head: string, name: string): string | undefined =>
 
 /** The code of a problem. */
 export const codeIn = (answer: Answer): unknown => (JSON.parse(answer.body) as { code?: unknown }).code;
+
+/** Waits until something holds. */
+export const soon = (probe: () => boolean): Promise<boolean> => until('the awaited state', probe);

@@ -28,7 +28,7 @@ async function ask(id: number): Promise<{ readonly status: number; readonly deci
       headers: { authorization: `Bearer ${token}` },
     });
     await answer.arrayBuffer();
-    const decision = /decision;desc="([^"]+)"/.exec(answer.headers.get('server-timing') ?? '')?.[1] ?? 'none';
+    const decision = /daypass;desc="([^"]+)"/.exec(answer.headers.get('server-timing') ?? '')?.[1] ?? 'none';
     return { status: answer.status, decision };
   } catch {
     return { status: 0, decision: 'none' };

@@ -14,7 +14,7 @@ let upstream: Upstream;
 beforeAll(async () => {
   upstream = await startUpstream((_seen, response) => json(response, 200, {}));
   closed = await startFleet({ env: { DAYPASS_ALLOW_UPSTREAM_RANGES: '' } });
-  open = await startFleet({ env: { DAYPASS_ALLOW_UPSTREAM_RANGES: '127.0.0.0/8 [::1]/128' } });
+  open = await startFleet({ env: { DAYPASS_ALLOW_UPSTREAM_RANGES: '127.0.0.0/8 ::1/128' } });
 });
 
 afterAll(async () => {

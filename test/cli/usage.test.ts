@@ -1,0 +1,151 @@
+// Help, wrong usage, and exit codes of every command.
+import { expect, test } from 'vitest';
+import { buildProgram } from '../../cli/main.ts';
+import { daypass, jsonLines } from './fake-io.ts';
+
+const context = {
+  io: { env: {}, out: () => {}, err: () => {}, stdin: empty(), now: Date.now, onStop: () => () => {} },
+  exit: () => {},
+};
+
+async function* empty(): AsyncGenerator<string> {}
+
+const service = [
+  ...['--credential', '--template', '--secret-stdin', '--secret-env', '--ceiling', '--caller', '--token-in'],
+  ...['--default', '--anonymous', '--insecure-upstream', '--max-ttl', '--connect-timeout', '--response-timeout'],
+  ...[
+    '--client',
+    '--no-clients',
+    '--scope',
+    '--drop-header',
+    '--set-header',
+    '--drop-query',
+    '--description',
+    '--wait',
+  ],
+  ...['--limit-per-token', '--limit-per-client', '--limit-per-service', '--upstream'],
+];
+
+const commands: readonly (readonly [command: string, flags: readonly string[]])[] = [
+  ['init', ['--fleet', '--root-dir', '--control-dir', '--data-dir']],
+  ['up', ['--no-demo', '--demo-listen', '--control-listen', '--data-listen', '--data-admin-listen', '--database-url']],
+  ['control-plane', ['--control-listen', '--database-url', '--allow-upstream-ranges', '--insecure-listen', '--issuer']],
+  ['control-plane', ['--control-tls-cert', '--control-tls-key', '--lease', '--log-level', '--control-url', '--home']],
+  ['data-plane', ['--data-listen', '--data-admin-listen', '--data-public-url', '--data-tls-cert', '--data-tls-key']],
+  ['data-plane', ['--audit-spool-bytes', '--max-in-flight', '--server-timing', '--allow-upstream-ranges']],
+  ['service create', [...service, '--pool']],
+  ['service list', []],
+  ['service get', []],
+  ['service update', [...service, '--clear', '--etag']],
+  ['service delete', ['--etag', '--wait']],
+  ['caller create', ['--service', '--admin']],
+  ['caller list', []],
+  ['caller delete', ['--wait']],
+  ['mint', ['--service', '--allow', '--ttl', '--client', '--subject', '--seal-stdin']],
+  ['inspect', []],
+  ['introspect', []],
+  [
+    'revoke',
+    ['--jti', '--token', '--service', '--client', '--subject', '--caller', '--credential-id', '--minted-before'],
+  ],
+  ['audit list', ['--service', '--client', '--jti', '--outcome', '--since', '--until', '--limit', '--json']],
+  ['audit tail', ['--service', '--client', '--jti', '--outcome', '--since', '--dir', '--json']],
+  ['import magic', ['--name', '--dry-run']],
+  ['import lockbox', ['--dry-run']],
+  ['version', []],
+];
+
+test.each(commands)('help of %s has an example and every flag', async (command, flags) => {
+  const { code, out, err } = await daypass([...command.split(' '), '--help']);
+  expect([code, err]).toEqual([0, '']);
+  expect(out).toContain(`$ daypass ${command}`);
+  for (const flag of flags) expect(out).toMatch(new RegExp(`(^|[\\s,])${flag}[\\s=]`, 'm'));
+});
+
+test('every command of the program stands in that table', () => {
+  const program = buildProgram(context);
+  const names = program.commands.flatMap((command) =>
+    command.commands.length === 0
+      ? [command.name()]
+      : command.commands.map((child) => `${command.name()} ${child.name()}`),
+  );
+  expect([...new Set(commands.map(([name]) => name))].sort()).toEqual(names.sort());
+});
+
+const wrong: readonly (readonly [args: readonly string[], field: string | undefined])[] = [
+  [['nonsense'], undefined],
+  [['mint', '--nonsense'], '--nonsense'],
+  [['service'], undefined],
+  [[], undefined],
+  [['service', 'create', 'x'], '--upstream'],
+  [['service', 'create', 'x', '--upstream', 'ftp://x'], '--upstream'],
+  [['service', 'create', 'x', '--upstream', 'https://x.example', '--credential', 'cookie'], '--credential'],
+  [['service', 'create', 'x', '--upstream', 'https://x.example', '--credential', 'header:host'], '--credential'],
+  [['service', 'create', 'x', '--upstream', 'https://x.example', '--ceiling', 'GET /a'], '--ceiling'],
+  [['service', 'create', 'x', '--upstream', 'https://x.example', '--max-ttl', 'soon'], '--max-ttl'],
+  [['service', 'create', 'x', '--upstream', 'https://x.example', '--wait', '6s'], '--wait'],
+  [['service', 'create', 'x', '--upstream', 'https://x.example', '--limit-per-token', '100'], '--limit-per-token'],
+  [['service', 'create', 'x', '--upstream', 'https://x.example', '--scope', 'a=nonsense'], '--scope'],
+  [['service', 'create', 'x', '--upstream', 'https://x.example', '--secret-env', 'UNSET'], '--secret-env UNSET'],
+  [['service', 'create', 'x', '--upstream', 'https://x.example', '--client', 'a', '--no-clients'], '--no-clients'],
+  [['service', 'update', 'x'], undefined],
+  [['service', 'update', 'x', '--clear', 'name'], '--clear'],
+  [['mint', '--allow', 'GET /a'], '--service'],
+  [['mint', '--service', 'x'], '--allow'],
+  [['mint', '--service', 'x', '--allow', 'nonsense'], '--allow'],
+  [['mint', '--service', 'x', '--allow', 'GET /a', '--ttl', '1 day'], '--ttl'],
+  [['revoke'], '--jti'],
+  [['revoke', '--jti', 'a', '--service', 'b'], '--jti'],
+  [['audit', 'list', '--outcome', 'good'], '--outcome'],
+  [['audit', 'list', '--since', 'yesterday'], '--since'],
+  [['audit', 'list', '--limit', '0'], '--limit'],
+  [['init', '--fleet', 'not a uri'], '--fleet'],
+  [['service', 'list', '--control-url', 'nowhere'], '--control-url'],
+  [['service', 'list', '--api-key', 'hunter2'], '--api-key'],
+];
+
+test.each(wrong)('%j is refused as wrong usage, as one JSON object', async (args, field) => {
+  const { code, out, err } = await daypass([...args, '--json']);
+  expect([code, out]).toEqual([2, '']);
+  const [line, ...others] = jsonLines(err);
+  expect(others).toEqual([]);
+  const error = line?.error as Record<string, unknown>;
+  expect(error.code).toMatch(/^(invalid_argument|invalid_rule)$/);
+  expect(error.field).toBe(field);
+  expect(error.message).not.toContain('hunter2');
+});
+
+test('a person is told what is wrong with the arguments, and where help is', async () => {
+  const { code, err } = await daypass(['mint', '--nonsense']);
+  expect(code).toBe(2);
+  expect(err).toContain("unknown option '--nonsense'");
+  expect(err).toContain('daypass mint --help');
+});
+
+test('a control plane that is not there is exit code 3, naming its address', async () => {
+  // Port 1 is never listened on here.
+  const env = { DAYPASS_CONTROL_URL: 'http://127.0.0.1:1', DAYPASS_API_KEY: `dpk_${'A'.repeat(43)}` };
+  const { code, out, err } = await daypass(['service', 'list', '--json'], { env });
+  expect([code, out]).toEqual([3, '']);
+  const error = jsonLines(err)[0]?.error as Record<string, unknown>;
+  expect(error.code).toBe('unavailable');
+  expect(error.message).toContain('http://127.0.0.1:1');
+});
+
+test('no flag takes a secret as its value', () => {
+  const flags = buildProgram(context).commands.flatMap((command) => [command, ...command.commands]);
+  const named = flags
+    .flatMap((command) => command.options.map((option) => option.flags))
+    .filter((text) => /secret|seal/.test(text));
+  expect([...new Set(named)].sort()).toEqual([
+    '--seal-stdin',
+    '--seal-ttl <duration>',
+    '--secret-env <variable>',
+    '--secret-stdin',
+  ]);
+});
+
+test('version is one line, or one object', async () => {
+  expect((await daypass(['version'])).out).toMatch(/^daypass \d+\.\d+\.\d+ \(Node v\d+/);
+  expect(Object.keys(jsonLines((await daypass(['version', '--json'])).out)[0] ?? {})).toEqual(['version', 'node']);
+});
