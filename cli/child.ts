@@ -28,7 +28,7 @@ export type Ready = Readonly<Record<string, string>>;
 
 export type Child = {
   readonly name: string;
-  /** Settles when it listens. @throws DaypassError `unavailable` when it ends before, or takes longer than 30 s */
+  /** Settles when it listens. @throws DaypassError when it ends before (`config_invalid` for exit code 2), or takes longer than 30 s */
   readonly ready: Promise<Ready>;
   /** Settles when it has ended; never fails. */
   readonly ended: Promise<Ended>;
@@ -36,7 +36,7 @@ export type Child = {
   readonly stop: () => Promise<Ended>;
 };
 
-/** Node's own arguments that make a forked child stop when its parent is gone. */
+/** Node's own arguments that make a child stop when its parent is gone; its standard input has to be a pipe. */
 export const stopWithParent: string[] = ['--import', new URL('./stop-with-parent.mjs', import.meta.url).href];
 
 const READY_MS = 30_000;
@@ -55,7 +55,7 @@ export const startChild = (
   const child = fork(fileURLToPath(program.main), [], {
     env,
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
     execArgv: stopWithParent,
   });
   const lines: string[] = [];
@@ -113,7 +113,9 @@ const readiness = async (child: ChildProcess, name: string, ended: Promise<Ended
   child.on('message', (message: unknown) => {
     if (isReady(message)) resolve(message);
   });
-  void ended.then((end) => reject(new DaypassError('unavailable', endText(end))));
+  // The planes end with 2 when it is their settings or files that are wrong.
+  const codeOf = (end: Ended) => (end.code === 2 ? 'config_invalid' : 'unavailable');
+  void ended.then((end) => reject(new DaypassError(codeOf(end), endText(end))));
   const late = () => reject(new DaypassError('unavailable', `the ${name} was not ready in ${READY_MS / 1000} s`));
   const timer = setTimeout(late, READY_MS);
   return await promise.finally(() => clearTimeout(timer));

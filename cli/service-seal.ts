@@ -19,7 +19,7 @@ export type SealTarget = {
   readonly place: CredentialPlace;
 };
 
-/** Seals the credential of a service; says on stderr where the seal sets no limit. */
+/** Seals the credential of a service. */
 export const sealForService = async (
   connection: Connection,
   target: SealTarget,
@@ -28,13 +28,11 @@ export const sealForService = async (
 ): Promise<Sealed> => {
   const rules = options.ceiling === undefined ? [ALL_REQUESTS] : canonicalRules(options.ceiling, '--ceiling');
   const callers = options.caller ?? [ANY_CALLER];
-  const sealed = await seal(connection, {
+  return seal(connection, {
     ...{ service: target.name, pool: target.pool, upstream: target.upstream, place: target.place },
     ...{ rules, callers, secret },
     lifetimeSeconds: durationFlag(options.sealTtl ?? DEFAULT_SEAL_TTL, '--seal-ttl') / 1000,
   });
-  connection.io.err(openness(target.name, options));
-  return sealed;
 };
 
 /** Refuses flags that only say something of a seal where nothing is sealed. @throws UsageError */
@@ -52,7 +50,8 @@ export const refuseSealFlags = (options: ServiceOptions): void => {
       );
 };
 
-const openness = (name: string, { ceiling, caller }: Pick<ServiceOptions, 'ceiling' | 'caller'>): string => {
+/** Says where a seal sets no limit: for stderr once the change is made, empty when it is limited both ways. */
+export const sealNote = (name: string, { ceiling, caller }: Pick<ServiceOptions, 'ceiling' | 'caller'>): string => {
   const open = [
     ...(ceiling === undefined ? ['every path of its upstream'] : []),
     ...(caller === undefined ? [`every caller that may mint for "${name}"`] : []),

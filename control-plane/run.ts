@@ -14,10 +14,12 @@ const HARD_STOP_MS = 10_000;
 export const run = async (env: Environment): Promise<void> => {
   const started = await start(env);
   if (started === undefined) return;
+  // Signals are listened to before anybody learns that there is something to stop.
+  const end = stopped(started);
   const ready = { ready: true, plane: 'control', listen: started.listen };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
   if (process.send !== undefined) process.send(ready);
-  await stopped(started);
+  await end;
 };
 
 const start = async (env: Environment): Promise<App | undefined> => {

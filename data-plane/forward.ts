@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { DaypassError } from '@daypass/core/errors';
 import type { Dispatcher, Pool } from 'undici';
 import type { Grant } from './authorize.ts';
-import type { Cancellation } from './cancellation.ts';
+import type { Cancellable, Cancellation } from './cancellation.ts';
 import type { Outgoing } from './inject.ts';
 import type { DataLimits } from './limits.ts';
 import type { RequestRecord } from './record.ts';
@@ -51,7 +51,7 @@ export function forward(pool: Pool, exchange: Exchange): Promise<void> {
 }
 
 /** What undici calls as the answer comes in. */
-class Relay implements Dispatcher.DispatchHandler {
+class Relay implements Dispatcher.DispatchHandler, Cancellable {
   readonly #exchange: Exchange;
   readonly #resolve: () => void;
   readonly #reject: (error: unknown) => void;
@@ -68,7 +68,7 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#slow = setTimeout(() => this.#decide(), exchange.limits.slowDecisionMs).unref();
-    exchange.cancellation.onCancel = (reason) => this.#fail(reason);
+    exchange.cancellation.follow(this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -129,6 +129,10 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#fail(upstreamError(error));
   }
 
+  cancelled(reason: unknown): void {
+    this.#fail(reason);
+  }
+
   // Throws when the audit cannot be written: then the last byte does not leave.
   #complete(): void {
     this.#exchange.record.end({ result: 'completed', reason: '', status: this.#status });
@@ -156,7 +160,7 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#settled = true;
     clearTimeout(this.#slow);
     clearTimeout(this.#stall);
-    this.#exchange.cancellation.onCancel = undefined;
+    this.#exchange.cancellation.follow(undefined);
     this.#exchange.body?.release();
   }
 

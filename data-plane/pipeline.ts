@@ -145,7 +145,7 @@ async function beginBody(
   if (!hasBody(head)) return undefined;
   if (head.expectsContinue) response.writeContinue();
   const failure = Promise.withResolvers<never>();
-  cancellation.onCancel = failure.reject;
+  cancellation.follow({ cancelled: failure.reject });
   const body = openBody(request, limits, (bytes) => {
     record.requestBytes += bytes;
   });

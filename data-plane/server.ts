@@ -9,7 +9,7 @@ import type { ActiveSnapshot } from './active.ts';
 import type { AuditSink } from './audit/sink.ts';
 import { createAuthenticator } from './authenticate.ts';
 import { createAuthorizer } from './authorize.ts';
-import { createCancellation } from './cancellation.ts';
+import { Cancellation } from './cancellation.ts';
 import { type Connections, createConnections } from './connection.ts';
 import { createSystemResolve, type Resolve } from './dial.ts';
 import { createLimiter } from './limit.ts';
@@ -132,7 +132,7 @@ function createServer(limits: DataLimits, tls: DataServerDeps['tls']): Server {
 function serve(server: Server, pipeline: Pipeline, connections: Connections, reception: Reception, state: State): void {
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = connections.of(request.socket);
-    const cancellation = createCancellation();
+    const cancellation = new Cancellation();
     const start = (): void => {
       if (state.isDraining) reception.refuseEarly(response, 'draining');
       else void pipeline({ request, response, connection, cancellation });

@@ -1,5 +1,5 @@
 // `daypass control-plane` and `daypass data-plane`: one plane alone, with a flag for every setting.
-import { fork } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
@@ -30,12 +30,11 @@ export const dataPlaneCommand = (context: Context): Command =>
 
 /** Runs the plane on this command's own streams, hands signals on, and ends as it ends. */
 const runPlane = async ({ io, exit }: Context, program: Program, command: Command): Promise<void> => {
-  const child = fork(fileURLToPath(program.main), [], {
+  const child = spawn(process.execPath, [...stopWithParent, fileURLToPath(program.main)], {
     env: planeEnvironment(io.env, command.optsWithGlobals()),
     // A group of its own: a Ctrl-C reaches it once, handed on from here.
     detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    execArgv: stopWithParent,
+    stdio: ['pipe', 'inherit', 'inherit'],
   });
   const release = io.onStop((signal) => void child.kill(signal));
   const { promise, resolve, reject } = Promise.withResolvers<number>();

@@ -9,7 +9,7 @@ import { parsePlace } from '../place.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
 import { readSecret } from '../secret-input.ts';
 import { addServiceFlags, type ServiceOptions, serviceFields } from '../service-flags.ts';
-import { refuseSealFlags, sealForService } from '../service-seal.ts';
+import { refuseSealFlags, sealForService, sealNote } from '../service-seal.ts';
 
 type Options = With<ServiceOptions & { readonly upstream: string; readonly pool?: string; readonly wait?: string }>;
 
@@ -32,7 +32,11 @@ export const serviceCreateCommand = (context: Context): Command => {
   );
 };
 
+const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
 const createService = async ({ io }: Context, name: string, options: Options): Promise<void> => {
+  if (!NAME.test(name))
+    throw new UsageError(`"${name}" is not a name: 1 to 63 lower-case letters, digits and inner hyphens`, 'name');
   const { fields } = serviceFields(options);
   const secret = await readSecret(options, io);
   const place = options.credential === undefined ? undefined : parsePlace(options.credential, options.template);
@@ -53,6 +57,7 @@ const createService = async ({ io }: Context, name: string, options: Options): P
     service: { ...fields, name, pool, ...seal },
     ...wait,
   });
+  if (sealed !== undefined) io.err(sealNote(name, options));
   if (options.json === true) {
     io.out(jsonLine(ServiceRegistryCreateResponseSchema, response));
     return;

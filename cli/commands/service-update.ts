@@ -10,7 +10,7 @@ import { parsePlace, placeFromMessage } from '../place.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
 import { readSecret } from '../secret-input.ts';
 import { addServiceFlags, type ServiceFields, type ServiceOptions, serviceFields } from '../service-flags.ts';
-import { refuseSealFlags, sealForService } from '../service-seal.ts';
+import { refuseSealFlags, sealForService, sealNote } from '../service-seal.ts';
 
 type Options = With<
   ServiceOptions & { readonly clear?: readonly string[]; readonly etag?: string; readonly wait?: string }
@@ -78,6 +78,7 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
     updateMask: { paths: [...new Set(paths)] },
     ...wait,
   });
+  if (sealed !== undefined) io.err(sealNote(name, options));
   if (options.json === true) io.out(jsonLine(ServiceRegistryUpdateResponseSchema, response));
   else io.out(`Changed ${name}: ${[...new Set(paths)].join(', ')}.\n${rolloutText(response.rollout)}`);
 };

@@ -6,13 +6,13 @@ import type { Connection } from '../connection.ts';
 import { FailedError, failureOf } from '../failure.ts';
 import { collectItems, eachItem } from '../paging.ts';
 import { placeMessage } from '../place.ts';
-import { sealForService } from '../service-seal.ts';
+import { sealForService, sealNote } from '../service-seal.ts';
 import type { PlannedService } from './plan.ts';
 
 const POOL = 'default';
 
 /**
- * Creates every service; when one cannot be, those that were created are removed again.
+ * Creates every service, and says on stderr which seals set no limit; when one cannot be created, those that were created are removed again.
  * @throws DaypassError `already_exists` naming every service that is there already; FailedError with what was undone
  */
 export const applyPlan = async (
@@ -28,6 +28,7 @@ export const applyPlan = async (
       throw await undo(connection, created, service.fields.name, error);
     }
   }
+  for (const { name, sealedCredential } of created) if (sealedCredential !== '') connection.io.err(sealNote(name, {}));
   return created;
 };
 

@@ -12,7 +12,7 @@ export const parseLenientJson = (text: string): JsonValue =>
 
 // A string is matched first, so that what looks like a comment or a comma inside one is left alone.
 const TOKENS = /"(?:[^"\\\n]|\\.)*"|\/\/[^\n]*|\/\*[\s\S]*?\*\//g;
-const TRAILING_COMMAS = /"(?:[^"\\\n]|\\.)*"|,(?=\s*[}\]])/g;
+const TRAILING_COMMAS = /"(?:[^"\\\n]|\\.)*"|(?<![[{,:]\s*),(?=\s*[}\]])/g;
 
 const blankOut = (token: string): string => (token.startsWith('"') ? token : token.replace(/[^\n]/g, ' '));
 const blankComma = (token: string): string => (token.startsWith('"') ? token : ' ');

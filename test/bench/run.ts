@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../check/sources.ts';
+import { until } from '../kit/deadline.ts';
 import { mint, register } from '../kit/operator.ts';
 import { type Fleet, startFleet } from '../kit/planes.ts';
 import { launch, type Running, run } from '../kit/process.ts';
@@ -105,7 +106,15 @@ async function load(subject: Subject, token: string, seconds: string, rate: stri
   return result;
 }
 
+/** Waits until the audit of the round before is uploaded, so that no round pays for another. */
+async function settled({ adminUrl }: Fleet): Promise<void> {
+  const uploaded = async () =>
+    /^daypass_audit_pending_records 0$/m.test(await (await fetch(`${adminUrl}/metrics`)).text());
+  await until('the audit is uploaded', uploaded, 120_000);
+}
+
 async function measure(subject: Subject, token: string, rate: string): Promise<Measured> {
+  if (fleet !== undefined) await settled(fleet);
   const before = await cpuMicros(subject.pid);
   const result = await load(subject, token, values.seconds, rate);
   const after = await cpuMicros(subject.pid);

@@ -105,7 +105,7 @@ export async function startFixture(options: FixtureOptions) {
     policy: createUpstreamPolicy({ allow: options.allow ?? ['127.0.0.1/32'], own: options.own ?? [] }),
     unsealKeys,
     now: () => clock.nowMs,
-    newId: () => randomUUID().replaceAll("-", ""),
+    newId: () => randomUUID().replaceAll('-', ''),
     log: createLog('debug', (line) => logs.push(line)),
     metrics,
   });

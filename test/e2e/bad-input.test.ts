@@ -115,7 +115,7 @@ describe('over the command', () => {
     ),
     bad(
       'a name that is none',
-      1,
+      2,
       /name/,
       () => ['service', 'create', 'Not A Name', ...good(), '--secret-stdin'],
       secret,

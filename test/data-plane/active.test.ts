@@ -1,0 +1,39 @@
+// Activation: a snapshot whose entries cannot be served is refused whole.
+import { generateSigningKey } from '@daypass/core/key';
+import { expect, test } from 'vitest';
+import { type Content, FLEET, POOL, startFixture } from './fixture.ts';
+
+const origin = 'https://api.example';
+const refused: readonly [string, Content][] = [
+  ['two default services', { services: ['a', 'b'].map((name) => ({ name, origin, is_default: true })) }],
+  ['a service of another pool', { services: [{ name: 'a', origin, pool: 'other' }] }],
+  ['an ambiguous base path', { services: [{ name: 'a', origin, base_path: '/a/../b' }] }],
+  ['a query in the base path', { services: [{ name: 'a', origin, base_path: '/a?b' }] }],
+  ['a header that frames the message', { services: [{ name: 'a', origin, set_headers: { 'Content-Length': '1' } }] }],
+  ['a header with an odd name', { services: [{ name: 'a', origin, set_headers: { x_y: '1' } }] }],
+  ['a header with a line break', { services: [{ name: 'a', origin, set_headers: { x: '1\r\nY: 2' } }] }],
+  ['a scope that cannot be read', { services: [], scopes: { 'a/b': ['nonsense'] } }],
+];
+
+test.each(refused)('%s is refused, and what was served is kept', async (_name, content) => {
+  await using data = await startFixture({ services: [{ name: 'api', origin }] });
+  await expect(data.publish(content)).rejects.toMatchObject({ code: 'snapshot_inconsistent' });
+});
+
+test('a snapshot shows what it is', async () => {
+  await using data = await startFixture({ services: [{ name: 'api', origin }], leaseSeconds: 60 });
+  const key = await generateSigningKey();
+  const active = await data.publish({ services: [{ name: 'api', origin, is_default: true }], keys: [key] });
+  expect(active).toMatchObject({ version: 2, fleet: FLEET, pool: POOL });
+  expect(active.digest).toMatch(/^[0-9a-f]{64}$/);
+  expect(active.expiresAt).toBeGreaterThan(data.clock.nowMs / 1000 + 3500);
+  expect([...active.keys.keys()]).toEqual([key.kid]);
+  expect(active.defaultService?.config.name).toBe('api');
+});
+
+test('a position outside a chunk that is there counts as revoked; in a chunk that is not, as not', async () => {
+  await using data = await startFixture({ services: [] });
+  const active = await data.publish({ services: [], revoked: [3] });
+  const at = (chunk: number, index: number) => active.isRevoked({ jti: 'x', chunk, index });
+  expect([at(0, 3), at(0, 4), at(0, 65536), at(1, 3)]).toEqual([true, false, true, false]);
+});
