@@ -30,10 +30,11 @@ const tryIt = ({ publicUrl, home, control, env }: Running, token: string): reado
   const list = ['npx daypass audit list', ...homeFlag(home, env), ...controlFlag(control)].join(' ');
   return [
     '',
-    'A token for one hour, one request that it allows, one that it does not, and both in the audit:',
+    'A token for one hour, two requests that it allows, one that it does not, and all three in the audit:',
     '',
     `TOKEN=${token}`,
     `curl ${authorization} '${issues}?per_page=2'`,
+    `curl ${authorization} -d '{"labels":["triage"]}' ${issues}/1/labels`,
     `curl -X DELETE ${authorization} ${issues}/1`,
     list,
   ];

@@ -166,6 +166,8 @@ export const planeEnvironment = (
     if (typeof value === 'string') merged[name] = value;
     if (value === true) merged[name] = '1';
   }
+  // The key is for this command alone: no plane reads it.
+  delete merged.DAYPASS_API_KEY;
   return merged;
 };
 

@@ -73,8 +73,8 @@ try {
     for (const subject of [direct, ...subjects]) paced.push(await measure(subject, token, values.rate));
   }
   report(
-    subjects.map((one) => best(one.name, full)),
-    [direct, ...subjects].map((one) => best(one.name, paced)),
+    subjects.map((one) => middle(one.name, full)),
+    [direct, ...subjects].map((one) => middle(one.name, paced)),
     pinned,
   );
 } finally {
@@ -129,12 +129,19 @@ async function measure(subject: Subject, token: string, rate: string): Promise<M
   };
 }
 
-/** The median round by requests a second, or by p50 where the rate is fixed. */
-function best(name: string, rounds: readonly Measured[]): Measured {
-  const own = rounds.filter((one) => one.name === name).sort((a, b) => a.perSecond - b.perSecond || a.p50 - b.p50);
-  const middle = own[Math.floor(own.length / 2)];
-  if (middle === undefined) throw new Error(`no round of ${name}`);
-  return middle;
+/** The median of each figure over the rounds of a subject. */
+function middle(name: string, rounds: readonly Measured[]): Measured {
+  const own = rounds.filter((one) => one.name === name);
+  const median = (of: (one: Measured) => number) =>
+    own.map(of).sort((a, b) => a - b)[Math.floor(own.length / 2)] ?? Number.NaN;
+  return {
+    name,
+    perSecond: median((one) => one.perSecond),
+    cpuMicros: median((one) => one.cpuMicros),
+    busy: median((one) => one.busy),
+    p50: median((one) => one.p50),
+    p99: median((one) => one.p99),
+  };
 }
 
 function report(full: readonly Measured[], paced: readonly Measured[], pinned: boolean): void {
@@ -150,7 +157,7 @@ function report(full: readonly Measured[], paced: readonly Measured[], pinned: b
   const number = (value: number, digits = 0) => value.toFixed(digits);
   const lines = [
     `${machine.processors} processors (${machine.model}), Node ${machine.node}, ${pinned ? 'proxy on one processor, the rest on the other' : 'processes not pinned'}`,
-    `${values.rounds} rounds of ${values.seconds} s in turn after ${values['warm-up']} s of warm-up, ${values.connections} connections, 1 KB answers; the median round`,
+    `${values.rounds} rounds of ${values.seconds} s in turn after ${values['warm-up']} s of warm-up, ${values.connections} connections, 1 KB answers; medians`,
     '',
     row('as many as go', 'requests/s', 'CPU µs/request', 'CPU busy'),
     ...full.map((one) => row(one.name, number(one.perSecond), number(one.cpuMicros, 1), `${number(one.busy * 100)} %`)),

@@ -7,7 +7,13 @@ export type Result = { readonly code: number; readonly out: string; readonly err
 /** Runs the command with an environment and a standard input of its own; nothing of this process is touched. */
 export async function daypass(
   args: readonly string[],
-  options: { readonly env?: Readonly<Record<string, string>>; readonly stdin?: string; readonly now?: number } = {},
+  options: {
+    readonly env?: Readonly<Record<string, string>>;
+    readonly stdin?: string;
+    /** What a person types, in pieces as a terminal gives them; told whether it is shown. */
+    readonly typed?: readonly string[];
+    readonly onRawMode?: (on: boolean) => void;
+  } = {},
 ): Promise<Result> {
   let out = '';
   let err = '';
@@ -19,8 +25,11 @@ export async function daypass(
     err: (text) => {
       err += text;
     },
-    stdin: chunks(options.stdin ?? ''),
-    now: () => options.now ?? Date.now(),
+    stdin:
+      options.typed === undefined
+        ? chunks([options.stdin ?? ''])
+        : Object.assign(chunks(options.typed), { isTTY: true, setRawMode: options.onRawMode ?? (() => {}) }),
+    now: Date.now,
     onStop: () => () => {},
   });
   return { code, out, err };
@@ -33,6 +42,6 @@ export const jsonLines = (text: string): readonly Record<string, unknown>[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 
-async function* chunks(text: string): AsyncGenerator<Uint8Array> {
-  if (text !== '') yield new TextEncoder().encode(text);
+async function* chunks(texts: readonly string[]): AsyncGenerator<Uint8Array> {
+  for (const text of texts) if (text !== '') yield new TextEncoder().encode(text);
 }

@@ -265,6 +265,25 @@ test('a token can carry its own credential, sealed for its own requests and its 
   expect([named.code, errorOf(named).field]).toEqual([2, '--allow']);
 });
 
+test('at a terminal mint asks for what is missing, and for the credential without showing it', async () => {
+  const shown: boolean[] = [];
+  const typed = ['bare\n', 'GET /a\n', 'GET /b\n\n', 'typed-cax\u007fnary\r'];
+  const minted = await daypass(['mint', '--seal-stdin', '--upstream', upstreamUrl], {
+    env: fleet.env,
+    typed,
+    onRawMode: (on) => shown.push(!on),
+  });
+  expect([minted.code, shown]).toEqual([0, [false, true]]);
+  expect(minted.err).not.toContain('canary');
+  expect((await ask('bare/b', minted.out.trim())).status).toBe(200);
+  expect(seen).toBe('Bearer typed-canary');
+  const stopped = await daypass(['mint', '--seal-stdin', '--service', 'bare', '--allow', 'GET /a'], {
+    env: fleet.env,
+    typed: ['typed\u0003'],
+  });
+  expect([stopped.code, stopped.out]).toEqual([2, '']);
+});
+
 test('a caller has a key that is printed once, and mints for its own services alone', async () => {
   const made = await cli(['caller', 'create', 'ci', '--service', 'plain']);
   expect(made.out).toMatch(/^dpk_[\w-]{43}\n$/);

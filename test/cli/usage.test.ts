@@ -1,6 +1,9 @@
 // Help, wrong usage, and exit codes of every command.
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { buildProgram } from '../../cli/main.ts';
+import { root } from '../check/sources.ts';
+import { run } from '../kit/process.ts';
 import { daypass, jsonLines } from './fake-io.ts';
 
 const context = {
@@ -148,4 +151,17 @@ test('no flag takes a secret as its value', () => {
 test('version is one line, or one object', async () => {
   expect((await daypass(['version'])).out).toMatch(/^daypass \d+\.\d+\.\d+ \(Node v\d+/);
   expect(Object.keys(jsonLines((await daypass(['version', '--json'])).out)[0] ?? {})).toEqual(['version', 'node']);
+});
+
+test('an old Node is told in one sentence what to do', async () => {
+  const pretend = "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.20.0' } })";
+  const args = [
+    '--import',
+    `data:text/javascript,${encodeURIComponent(pretend)}`,
+    join(root, 'cli', 'daypass.mjs'),
+    'version',
+  ];
+  const { code, stdout, stderr } = await run(process.execPath, args);
+  expect([code, stdout]).toEqual([2, '']);
+  expect(stderr).toMatch(/^Daypass needs Node .* 20\.20\.0: .*npx daypass.*\n$/);
 });
