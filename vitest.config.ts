@@ -17,7 +17,8 @@ export default defineConfig({
       include: ['sdk/**/*.ts', 'cli/**/*.ts', 'control-plane/**/*.ts', 'data-plane/**/*.ts'],
       exclude: ['**/gen/**', '**/main.ts', 'sdk/build.ts', '**/dist/**'],
       reporter: ['text-summary', 'json-summary'],
-      thresholds: { statements: 80, branches: 70, functions: 80, lines: 80 },
+      // What was reached, less a little: processes that tests start (mains, the e2e fleets) are not counted.
+      thresholds: { statements: 90, branches: 83, functions: 90, lines: 91 },
     },
   },
 });

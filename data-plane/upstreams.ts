@@ -57,6 +57,7 @@ export function createUpstreams(deps: Deps): Upstreams {
 
 function createPool({ policy, resolve, limits, responseHeadBytesMax = 64 * 1024 }: Deps, config: ServiceConfig): Pool {
   const url = new URL(config.origin);
+  checkOrigin(policy, url, config);
   const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
   return new Pool(config.origin, {
     connect: createConnector({ policy, resolve }, { connectTimeoutMs: config.connect_timeout_ms, port }),

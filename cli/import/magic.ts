@@ -7,7 +7,7 @@ import { parseRule } from '@daypass/core/rule-parse';
 import { printRule } from '@daypass/core/rule-print';
 import { RuleListSchema } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { isObject } from './json-shape.ts';
-import { patternProblem } from './pattern.ts';
+import { convertPattern } from './pattern.ts';
 import { createFindings, type Findings, isServiceName, type Plan, readUpstreamUrl } from './plan.ts';
 
 /** What the user may say beside the file. */
@@ -118,10 +118,10 @@ const readRule = (value: JsonValue, where: string, findings: Findings): OldRule 
 const convertRule = ({ method, path }: OldRule): { readonly rule: string } | { readonly problem: string } => {
   // Theirs compares the method as it is written: any other spelling never allowed anything.
   if (method !== '*' && !/^[A-Z]+$/.test(method)) return { problem: `no request has the method "${method}"` };
-  const problem = patternProblem(path);
-  if (problem !== undefined) return { problem };
+  const converted = convertPattern(path);
+  if ('problem' in converted) return converted;
   try {
-    return { rule: printRule(parseRule(`${method} ~${path}`)) };
+    return { rule: printRule(parseRule(`${method} ~${converted.pattern}`)) };
   } catch (error) {
     if (error instanceof DaypassError) return { problem: error.message };
     throw error;

@@ -1,18 +1,52 @@
-// Decides whether a Python pattern means the same to RE2, so that matching it whole can only allow less than before.
+// Carries a Python pattern over to RE2, so that matching it whole can only allow less than before.
+import { compilePattern } from '@daypass/core/pattern';
 
 /**
- * Why a pattern cannot be carried over; undefined when it can. Only what both dialects read in the same way passes:
- * a construct that one of them refuses, or reads otherwise, might allow what was never allowed.
+ * The pattern in RE2, or why it cannot be carried over. Only what both dialects read in the same way passes: a construct
+ * that one of them refuses, or reads otherwise, might allow what was never allowed. The old proxy matched the decoded
+ * path and Daypass matches the path as sent, so the result matches a percent sign only in whole segments that may be
+ * anything: everywhere else it could stand for a character that the old pattern did not match.
  */
-export const patternProblem = (pattern: string): string | undefined => {
-  if (/[^!-~]/.test(pattern)) return 'it holds a blank or a character that no request path has';
+export const convertPattern = (pattern: string): { readonly pattern: string } | { readonly problem: string } => {
+  if (/[^!-~]/.test(pattern)) return { problem: 'it holds a blank or a character that no request path has' };
+  let converted = '';
   let at = 0;
   while (at < pattern.length) {
     const { length, problem } = readToken(pattern, at);
-    if (problem !== undefined) return `${problem} (at character ${at + 1})`;
+    const text = pattern.slice(at, at + length);
+    const replaced = fillsSegments(pattern, at, length) ? text : withoutPercent(text);
+    if (problem !== undefined || replaced === undefined)
+      return {
+        problem: `${problem ?? 'it names the percent sign, which no decoded path held'} (at character ${at + 1})`,
+      };
+    converted += replaced;
     at += length;
   }
-  return undefined;
+  return { pattern: converted };
+};
+
+// `.+`, `.*`, `[^/]+` or `[^/]*` between slashes, or between a slash and the end: it takes whole segments or none.
+const fillsSegments = (pattern: string, at: number, length: number): boolean =>
+  /^(?:\.|\[\^\/\])$/.test(pattern.slice(at, at + length)) &&
+  pattern[at - 1] === '/' &&
+  /^[+*]\??(?:\/|\$?$)/.test(pattern.slice(at + length));
+
+const ANY_BUT: Readonly<Record<string, string>> = { '.': '[^%]', '\\D': '[^\\d%]', '\\W': '[^\\w%]', '\\S': '[^\\s%]' };
+
+// A token that matches a percent sign is put so that it does not; undefined where it means the sign itself.
+const withoutPercent = (token: string): string | undefined => {
+  if (token.startsWith('(') || /^[*+?{]/.test(token) || !matchesPercent(token)) return token;
+  if (token.startsWith('[^')) return `${token.slice(0, -1)}%]`;
+  return ANY_BUT[token];
+};
+
+const matchesPercent = (token: string): boolean => {
+  try {
+    return compilePattern(token).matchesWhole('%');
+  } catch {
+    // Half of something, such as a closing bracket: it matches nothing by itself.
+    return false;
+  }
 };
 
 type Token = { readonly length: number; readonly problem?: string };

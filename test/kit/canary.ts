@@ -25,11 +25,19 @@ export function holding(secret: string, texts: Readonly<Record<string, string | 
     .map(([name]) => name);
 }
 
-/** Every file below a folder, by its path. */
+/** Every file below a folder, by its path; one that goes away in between is left out. */
 export async function filesBelow(folder: string): Promise<Record<string, Uint8Array>> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  return Object.fromEntries(await Promise.all(paths.map(async (path) => [path, await readFile(path)])));
+  const files: Record<string, Uint8Array> = {};
+  for (const path of paths) {
+    try {
+      files[path] = await readFile(path);
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    }
+  }
+  return files;
 }
 
 /** Command line and environment of a process, as another process of the user sees them. */
