@@ -38,7 +38,7 @@ export async function* followAudit(
       if (signal.aborted) return;
       const failure = failureOf(error);
       if (!connected || failure.exitCode !== 3) throw error;
-      connection.io.err(`note: ${failure.message}; trying again in ${waitMs / 1000} s\n`);
+      connection.io.note(`${failure.message}; trying again in ${waitMs / 1000} s`);
     }
     await pause(waitMs, signal);
     waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);

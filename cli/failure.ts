@@ -14,6 +14,8 @@ export type Failure = {
   readonly code: string;
   readonly message: string;
   readonly field?: string | undefined;
+  /** What was said before it failed, where it was not shown yet. */
+  readonly notes?: readonly string[];
 };
 
 /** The command was called wrongly; nothing was asked of the control plane. */

@@ -125,7 +125,7 @@ const prepareDemo = async (
     { ...io, env },
   );
   if (await registerDemo(connection, demo)) return await mintDemoToken(connection);
-  io.err(`note: the service "${DEMO_SERVICE}" is somebody else's; it is left as it is, and no demo token is minted\n`);
+  io.note(`the service "${DEMO_SERVICE}" is somebody else's; it is left as it is, and no demo token is minted`);
   return undefined;
 };
 

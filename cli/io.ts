@@ -1,8 +1,11 @@
 // What a command may touch of the process: streams, clock, environment, and the signal that asks it to stop.
 import { processEnvironment } from './settings.ts';
 
-/** The outside of a command. Tests give their own. */
-export type Io = {
+/** The outside of a command, and its notes: what a person should know besides the answer, a sentence without its full stop. */
+export type Io = Outside & { readonly note: (text: string) => void };
+
+/** The outside of the whole program. Tests give their own. */
+export type Outside = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Writes to standard output: what the command was asked for, and nothing else. */
   readonly out: (text: string) => void;
@@ -22,7 +25,7 @@ export type Input = AsyncIterable<Uint8Array | string> & {
 };
 
 /** The real one. A reader that goes away early (`daypass audit list | head`) ends the command without an error. */
-export const processIo = (): Io => {
+export const processIo = (): Outside => {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
     process.exit(0);
@@ -37,7 +40,7 @@ export const processIo = (): Io => {
   };
 };
 
-const onStop: Io['onStop'] = (stop) => {
+const onStop: Outside['onStop'] = (stop) => {
   const signals = ['SIGINT', 'SIGTERM'] as const;
   for (const signal of signals) process.on(signal, stop);
   return () => {

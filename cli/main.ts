@@ -14,26 +14,30 @@ import { upCommand } from './commands/up.ts';
 import { versionCommand } from './commands/version.ts';
 import { type Context, examples } from './context.ts';
 import { failureOf } from './failure.ts';
-import type { Io } from './io.ts';
+import type { Outside } from './io.ts';
+import { withNotes } from './notes.ts';
 import { failureText } from './output.ts';
 import { addGlobalOptions } from './settings.ts';
 
 /** Runs the command that `args` (without node and script) ask for; gives the exit code and never throws. */
-export const run = async (args: readonly string[], io: Io): Promise<number> => {
+export const run = async (args: readonly string[], outside: Outside): Promise<number> => {
   // Known before parsing, so that even a wrong flag is answered in the form that was asked for.
   const asJson = args.includes('--json');
   let exitCode = 0;
   const exit = (code: number) => {
     exitCode = code;
   };
+  const notes = withNotes(outside, asJson);
+  const { io } = notes;
   const program = buildProgram({ io, exit }, asJson);
   try {
     await program.parseAsync(args, { from: 'user' });
+    if (exitCode === 0) notes.end();
     return exitCode;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
     if (io.env.DAYPASS_DEBUG === '1' && thrown instanceof Error) io.err(`${thrown.stack}\n`);
-    const failure = failureOf(thrown);
+    const failure = { ...failureOf(thrown), notes: notes.kept() };
     // commander has already shown a person what is wrong with the arguments, with a hint.
     if (asJson || !(thrown instanceof CommanderError)) io.err(failureText(failure, asJson));
     return failure.exitCode;
@@ -60,7 +64,7 @@ export const buildProgram = (context: Context, asJson = false): Command => {
 };
 
 /** Sends every command's text to the given streams, and its errors to `run` instead of `process.exit`. */
-const configure = (command: Command, io: Io, asJson: boolean): void => {
+const configure = (command: Command, io: Outside, asJson: boolean): void => {
   command
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })

@@ -28,8 +28,9 @@ export const printable = (text: string): string =>
 
 /** An error as one line for people, or as one JSON object. */
 export const failureText = (failure: Failure, asJson: boolean): string => {
-  const { code, message, field } = failure;
-  if (asJson) return `${JSON.stringify({ error: { code, message, ...(field === undefined ? {} : { field }) } })}\n`;
+  const { code, message, field, notes = [] } = failure;
+  const more = { ...(field === undefined ? {} : { field }), ...(notes.length === 0 ? {} : { notes }) };
+  if (asJson) return `${JSON.stringify({ error: { code, message, ...more } })}\n`;
   const where = field === undefined || message.includes(field) ? '' : ` (${field})`;
   return `daypass: ${message.split('\n').map(printable).join('\n  ')}${where} [${code}]\n`;
 };

@@ -41,9 +41,9 @@ const trustedRoot = async (connection: Connection, served: GetSealingKeysRespons
     throw new DaypassError('key_untrusted', message, { field: file });
   }
   await pin(pinFile, shown);
-  connection.io.err(
-    `Trusting the fleet root of ${connection.url} from now on; compare its fingerprint with the one that \`daypass init\` showed:\n` +
-      `  SHA-256 ${await fingerprint(shown)} (kept in ${pinFile})\n`,
+  connection.io.note(
+    `trusting the fleet root of ${connection.url} from now on; compare its fingerprint with the one that \`daypass init\` showed:\n` +
+      `  SHA-256 ${await fingerprint(shown)} (kept in ${pinFile})`,
   );
   return shown;
 };

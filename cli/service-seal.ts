@@ -6,6 +6,8 @@ import type { Sealed } from '@daypass/sdk/seal';
 import type { Connection } from './connection.ts';
 import { durationFlag } from './duration.ts';
 import { UsageError } from './failure.ts';
+import type { Io } from './io.ts';
+import { placeText } from './place.ts';
 import { seal } from './sealing.ts';
 import { canonicalRules, type ServiceOptions } from './service-flags.ts';
 
@@ -50,12 +52,23 @@ export const refuseSealFlags = (options: ServiceOptions): void => {
       );
 };
 
-/** Says where a seal sets no limit: for stderr once the change is made, empty when it is limited both ways. */
-export const sealNote = (name: string, { ceiling, caller }: Pick<ServiceOptions, 'ceiling' | 'caller'>): string => {
+/** Notes where a seal sets no limit, once the change is made; nothing when it is limited both ways. */
+export const noteSeal = (
+  io: Pick<Io, 'note'>,
+  name: string,
+  { ceiling, caller }: Pick<ServiceOptions, 'ceiling' | 'caller'>,
+): void => {
   const open = [
     ...(ceiling === undefined ? ['every path of its upstream'] : []),
     ...(caller === undefined ? [`every caller that may mint for "${name}"`] : []),
   ];
-  if (open.length === 0) return '';
-  return `note: the seal of "${name}" allows ${open.join(' to ')}; --ceiling and --caller narrow it\n`;
+  if (open.length === 0) return;
+  io.note(`the seal of "${name}" allows ${open.join(' to ')}; --ceiling and --caller narrow it`);
 };
+
+/**
+ * Notes, before anything is sealed, where the credential may go when it is the control plane alone that says so: a
+ * hostile one could name an upstream of its own.
+ */
+export const noteTarget = (io: Pick<Io, 'note'>, { upstream, place }: Pick<SealTarget, 'upstream' | 'place'>): void =>
+  io.note(`sealed for ${upstream}, put on as ${placeText(place)}, as the control plane says; --upstream makes sure`);

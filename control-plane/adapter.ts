@@ -1,6 +1,7 @@
 // Hands node's HTTP requests, of either version, to the RPC handlers; and answers /healthz.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import type { DescMethod } from '@bufbuild/protobuf';
 import {
   Code,
   ConnectError,
@@ -29,13 +30,19 @@ type Deps = {
   readonly log: (method: string, error: unknown) => void;
   /** Milliseconds within which a request's body has to arrive. */
   readonly bodyMsMax: number;
+  /** Whether anyone may call this method, without a credential. */
+  readonly isOpen: (method: DescMethod) => boolean;
 };
 
+/** Calls of methods that are open to anyone, at a time: what an outsider can make the process hold. */
+const OPEN_CALLS_MAX = 512;
+
 /** Makes the handler. */
-export const createHandler = ({ options, log, bodyMsMax }: Deps): Handler => {
+export const createHandler = ({ options, log, bodyMsMax, isOpen }: Deps): Handler => {
   const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...options });
   options.routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  let openCalls = 0;
   return (request, response) => {
     const path = request.url?.split('?', 1)[0] ?? '';
     const handler = handlers.get(path);
@@ -43,7 +50,18 @@ export const createHandler = ({ options, log, bodyMsMax }: Deps): Handler => {
       answerPlain(request, response, path);
       return;
     }
-    if (handler.method.methodKind !== 'bidi_streaming') limitBody(request, bodyMsMax);
+    if (isOpen(handler.method)) {
+      if (openCalls >= OPEN_CALLS_MAX) {
+        plain(response, 503, 'There are too many calls under way');
+        request.destroy();
+        return;
+      }
+      openCalls += 1;
+      response.once('close', () => {
+        openCalls -= 1;
+      });
+    }
+    limitBody(request, bodyMsMax);
     const universal = tryUniversal(request, response);
     if (universal === undefined) {
       plain(response, 400, 'The Host header is missing or wrong');

@@ -8,6 +8,7 @@ import { ADMIN } from './domain/callers.ts';
 import type { Publisher } from './domain/publisher.ts';
 import { type ControlHome, readControlHome } from './home.ts';
 import type { Log } from './log.ts';
+import { accessOf } from './rpc/policy.ts';
 import { createRoutes } from './rpc/routes.ts';
 import { createControlServer, type TlsFiles } from './server.ts';
 import { listenOrigin } from './settings.ts';
@@ -52,6 +53,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
       options: { ...routes, shutdownSignal: stopping.signal },
       log: (path, error) => log.warn('an answer could not be given', { path, error }),
       bodyMsMax: BODY_MS_MAX,
+      isOpen: (method) => accessOf(method) === 'anyone',
     }),
     tls,
     stopStreams: () => stopping.abort(),

@@ -1,4 +1,5 @@
 // Which header fields never pass the proxy, and why.
+import { REFUSAL_HEADER } from '@daypass/core/error-wire';
 
 /** The lower-case form of a field name, or '' for a name that an upstream could read as another (`X_Api_Key`). */
 export function plainName(raw: string): string {
@@ -157,6 +158,8 @@ const REQUEST_DROPPED: ReadonlySet<string> = new Set<string>([
 
 const RESPONSE_DROPPED: ReadonlySet<string> = new Set<string>([
   ...HOP_BY_HOP,
+  // It says that the proxy itself refused.
+  REFUSAL_HEADER,
   // Answered for one service, they would govern every service behind the same origin.
   'alt-svc',
   'clear-site-data',

@@ -1,5 +1,6 @@
 // Refusals: every error as an RFC 9457 problem, which names a code and a decision and never quotes what came in.
 import { type ServerResponse, STATUS_CODES } from 'node:http';
+import { REFUSAL_HEADER } from '@daypass/core/error-wire';
 import { DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
 
 /** A refusal that says when to come back. */
@@ -42,6 +43,7 @@ export function problemOf(error: unknown, decisionId: string): Problem {
     ...['content-type', 'application/problem+json'],
     ...['content-length', String(body.length)],
     ...['cache-control', 'no-store'],
+    ...[REFUSAL_HEADER, known.code],
     ...challenge(known),
     ...retryAfter(known, status),
   ];

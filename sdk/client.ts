@@ -63,6 +63,7 @@ const authorize =
   (authorization: () => Promise<string> | string): Interceptor =>
   (next) =>
   async (request) => {
-    request.header.set('authorization', await authorization());
+    // A call may say for itself who asks.
+    if (!request.header.has('authorization')) request.header.set('authorization', await authorization());
     return await next(request);
   };

@@ -1,7 +1,7 @@
 // The one place where what came over the network becomes a typed error.
 import { Code, ConnectError } from '@connectrpc/connect';
-import { CODE_METADATA, FIELD_METADATA, type ProblemText, readProblem } from '@daypass/core/error-wire';
-import { catalogue, DaypassError, describe, type ErrorCode, isErrorCode } from '@daypass/core/errors';
+import { CODE_METADATA, FIELD_METADATA, type ProblemText, REFUSAL_HEADER, readProblem } from '@daypass/core/error-wire';
+import { DaypassError, describe, type ErrorCode, isErrorCode } from '@daypass/core/errors';
 
 /** Daypass refused a request on its way to the upstream, which never saw it unless `code` is one of its own (`upstream_*`). */
 export class RefusedError extends DaypassError {
@@ -29,35 +29,42 @@ export class RefusedError extends DaypassError {
   }
 }
 
-/** Refusals are short; anything longer is an upstream's answer. */
+/** Refusals are short; anything longer is not read. */
 const MAX_PROBLEM_BYTES = 65_536;
 
 /**
- * The refusal in a response of a data plane; undefined when the response is the upstream's, whose body is then unread.
+ * The refusal in a response of the data plane at `dataPlane`; undefined when the response is the upstream's, whose body
+ * is then unread. A problem document alone proves nothing, since an upstream can write one: the header that every data
+ * plane takes off an upstream's answer says whose it is, and a redirect may have led to somebody else altogether.
  */
-export async function refusalOf(response: Response): Promise<RefusedError | undefined> {
+export async function refusalOf(response: Response, dataPlane: string): Promise<RefusedError | undefined> {
   const { headers, status } = response;
-  if (status < 400 || headers.get('content-type') !== 'application/problem+json') return undefined;
-  const length = headers.get('content-length') ?? '';
-  if (!/^[0-9]{1,5}$/.test(length) || Number(length) > MAX_PROBLEM_BYTES) return undefined;
-  const text = await response.clone().text();
-  const problem = text === '' ? readChallenge(headers) : readProblem(text);
-  if (problem === undefined) return undefined;
-  await response.body?.cancel();
-  const { code, detail, decisionId, neededRule } = problem;
+  const code = headers.get(REFUSAL_HEADER);
+  if (code === null || status < 400 || !isFrom(response, dataPlane)) return undefined;
+  const known = (await readBody(response)) ?? readHead(code, headers);
   const seconds = headers.get('retry-after') ?? '';
   const retryAfterSeconds = /^[0-9]{1,6}$/.test(seconds) ? Number(seconds) : undefined;
-  return new RefusedError(code, detail, { status, decisionId, neededRule, retryAfterSeconds });
+  const { decisionId, neededRule } = known;
+  return new RefusedError(known.code, known.detail, { status, decisionId, neededRule, retryAfterSeconds });
 }
 
-/** The answer to HEAD has no body; its challenge (RFC 6750 §3) says as much, but for the decision's id. */
-function readChallenge(headers: Headers): ProblemText | undefined {
-  const challenge = headers.get('www-authenticate') ?? '';
-  if (!challenge.startsWith('Bearer realm="daypass", ')) return undefined;
-  const detail = /error_description="([^"]*)"/.exec(challenge)?.[1] ?? '';
-  const code = Object.keys(catalogue).find((one) => isErrorCode(one) && describe(one).title === detail);
-  if (code === undefined || !isErrorCode(code)) return undefined;
-  return { code, detail, decisionId: '', neededRule: /scope="([^"]*)"/.exec(challenge)?.[1] };
+/** Whether the answer came from the data plane itself; a response that no network gave has no URL. */
+const isFrom = ({ url }: Response, dataPlane: string): boolean =>
+  url === '' || new URL(url).origin === new URL(dataPlane).origin;
+
+/** The problem in the body; undefined where there is none, as in the answer to HEAD. */
+async function readBody(response: Response): Promise<ProblemText | undefined> {
+  const length = response.headers.get('content-length') ?? '';
+  if (/^[0-9]{1,5}$/.test(length) && Number(length) <= MAX_PROBLEM_BYTES) return readProblem(await response.text());
+  await response.body?.cancel();
+  return undefined;
+}
+
+/** What the head alone says, its challenge (RFC 6750 §3) included. A code that is not known here is a refusal all the same. */
+function readHead(named: string, headers: Headers): ProblemText {
+  const code = isErrorCode(named) ? named : 'unavailable';
+  const neededRule = /^Bearer realm="daypass".*, scope="([^"]*)"$/.exec(headers.get('www-authenticate') ?? '')?.[1];
+  return { code, detail: describe(code).title, decisionId: '', neededRule };
 }
 
 /** Anything that a call to the control plane threw, as a DaypassError; the original is its cause. */

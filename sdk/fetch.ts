@@ -18,7 +18,7 @@ export type DaypassOptions = {
   readonly controlPlane: string | URL;
   /** URL of the data plane. */
   readonly dataPlane: string | URL;
-  /** The caller's API key, or how to get it; asked for at every call. */
+  /** The caller's API key, or how to get it; asked for at every call, and a token is used only with the key it was minted by. */
   readonly apiKey: string | (() => Promise<string> | string);
   /** Rules of every token. Absent: each request has a token for the smallest rule that allows it. */
   readonly allow?: readonly string[] | undefined;
@@ -61,11 +61,13 @@ const DEFAULT_HEAD_TIMEOUT_MS = 10 * 60 * 1000;
 export function createDaypass(options: DaypassOptions): Daypass {
   const dataPlane = readBase(options.dataPlane, 'dataPlane');
   const send = options.fetch ?? globalThis.fetch.bind(globalThis);
+  const apiKey = async (): Promise<string> =>
+    typeof options.apiKey === 'string' ? options.apiKey : await options.apiKey();
   const clients = clientsOver(
     withTypedErrors(
       createTransport({
         baseUrl: readBase(options.controlPlane, 'controlPlane'),
-        authorization: authorizationOf(options.apiKey),
+        authorization: async () => bearer(await apiKey())(),
         fetch: send,
       }),
     ),
@@ -80,22 +82,23 @@ export function createDaypass(options: DaypassOptions): Daypass {
     clients,
     async fetch(service, path, init = {}) {
       const prepared = prepare(dataPlane, service, path, init, options.allow);
-      const request: TokenRequest = { service, allow: prepared.allow };
+      const key = await unlessAborted(apiKey(), init.signal);
+      const request: TokenRequest = { service, allow: prepared.allow, apiKey: key };
       const token = await unlessAborted(tokens.get(request), init.signal);
       const response = await exchange(prepared, token);
-      const refusal = await refusalOf(response);
+      const refusal = await refusalOf(response, dataPlane);
       if (refusal === undefined) return response;
       if (!isTokenRefusal(refusal)) throw refusal;
       tokens.drop(request, token);
       if (!prepared.replayable) throw refusal;
       const again = await exchange(prepared, await unlessAborted(tokens.get(request), init.signal));
-      const final = await refusalOf(again);
+      const final = await refusalOf(again, dataPlane);
       if (final !== undefined) throw final;
       return again;
     },
     async token(service, allow) {
       checkService(service);
-      return await tokens.get({ service, allow });
+      return await tokens.get({ service, allow, apiKey: await apiKey() });
     },
     seal: (request) => sealFor({ root: options.root, ...request, clients }),
     close: () => tokens.close(),
@@ -105,18 +108,14 @@ export function createDaypass(options: DaypassOptions): Daypass {
 /** A refused token may have been revoked or signed with a retired key: a fresh one may be good. */
 const isTokenRefusal = ({ status, code }: RefusedError): boolean => status === 401 && code.startsWith('token_');
 
-function authorizationOf(apiKey: DaypassOptions['apiKey']): () => Promise<string> | string {
-  return typeof apiKey === 'string' ? bearer(apiKey) : async () => `Bearer ${await apiKey()}`;
-}
-
 function minter(clients: Clients, { ttlSeconds, client }: DaypassOptions) {
   if (ttlSeconds !== undefined && !(ttlSeconds >= 1 && Number.isFinite(ttlSeconds)))
     throw new DaypassError('invalid_argument', 'ttlSeconds must be at least 1', { field: 'ttlSeconds' });
   const ttl = ttlSeconds === undefined ? {} : { ttl: durationFromMs(Math.round(ttlSeconds * 1000)) };
-  return async ({ service, allow }: TokenRequest, signal: AbortSignal): Promise<string> => {
+  return async ({ service, allow, apiKey }: TokenRequest, signal: AbortSignal): Promise<string> => {
     const response = await clients.tokens.mint(
       { service, allow: [...allow], client: client ?? '', ...ttl },
-      { signal },
+      { signal, headers: { authorization: bearer(apiKey)() } },
     );
     return response.token;
   };

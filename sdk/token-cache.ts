@@ -2,8 +2,8 @@
 import { DaypassError } from '@daypass/core/errors';
 import { readToken, readUnverifiedClaims } from '@daypass/core/token';
 
-/** What a token is for. */
-export type TokenRequest = { readonly service: string; readonly allow: readonly string[] };
+/** What a token is for, and the API key of the caller whose it is: one caller is never handed another's token. */
+export type TokenRequest = { readonly service: string; readonly allow: readonly string[]; readonly apiKey: string };
 
 /** Mints one token; the signal ends it. */
 export type Mint = (request: TokenRequest, signal: AbortSignal) => Promise<string>;
@@ -112,7 +112,8 @@ export function createTokenCache(deps: {
   };
 }
 
-const keyOf = ({ service, allow }: TokenRequest): string => JSON.stringify([service, [...new Set(allow)].toSorted()]);
+const keyOf = ({ service, allow, apiKey }: TokenRequest): string =>
+  JSON.stringify([apiKey, service, [...new Set(allow)].toSorted()]);
 
 /** By the token's own times, so that this machine's clock need not be right. */
 function lifeSeconds(token: string): number {

@@ -44,8 +44,7 @@ const createCaller = async ({ io }: Context, name: string, options: CreateOption
     io.out(jsonLine(CallerServiceCreateResponseSchema, response));
     return;
   }
-  if (services.length === 0 && options.admin !== true)
-    io.err('note: it may mint for no service (--service gives some)\n');
+  if (services.length === 0 && options.admin !== true) io.note('it may mint for no service (--service gives some)');
   io.err(`The API key of "${name}", shown this once; keep it safe, and set DAYPASS_API_KEY to it:\n`);
   io.out(`${response.apiKey}\n`);
 };

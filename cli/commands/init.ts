@@ -69,7 +69,7 @@ const init = async ({ io }: Context, options: Options): Promise<void> => {
     io.out(`${JSON.stringify({ home, ...result })}\n`);
     return;
   }
-  for (const path of result.apart) io.err(`note: ${path} is not here; it may well be kept elsewhere\n`);
+  for (const path of result.apart) io.note(`${path} is not here; it may well be kept elsewhere`);
   if (!result.made) {
     io.out(`The home ${home} is whole already; nothing was changed.\n`);
     return;

@@ -14,6 +14,7 @@ import { placeFromMessage } from '../place.ts';
 import { seal } from '../sealing.ts';
 import { readSecretInput } from '../secret-input.ts';
 import { canonicalRules } from '../service-flags.ts';
+import { noteTarget } from '../service-seal.ts';
 import { canAsk, openTerminal, type Terminal } from '../terminal.ts';
 
 type Options = With<{
@@ -112,13 +113,12 @@ const sealForToken = async (
   const place = placeFromMessage(service.place);
   if (place === undefined)
     throw new DaypassError('failed_precondition', `the service "${name}" does not say where a credential goes`);
-  if (upstream === undefined)
-    connection.io.err(`note: sealed for ${service.upstream}, as the control plane says; --upstream makes sure\n`);
-  else if (upstream !== service.upstream)
+  if (upstream !== undefined && upstream !== service.upstream)
     throw new UsageError(
       `the upstream of "${name}" is ${service.upstream}, not ${upstream}: nothing was sealed`,
       '--upstream',
     );
+  if (upstream === undefined) noteTarget(connection.io, { upstream: service.upstream, place });
   const { sealed } = await seal(connection, {
     ...{ service: name, pool: service.pool, upstream: service.upstream, place },
     ...{ rules: allow, callers: [caller.name], secret, lifetimeSeconds, carrier: 'token' },

@@ -9,7 +9,7 @@ import { parsePlace } from '../place.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
 import { readSecret } from '../secret-input.ts';
 import { addServiceFlags, type ServiceOptions, serviceFields } from '../service-flags.ts';
-import { refuseSealFlags, sealForService, sealNote } from '../service-seal.ts';
+import { noteSeal, refuseSealFlags, sealForService } from '../service-seal.ts';
 
 type Options = With<ServiceOptions & { readonly upstream: string; readonly pool?: string; readonly wait?: string }>;
 
@@ -57,13 +57,13 @@ const createService = async ({ io }: Context, name: string, options: Options): P
     service: { ...fields, name, pool, ...seal },
     ...wait,
   });
-  if (sealed !== undefined) io.err(sealNote(name, options));
+  if (sealed !== undefined) noteSeal(io, name, options);
   if (options.json === true) {
     io.out(jsonLine(ServiceRegistryCreateResponseSchema, response));
     return;
   }
   io.out(`Registered ${name} for ${options.upstream}; reach it at ${connection.dataUrl}/s/${name}/\n`);
   if (place !== undefined && sealed === undefined)
-    io.err('note: it has no credential of its own; tokens must bring one (daypass mint --seal-stdin)\n');
+    io.note('it has no credential of its own; tokens must bring one (daypass mint --seal-stdin)');
   io.out(rolloutText(response.rollout));
 };

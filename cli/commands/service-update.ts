@@ -10,7 +10,7 @@ import { parsePlace, placeFromMessage } from '../place.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
 import { readSecret } from '../secret-input.ts';
 import { addServiceFlags, type ServiceFields, type ServiceOptions, serviceFields } from '../service-flags.ts';
-import { refuseSealFlags, sealForService, sealNote } from '../service-seal.ts';
+import { noteSeal, noteTarget, refuseSealFlags, sealForService } from '../service-seal.ts';
 
 type Options = With<
   ServiceOptions & { readonly clear?: readonly string[]; readonly etag?: string; readonly wait?: string }
@@ -66,8 +66,12 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
   const { service: current } = await connection.services.get({ name });
   if (current === undefined) throw new DaypassError('internal', 'the control plane answered without the service');
   if (secret === undefined) refuseOtherSeal(current, given);
+  const target = secret === undefined ? undefined : sealTarget(current, options);
+  if (target !== undefined && options.upstream === undefined) noteTarget(io, target);
   const sealed =
-    secret === undefined ? undefined : await sealForService(connection, sealTarget(current, options), secret, options);
+    secret === undefined || target === undefined
+      ? undefined
+      : await sealForService(connection, target, secret, options);
   const seal = sealed === undefined ? {} : { sealedCredential: sealed.sealed, credentialId: sealed.id };
   const paths = [...given.mask, ...cleared, ...(sealed === undefined ? [] : ['sealed_credential', 'credential_id'])];
   // What is sealed fits the service as it was read: a change in between is refused.
@@ -78,7 +82,7 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
     updateMask: { paths: [...new Set(paths)] },
     ...wait,
   });
-  if (sealed !== undefined) io.err(sealNote(name, options));
+  if (sealed !== undefined) noteSeal(io, name, options);
   if (options.json === true) io.out(jsonLine(ServiceRegistryUpdateResponseSchema, response));
   else io.out(`Changed ${name}: ${[...new Set(paths)].join(', ')}.\n${rolloutText(response.rollout)}`);
 };

@@ -6,7 +6,7 @@ import type { Connection } from '../connection.ts';
 import { FailedError, failureOf } from '../failure.ts';
 import { collectItems, eachItem } from '../paging.ts';
 import { placeMessage } from '../place.ts';
-import { sealForService, sealNote } from '../service-seal.ts';
+import { noteSeal, sealForService } from '../service-seal.ts';
 import type { PlannedService } from './plan.ts';
 
 const POOL = 'default';
@@ -28,7 +28,7 @@ export const applyPlan = async (
       throw await undo(connection, created, service.fields.name, error);
     }
   }
-  for (const { name, sealedCredential } of created) if (sealedCredential !== '') connection.io.err(sealNote(name, {}));
+  for (const { name, sealedCredential } of created) if (sealedCredential !== '') noteSeal(connection.io, name, {});
   return created;
 };
 

@@ -3,6 +3,7 @@ import { type ConnectRouterOptions, createContextKey, type HandlerContext } from
 import { DaypassError } from '@daypass/core/errors';
 import type { Actor, CallerActor, NodeActor } from '../domain/actor.ts';
 import type { Identify } from '../domain/identity.ts';
+import { createInFlight } from './in-flight.ts';
 import { type Access, accessOf } from './policy.ts';
 
 type Gate = NonNullable<ConnectRouterOptions['requestGate']>;
@@ -10,18 +11,25 @@ type Gate = NonNullable<ConnectRouterOptions['requestGate']>;
 const ANYONE: Actor = { kind: 'anyone' };
 const ACTOR = createContextKey<Actor>(ANYONE, { description: 'who asks' });
 
-/** Makes the gate that every RPC passes. Throws `unauthenticated` or `permission_denied`. */
-export const createGate =
-  (identify: Identify): Gate =>
-  async (context) => {
+/** Calls that one credential may have under way; streams have bounds of their own. */
+const CALLS_MAX = 64;
+
+/** Makes the gate that every RPC passes. Throws `unauthenticated`, `permission_denied` or `overloaded`. */
+export const createGate = (identify: Identify): Gate => {
+  const inFlight = createInFlight(CALLS_MAX);
+  return async (context) => {
     const access = accessOf(context.method);
     if (access === undefined) throw new DaypassError('permission_denied', 'This RPC is not served');
     // Not looked at where nobody needs one: a public key is handed out whatever was sent.
     if (access === 'anyone') return;
-    const actor = await identify(context.requestHeader.get('authorization'));
+    const authorization = context.requestHeader.get('authorization');
+    // Before the database is asked who it is: its queue is what is to be kept free.
+    if (authorization !== null && context.method.methodKind === 'unary') inFlight.enter(authorization, context.signal);
+    const actor = await identify(authorization);
     checkAccess(access, actor);
     context.values.set(ACTOR, actor);
   };
+};
 
 const checkAccess = (access: Exclude<Access, 'anyone'>, actor: Actor): void => {
   if (actor.kind === 'anyone') {

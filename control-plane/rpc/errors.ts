@@ -32,8 +32,18 @@ export const toConnectError = (thrown: unknown): { readonly error: ConnectError;
     return { error: ofDaypass(thrown), unexpected: LOGGED.has(thrown.code) };
   }
   if (thrown instanceof ConnectError) return { error: ofConnect(thrown), unexpected: false };
+  if (isGone(thrown)) return { error: make('unavailable', undefined, 'The request broke off'), unexpected: false };
   return { error: make('internal', undefined, describe('internal').title), unexpected: true };
 };
+
+/** The client went away in the middle of its request: whoever can connect can do that, and must not fill the log. */
+const isGone = (thrown: unknown): boolean =>
+  thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' && GONE.has(thrown.code);
+
+const GONE: ReadonlySet<string> = new Set([
+  ...['ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_WRITE_AFTER_END', 'ABORT_ERR'],
+  ...['ERR_HTTP2_STREAM_ERROR', 'ERR_HTTP2_SESSION_ERROR', 'ERR_HTTP2_INVALID_STREAM', 'ECONNRESET', 'EPIPE'],
+]);
 
 const ofDaypass = (error: DaypassError): ConnectError => {
   const message = error.message === '' ? describe(error.code).title : error.message;

@@ -7,6 +7,12 @@ export const CODE_METADATA = 'daypass-error-code';
 /** Connect error metadata that carries the argument at fault, percent-encoded. */
 export const FIELD_METADATA = 'daypass-error-field';
 
+/**
+ * Response header that carries the code of a data plane's own refusal. A data plane takes it off every answer of an
+ * upstream: a problem without it is the upstream's, whatever it says.
+ */
+export const REFUSAL_HEADER = 'daypass-refusal';
+
 /** A refusal as a data plane words it (RFC 9457). */
 export type ProblemText = {
   readonly code: ErrorCode;

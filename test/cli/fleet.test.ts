@@ -139,7 +139,8 @@ test('without a ceiling or a caller the command says what the seal allows; with 
   expect(wide.err).toContain('every path of its upstream to every caller that may mint for "wide"');
   const update = ['service', 'update', 'wide', '--secret-stdin', '--ceiling', 'GET /only'];
   expect((await cli(update, 'second-canary')).err).toContain('every caller that may mint');
-  expect((await cli([...update, '--caller', 'admin'], 'third-canary')).err).toBe('');
+  const named = [...update, '--caller', 'admin', '--upstream', upstreamUrl];
+  expect((await cli(named, 'third-canary')).err).toBe('');
   const token = (await must(['mint', '--service', 'wide', '--allow', '* /**'])).trim();
   expect((await ask('wide/only', token)).status).toBe(200);
   expect(seen).toBe('Bearer third-canary');
@@ -315,7 +316,7 @@ test('a root that is not there is pinned at first use, and another one is refuse
   expect(first.err).toMatch(/SHA-256 [\w-]{43} \(kept in/);
   const pinFile = join(home, 'pinned-root.jwk');
   expect(((await stat(pinFile)).mode & 0o777).toString(8)).toBe('600');
-  expect((await cli(args, 'pinned-canary', env)).err).toBe('');
+  expect((await cli(args, 'pinned-canary', env)).err).not.toContain('trusting');
   await daypass(['init', '--home', join(folder, 'foreign')]);
   const foreign = join(folder, 'foreign', 'root', 'fleet-root.pub.jwk');
   await writeFile(pinFile, await readFile(foreign));

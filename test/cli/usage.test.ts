@@ -7,7 +7,7 @@ import { run } from '../kit/process.ts';
 import { daypass, jsonLines } from './fake-io.ts';
 
 const context = {
-  io: { env: {}, out: () => {}, err: () => {}, stdin: empty(), now: Date.now, onStop: () => () => {} },
+  io: { env: {}, out: () => {}, err: () => {}, note: () => {}, stdin: empty(), now: Date.now, onStop: () => () => {} },
   exit: () => {},
 };
 

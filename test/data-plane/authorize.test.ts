@@ -107,6 +107,18 @@ describe('a stored seal', () => {
       { seal: { rules: ['GET /public/b'], callers: ['ci'] } },
     ));
 
+  test('speaks of the paths that the upstream sees: another base path does not widen it', () =>
+    withApi(
+      async (data, upstream) => {
+        const token = await data.mint();
+        expect((await ask(data.port, '/public/a', { token })).status).toBe(200);
+        const service = { name: 'api', origin: upstream.origin, secret: 'S3CRET', is_default: true };
+        await data.publish({ services: [{ ...service, base_path: '/admin', seal: { rules: ['GET /v1/**'] } }] });
+        expect(codeIn(await ask(data.port, '/public/a', { token }))).toBe('seal_scope_refused');
+      },
+      { base_path: '/v1', seal: { rules: ['GET /v1/**'] } },
+    ));
+
   test('may not be replaced by one for another origin while tokens are cached', () =>
     withApi(async (data, upstream) => {
       const token = await data.mint();

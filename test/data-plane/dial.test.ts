@@ -1,7 +1,9 @@
 // Dialling: only addresses that the policy lets through, decided at the moment of dialling.
 import type { LookupAddress } from 'node:dns';
+import { createUpstreamPolicy } from '@daypass/core/address';
 import { DaypassError } from '@daypass/core/errors';
 import { describe, expect, test } from 'vitest';
+import { createConnector } from '../../data-plane/dial.ts';
 import { startFixture } from './fixture.ts';
 import { ask, codeIn, startRecorder } from './recorder.ts';
 
@@ -153,4 +155,18 @@ test('an upstream that cannot be reached in time is 504', async () => {
   });
   const answer = await ask(data.port, '/public/a', { token: await data.mint(), quietMs: 8000 });
   expect([answer.status, codeIn(answer)]).toEqual([504, 'upstream_timeout']);
+});
+
+test('the connector refuses an address by itself, before any connection is made', async () => {
+  using upstream = await startRecorder();
+  const policy = createUpstreamPolicy({ allow: [], own: [] });
+  const connect = createConnector(
+    { policy, resolve: () => undefined },
+    { connectTimeoutMs: 1000, port: upstream.port },
+  );
+  const error = await new Promise((done) =>
+    connect({ hostname: '127.0.0.1', protocol: 'http:', port: String(upstream.port) }, (...result) => done(result[0])),
+  );
+  expect(error).toMatchObject({ code: 'upstream_address_refused' });
+  expect(upstream.dialled()).toBe(0);
 });

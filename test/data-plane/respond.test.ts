@@ -200,3 +200,14 @@ test('the decision is shown on the answer only when asked for', async () => {
     `daypass;desc="${open.audit.decisions[0]?.id}", snapshot;desc="1"`,
   );
 });
+
+test('an upstream cannot spoof the header of a refusal, which every refusal has', async () => {
+  const answer = await answerTo(
+    'HTTP/1.1 403 No\r\nDaypass-Refusal: scope_refused\r\nDAYPASS-REFUSAL: x\r\nX-A: b\r\nContent-Length: 0\r\n\r\n',
+  );
+  expect(answer.status).toBe(403);
+  expect(answer.head.toLowerCase()).not.toContain('daypass-refusal');
+  expect(fieldOf(answer.head, 'x-a')).toBe('b');
+  const refused = await answerTo('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', { target: '/public/%2e%2e/a' });
+  expect(fieldOf(refused.head, 'daypass-refusal')).toBe('target_ambiguous');
+});

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { thrownBy, tokenOf } from './fixture.ts';
 
 const LIFE_MS = 900_000;
-const request: TokenRequest = { service: 'github', allow: ['GET /a'] };
+const request: TokenRequest = { service: 'github', allow: ['GET /a'], apiKey: 'dpk_1' };
 
 function setUp(random = 0.5) {
   const state = { now: 1_000_000, mints: 0, failure: undefined as Error | undefined };
@@ -82,7 +82,7 @@ test('a dropped token is replaced, and dropping it late does not drop its succes
 
 test('at most 256 tokens are held, and the one used longest ago goes first', async () => {
   const { state, cache } = setUp();
-  const of = (n: number): TokenRequest => ({ service: 'github', allow: [`GET /${n}`] });
+  const of = (n: number): TokenRequest => ({ service: 'github', allow: [`GET /${n}`], apiKey: 'dpk_1' });
   for (let n = 0; n < 256; n += 1) await cache.get(of(n));
   await cache.get(of(0));
   await cache.get(of(256));
@@ -104,7 +104,9 @@ test('at most 32 mints run at a time, and the rest wait their turn', async () =>
     return await tokenOf('t');
   };
   const cache = createTokenCache({ mint, now: () => 0, random: () => 0.5 });
-  const all = Array.from({ length: 200 }, (_, n) => cache.get({ service: 'github', allow: [`GET /${n}`] }));
+  const all = Array.from({ length: 200 }, (_, n) =>
+    cache.get({ service: 'github', allow: [`GET /${n}`], apiKey: 'dpk_1' }),
+  );
   expect(await Promise.all(all)).toHaveLength(200);
   expect(most).toBe(32);
 });
