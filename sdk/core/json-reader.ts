@@ -2,17 +2,33 @@
 
 import { DaypassError } from './errors.ts';
 
-/** A JSON value. Objects have no prototype: `__proto__` and `constructor` are members like any other. */
-export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
+/**
+ * A JSON value whose numbers are read as `N`. Objects have no prototype: `__proto__` and `constructor` are members like
+ * any other.
+ */
+export type Json<N> = null | boolean | N | string | readonly Json<N>[] | { readonly [member: string]: Json<N> };
+
+/** A JSON value. */
+export type JsonValue = Json<number>;
 
 /** A JSON object. */
 export type JsonObject = { readonly [member: string]: JsonValue };
+
+/** Makes a number of its text; `undefined` if it is too large. */
+export type NumberReader<N> = (text: string) => N | undefined;
 
 /**
  * Reads the one value that `text` holds, nested at most `maxDepth` deep.
  * @throws DaypassError `invalid_json` with the position
  */
-export const readDocument = (text: string, maxDepth: number): JsonValue => new Reader(text, maxDepth).document();
+export const readDocument = <N>(text: string, maxDepth: number, readNumber: NumberReader<N>): Json<N> =>
+  new Reader(text, maxDepth, readNumber).document();
+
+/** Numbers as doubles, which must be finite. */
+export const readDouble: NumberReader<number> = (text) => {
+  const value = Number(text);
+  return Number.isFinite(value) ? value : undefined;
+};
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 // Everything in a string up to a quote, an escape or a control character.
@@ -30,24 +46,26 @@ const ESCAPES: Readonly<Record<string, string>> = {
   t: '\t',
 };
 
-class Reader {
+class Reader<N> {
   readonly #text: string;
   readonly #maxDepth: number;
+  readonly #readNumber: NumberReader<N>;
   #at = 0;
 
-  constructor(text: string, maxDepth: number) {
+  constructor(text: string, maxDepth: number, readNumber: NumberReader<N>) {
     this.#text = text;
     this.#maxDepth = maxDepth;
+    this.#readNumber = readNumber;
   }
 
-  document(): JsonValue {
+  document(): Json<N> {
     const value = this.#value(0);
     this.#space();
     if (this.#at < this.#text.length) throw this.#wrong('something follows the value');
     return value;
   }
 
-  #value(depth: number): JsonValue {
+  #value(depth: number): Json<N> {
     this.#space();
     switch (this.#text[this.#at]) {
       case '{':
@@ -67,9 +85,9 @@ class Reader {
     }
   }
 
-  #object(depth: number): JsonObject {
+  #object(depth: number): { readonly [member: string]: Json<N> } {
     this.#open(depth);
-    const object: Record<string, JsonValue> = Object.create(null);
+    const object: Record<string, Json<N>> = Object.create(null);
     if (this.#takeAfterSpace('}')) return object;
     do {
       this.#space();
@@ -84,9 +102,9 @@ class Reader {
     return object;
   }
 
-  #array(depth: number): readonly JsonValue[] {
+  #array(depth: number): readonly Json<N>[] {
     this.#open(depth);
-    const array: JsonValue[] = [];
+    const array: Json<N>[] = [];
     if (this.#takeAfterSpace(']')) return array;
     do array.push(this.#value(depth));
     while (this.#takeAfterSpace(','));
@@ -129,12 +147,12 @@ class Reader {
     return meaning;
   }
 
-  #number(): number {
+  #number(): N {
     const start = this.#at;
     const digits = this.#match(NUMBER);
     if (digits === undefined) throw this.#wrong('a value is missing');
-    const value = Number(digits);
-    if (!Number.isFinite(value)) throw this.#wrong('a number is too large', start);
+    const value = this.#readNumber(digits);
+    if (value === undefined) throw this.#wrong('a number is too large', start);
     return value;
   }
 

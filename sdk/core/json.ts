@@ -1,7 +1,7 @@
 // Strict JSON (RFC 8259): one text, one meaning, or an error that says where; and readers of its members.
 
 import { DaypassError } from './errors.ts';
-import { type JsonObject, type JsonValue, readDocument } from './json-reader.ts';
+import { type JsonObject, type JsonValue, readDocument, readDouble } from './json-reader.ts';
 
 export type { JsonObject, JsonValue };
 
@@ -16,7 +16,7 @@ type Options = {
  * surrogate, a number too large for a double, or nesting deeper than `maxDepth` (32 by default)
  */
 export const parseStrictJson = (text: string, { maxDepth = 32 }: Options = {}): JsonValue => {
-  return readDocument(text, maxDepth);
+  return readDocument(text, maxDepth, readDouble);
 };
 
 /**

@@ -1,36 +1,49 @@
 // Reads rule texts.
 
-import { findAmbiguity } from './ambiguity.ts';
 import { DaypassError } from './errors.ts';
 import { isMethod, NEVER_FORWARDED } from './method.ts';
 import { compilePattern } from './pattern.ts';
 import {
+  type GraphqlOperation,
+  type GraphqlRule,
   MAX_REGEX_CHARS,
   MAX_REGEX_RULES,
   MAX_RULE_CHARS,
   MAX_RULES,
+  type McpRule,
   type Methods,
+  NAMED_METHODS,
+  type OpRule,
   type Rule,
   type ScopeRule,
   type Segment,
 } from './rule.ts';
+import { compareTexts, sortUnique } from './rule-order.ts';
+import { parseTemplate } from './rule-template.ts';
+import { RuleText, wrong } from './rule-text.ts';
+import { parseConditions } from './rule-where.ts';
 
 /**
- * Reads one rule. Methods may come in any order; `printRule` gives the canonical form.
+ * Reads one rule. Lists and conditions may come in any order; `printRule` gives the canonical form.
  * @throws DaypassError `invalid_rule` with the 1-based column and a message that quotes the text
  */
 export const parseRule = (text: string): Rule => {
   if (text.length > MAX_RULE_CHARS) throw wrong(text, MAX_RULE_CHARS, `it is longer than ${MAX_RULE_CHARS} characters`);
   const strange = text.search(/[^ -~]/);
-  if (strange >= 0) throw wrong(text, strange, 'only visible ASCII characters and single spaces may stand in a rule');
-  refuseLaterForms(text);
-  if (text.startsWith('scope:')) return parseScope(text);
+  if (strange >= 0) throw wrong(text, strange, 'only visible ASCII characters and spaces may stand in a rule');
+  const source = new RuleText(text, 0);
+  if (source.take('scope:')) return parseScope(text);
+  if (source.take('op:')) return parseOp(source);
+  if (source.take('graphql ')) return parseGraphql(source);
+  if (source.take('mcp ')) return parseMcp(source);
   const space = text.indexOf(' ');
   if (space < 0) throw wrong(text, text.length, 'a method, one space and a path are needed, as in GET /items/{id}');
   const methods = parseMethods(text, space);
-  return text[space + 1] === '~'
-    ? { kind: 'regex', methods, pattern: parsePattern(text, space + 2) }
-    : { kind: 'template', methods, segments: parseTemplate(text, space + 1) };
+  source.at = space + 1;
+  if (source.take('~')) return { kind: 'regex', methods, pattern: parsePattern(source) };
+  const segments = parsePath(source);
+  const conditions = parseConditions(source, { of: ['path', 'query', 'header', 'body'], names: namesOf(segments) });
+  return { kind: 'template', methods, segments, conditions };
 };
 
 /**
@@ -46,20 +59,6 @@ export const parseRules = (texts: readonly string[]): readonly Rule[] => {
     if (regexes > MAX_REGEX_RULES) throw wrong(text, 0, `there are more than ${MAX_REGEX_RULES} rules with ~`);
     return rule;
   });
-};
-
-const LATER_FORMS = [
-  { prefix: 'op:', name: 'op:' },
-  { prefix: 'graphql ', name: 'graphql' },
-  { prefix: 'mcp ', name: 'mcp' },
-] as const;
-
-// Forms of the language that this version does not have: said plainly, so that nobody takes them for a mistake.
-const refuseLaterForms = (text: string): void => {
-  const later = LATER_FORMS.find(({ prefix }) => text.startsWith(prefix));
-  if (later !== undefined) throw wrong(text, 0, `this version has no ${later.name} rules`);
-  const where = text.indexOf(' where ');
-  if (where >= 0) throw wrong(text, where + 1, 'this version has no where conditions');
 };
 
 const SCOPE_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
@@ -86,67 +85,104 @@ const parseMethods = (text: string, end: number): Methods => {
   return [...methods].sort();
 };
 
-const parsePattern = (text: string, start: number): string => {
-  const pattern = text.slice(start);
-  if (pattern === '') throw wrong(text, start, 'a pattern is missing');
-  if (pattern.includes(' ')) throw wrong(text, text.indexOf(' ', start), 'no path has a space');
+const parsePath = (source: RuleText): readonly Segment[] => {
+  const start = source.at;
+  source.word();
+  return parseTemplate(source.text, start, source.at);
+};
+
+const namesOf = (segments: readonly Segment[]): readonly string[] =>
+  segments.flatMap((segment) => (segment.kind === 'name' ? [segment.name] : []));
+
+const parsePattern = (source: RuleText): string => {
+  const { text, at: start } = source;
+  const pattern = source.word();
+  if (pattern === '') throw source.wrong('a pattern is missing', start);
+  if (text.startsWith(' where ', source.at)) throw source.wrong('a ~ rule takes no conditions', source.at + 1);
+  if (!source.isAtEnd) throw source.wrong('no path has a space');
   if (pattern.length > MAX_REGEX_CHARS) {
-    throw wrong(text, start + MAX_REGEX_CHARS, `a pattern has at most ${MAX_REGEX_CHARS} characters`);
+    throw source.wrong(`a pattern has at most ${MAX_REGEX_CHARS} characters`, start + MAX_REGEX_CHARS);
   }
   try {
     compilePattern(pattern);
   } catch (cause) {
-    throw wrong(text, start, cause instanceof Error ? cause.message : 'not a pattern');
+    throw source.wrong(cause instanceof Error ? cause.message : 'not a pattern', start);
   }
   return pattern;
 };
 
-const parseTemplate = (text: string, start: number): readonly Segment[] => {
-  if (text[start] !== '/') throw wrong(text, start, 'the path must start with a slash');
-  const names = new Set<string>();
-  const segments: Segment[] = [];
-  let column = start + 1;
-  const parts = text.slice(column).split('/');
-  for (const [index, part] of parts.entries()) {
-    segments.push(parseSegment(text, column, part, index === parts.length - 1, names));
-    column += part.length + 1;
+const OPERATION_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}$/;
+
+const parseOp = (source: RuleText): OpRule => {
+  const start = source.at;
+  const operation = source.word();
+  if (!OPERATION_NAME.test(operation))
+    throw source.wrong(
+      'an operation is 1 to 200 letters, digits, dots, colons, slashes, dashes and underscores',
+      start,
+    );
+  const speaks = ['path', 'query', 'header', 'body', 'arg'] as const;
+  return { kind: 'op', operation, conditions: parseConditions(source, { of: speaks, names: undefined }) };
+};
+
+const OPERATIONS: readonly GraphqlOperation[] = ['query', 'mutation', 'subscription', 'persisted'];
+const FIELD = /^[_A-Za-z][_0-9A-Za-z]{0,127}$/;
+const DOCUMENT = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
+
+const parseGraphql = (source: RuleText): GraphqlRule => {
+  const segments = parsePath(source);
+  takeSpace(source, 'query, mutation, subscription or persisted is needed');
+  const batch = source.take('batch ');
+  const start = source.at;
+  const word = source.word();
+  const operation = OPERATIONS.find((one) => one === word);
+  if (operation === undefined) throw source.wrong('query, mutation, subscription or persisted is needed', start);
+  takeSpace(source, operation === 'persisted' ? 'the name of a document is needed' : 'a root field is needed, or *');
+  const fields = parseFields(source, operation);
+  const conditions = parseConditions(source, { of: ['path', 'header', 'arg'], names: namesOf(segments) });
+  return { kind: 'graphql', segments, batch, operation, fields, conditions };
+};
+
+const parseFields = (source: RuleText, operation: GraphqlOperation): GraphqlRule['fields'] => {
+  if (operation === 'persisted') return parseList(source, DOCUMENT, 'the name of a document is needed');
+  const start = source.at;
+  if (source.word() === '*') return '*';
+  source.at = start;
+  return parseList(source, FIELD, 'the name of a root field is needed');
+};
+
+const RPC_METHOD = /^[A-Za-z_$][A-Za-z0-9_$./-]{0,127}$/;
+const RPC_NAME = /^[!#-+\--[\]-~]{1,128}$/;
+
+const parseMcp = (source: RuleText): McpRule => {
+  const segments = parsePath(source);
+  takeSpace(source, 'a method is needed, as in tools/call');
+  const rpcMethods = parseList(source, RPC_METHOD, 'the name of a method is needed');
+  const names = parseNames(source, rpcMethods);
+  const conditions = parseConditions(source, { of: ['path', 'header', 'arg'], names: namesOf(segments) });
+  return { kind: 'mcp', segments, rpcMethods, names, conditions };
+};
+
+const parseNames = (source: RuleText, rpcMethods: readonly string[]): readonly string[] | undefined => {
+  if (source.isAtEnd || source.text.startsWith(' where ', source.at)) return undefined;
+  takeSpace(source, 'the rule must end here');
+  const [only = ''] = rpcMethods;
+  if (rpcMethods.length > 1 || !NAMED_METHODS.has(only))
+    throw source.wrong('names go with tools/call alone, or prompts/get alone');
+  return parseList(source, RPC_NAME, 'a name of visible characters without comma, quote and backslash is needed');
+};
+
+const takeSpace = (source: RuleText, needed: string): void => {
+  if (!source.take(' ') || source.isAtEnd) throw source.wrong(needed);
+};
+
+/** A list with commas and no spaces, sorted. */
+const parseList = (source: RuleText, item: RegExp, needed: string): readonly string[] => {
+  let { at } = source;
+  const items = source.word().split(',');
+  for (const text of items) {
+    if (!item.test(text)) throw source.wrong(needed, at);
+    at += text.length + 1;
   }
-  return segments;
-};
-
-const NAME = /^\{([A-Za-z_][A-Za-z0-9_]{0,63})\}$/;
-
-const parseSegment = (text: string, column: number, part: string, last: boolean, names: Set<string>): Segment => {
-  if (part === '*') return { kind: 'one' };
-  if (part === '**') {
-    if (!last) throw wrong(text, column, '** may only be the last segment');
-    return { kind: 'rest' };
-  }
-  if (part.includes('{') || part.includes('}')) return parseName(text, column, part, names);
-  if (part.includes('*')) throw wrong(text, column, '* and ** must be whole segments');
-  if (part === '' && last) return { kind: 'literal', text: part };
-  refuseUnmatchable(text, column, part);
-  return { kind: 'literal', text: part };
-};
-
-const parseName = (text: string, column: number, part: string, names: Set<string>): Segment => {
-  const name = NAME.exec(part)?.[1];
-  if (name === undefined) throw wrong(text, column, '{name} must be a whole segment, its name letters, digits and _');
-  if (names.has(name)) throw wrong(text, column, `{${name}} occurs twice`);
-  names.add(name);
-  return { kind: 'name', name };
-};
-
-// A literal that no request target may hold would look like a grant and never be one.
-const refuseUnmatchable = (text: string, column: number, part: string): void => {
-  if (part === '') throw wrong(text, column, 'no path has an empty segment');
-  const ambiguity = findAmbiguity(`/${part}`, true);
-  if (ambiguity !== undefined) throw wrong(text, column + ambiguity.index - 1, `no path may have ${ambiguity.reason}`);
-};
-
-const wrong = (text: string, index: number, why: string): DaypassError => {
-  const shown = JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text);
-  return new DaypassError('invalid_rule', `the rule ${shown} is wrong at column ${index + 1}: ${why}`, {
-    column: index + 1,
-  });
+  return sortUnique(items, compareTexts);
 };

@@ -9,17 +9,20 @@ import { printRule } from './rule-print.ts';
  * The rule that allows `<basePath><path>` wherever `rule` allows `path`, and nothing else. A seal holds rules in this
  * form, so that whoever can change a service's base path cannot widen what its credential may reach.
  * `basePath` is `''` or `/base/path` without a slash at its end.
- * @throws DaypassError `invalid_rule` for a named scope, or when the result is longer than a rule may be
+ * @throws DaypassError `invalid_rule` for `scope:` and `op:` rules, or when the result is longer than a rule may be
  */
 export const underBasePath = (rule: Rule, basePath: string): Rule => {
-  if (rule.kind === 'scope') {
-    throw new DaypassError('invalid_rule', `"${printRule(rule)}": a named scope cannot stand in a seal`);
+  if (rule.kind === 'scope' || rule.kind === 'op') {
+    throw new DaypassError(
+      'invalid_rule',
+      `"${printRule(rule)}": only a rule that says all by itself can stand in a seal`,
+    );
   }
   if (basePath === '') return rule;
   const moved: Rule =
-    rule.kind === 'template'
-      ? { ...rule, segments: [...literals(basePath), ...rule.segments] }
-      : { ...rule, pattern: `${quote(basePath)}(?:${rule.pattern})` };
+    rule.kind === 'regex'
+      ? { ...rule, pattern: `${quote(basePath)}(?:${rule.pattern})` }
+      : { ...rule, segments: [...literals(basePath), ...rule.segments] };
   return parseRule(printRule(moved));
 };
 

@@ -135,8 +135,10 @@ function checkSealable(plaintext: SealPlaintext, kid: string): SealPlaintext {
 
 function parseCeiling(text: string) {
   const rule = parseRule(text);
-  if (rule.kind === 'scope')
-    throw new DaypassError('invalid_rule', `"${text}": a named scope cannot stand in a seal`, { field: 'rules' });
+  if (rule.kind === 'scope' || rule.kind === 'op')
+    throw new DaypassError('invalid_rule', `"${text}": only a rule that says all by itself can stand in a seal`, {
+      field: 'rules',
+    });
   return rule;
 }
 
