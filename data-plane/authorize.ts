@@ -1,15 +1,20 @@
 // Authorization: a `Grant` is the proof that a request lies within its token's rules and within its seal's.
 import { DaypassError } from '@daypass/core/errors';
-import { matchRules, smallestRule } from '@daypass/core/rule-match';
+import { readContentHeaders, readJsonBody } from '@daypass/core/request-body';
+import { RequestDetails } from '@daypass/core/request-details';
+import { matchRules, needsBody, type ScopeLookup, smallestRule } from '@daypass/core/rule-match';
 import { checkSealTime, type OpenedSeal } from '@daypass/core/seal';
 import type { VerifiedClaims } from '@daypass/core/token';
 import type { ActiveSnapshot } from './active.ts';
 import type { ActiveService } from './active-service.ts';
 import type { VerifiedToken } from './authenticate.ts';
 import { type Bound, bindCredential } from './bound.ts';
+import type { HeldBody } from './held-body.ts';
+import { forwardedQuery, forwardedValues } from './inject.ts';
 import type { Injection } from './injection.ts';
 import type { Route } from './route.ts';
 import type { Seals } from './seals.ts';
+import { type Head, hasBody } from './wire.ts';
 
 declare const granted: unique symbol;
 
@@ -23,26 +28,42 @@ export type Grant = {
   /** Empty when none is put on. */
   readonly credentialId: string;
   readonly injection: Injection | undefined;
+  /** The whole body that the rules have seen, and which is sent as it is; undefined if they saw none. */
+  readonly body: Uint8Array | undefined;
   readonly [granted]: true;
 };
 
+/** The rules cannot decide before they have the whole body. */
+export const BODY_NEEDED = Symbol('the body is needed');
+
 /** The step. */
 export type Authorizer = {
-  /** Throws the code of the first thing that does not allow the request. */
-  authorize(route: Route, token: VerifiedToken | undefined, method: string): Promise<Grant>;
+  /**
+   * Throws the code of the first thing that does not allow the request. Without its body, `BODY_NEEDED` if that is what
+   * is missing.
+   */
+  authorize(
+    route: Route,
+    token: VerifiedToken | undefined,
+    head: Head,
+    body: HeldBody | undefined,
+  ): Promise<Grant | typeof BODY_NEEDED>;
 };
 
 /** Returns the step. */
 export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: () => number }): Authorizer {
   return {
-    async authorize(route, token, method) {
+    async authorize(route, token, head, body) {
       const service = checkService(route, token);
-      if (token === undefined) return grant(route, service, undefined, '', undefined);
+      const bytes = body?.bytes;
+      if (token === undefined) return grant({ route, service, bytes });
       checkClient(service, token.claims);
-      const rule = checkScope(route, service, token, method);
+      const asked = askOf(route, service, head, body);
+      const rule = checkScope(asked, service, token);
+      if (rule === undefined) return BODY_NEEDED;
       const bound = await boundOf(route.snapshot, service, token, deps.seals);
-      if (bound.seal !== undefined) checkSeal(bound.seal, service, route, method, deps.nowMs() / 1000);
-      return grant(route, service, token.claims, rule, bound);
+      if (bound.seal !== undefined && !checkSeal(asked, bound.seal, service, deps.nowMs() / 1000)) return BODY_NEEDED;
+      return grant({ route, service, claims: token.claims, rule, bound, bytes });
     },
   };
 }
@@ -61,18 +82,60 @@ function checkClient({ config }: ActiveService, claims: VerifiedClaims): void {
     throw new DaypassError('client_refused', 'The service is closed to this client');
 }
 
-function checkScope({ target }: Route, service: ActiveService, token: VerifiedToken, method: string): string {
-  const rule = matchRules(token.session.rules, method, target.path, (name) => service.scopes.get(name));
-  if (rule !== undefined) return rule;
-  const neededRule = smallestRule(method, target.path);
-  throw new DaypassError('scope_refused', 'No rule of the token allows this request', { neededRule });
+/** What rules are asked, and whether a body could still change their answer. */
+type Asked = {
+  readonly method: string;
+  readonly path: string;
+  readonly details: RequestDetails;
+  readonly isBodyToCome: boolean;
+  /** Why rules cannot look into the body; empty if they can. */
+  readonly problem: string;
+};
+
+function askOf({ target }: Route, service: ActiveService, head: Head, body: HeldBody | undefined): Asked {
+  const details = new RequestDetails({
+    query: forwardedQuery(service, target.query),
+    header: (name) => forwardedValues(service, head, name),
+  });
+  const { method } = head;
+  if (!hasBody(head)) return { method, path: target.path, details, isBodyToCome: false, problem: 'it has no body' };
+  const content = { type: details.header('content-type'), encoding: details.header('content-encoding') };
+  const reading = readContentHeaders(content);
+  let problem = 'problem' in reading ? reading.problem : '';
+  if ('mediaType' in reading && body !== undefined) {
+    try {
+      details.body = readJsonBody(reading.mediaType, body.bytes);
+    } catch (error) {
+      if (!(error instanceof DaypassError)) throw error;
+      problem = 'its body is not strict JSON';
+    }
+  }
+  return { method, path: target.path, details, isBodyToCome: body === undefined && problem === '', problem };
 }
 
-// A seal speaks of the paths that the upstream sees: another base path must not widen it.
-function checkSeal(seal: OpenedSeal, { config }: ActiveService, { target }: Route, method: string, now: number): void {
+/** The rule that allows the request; undefined if its body is needed to tell. */
+function checkScope(asked: Asked, service: ActiveService, token: VerifiedToken): string | undefined {
+  const { method, path, details, isBodyToCome } = asked;
+  const { rules } = token.session;
+  const scopes: ScopeLookup = (name) => service.scopes.get(name);
+  const rule = matchRules(rules, method, path, scopes, details);
+  if (rule !== undefined) return rule;
+  const isOpen = needsBody(rules, method, path, scopes, details);
+  if (isOpen && isBodyToCome) return undefined;
+  const why = isOpen && asked.problem !== '' ? `: ${asked.problem}` : '';
+  throw new DaypassError('scope_refused', `No rule of the token allows this request${why}`, {
+    neededRule: smallestRule(method, path),
+  });
+}
+
+// False if the body is needed to tell. A seal speaks of the paths that the upstream sees: another base path must not widen it.
+function checkSeal(asked: Asked, seal: OpenedSeal, { config }: ActiveService, now: number): boolean {
   checkSealTime(seal, now);
-  if (matchRules(seal.rules, method, config.base_path + target.path) === undefined)
-    throw new DaypassError('seal_scope_refused', 'The sealed credential does not allow this request');
+  const { method, details, isBodyToCome } = asked;
+  const path = config.base_path + asked.path;
+  if (matchRules(seal.rules, method, path, undefined, details) !== undefined) return true;
+  if (isBodyToCome && needsBody(seal.rules, method, path, undefined, details)) return false;
+  throw new DaypassError('seal_scope_refused', 'The sealed credential does not allow this request');
 }
 
 async function boundOf(
@@ -88,13 +151,16 @@ async function boundOf(
   return bound;
 }
 
-const grant = (
-  route: Route,
-  service: ActiveService,
-  claims: VerifiedClaims | undefined,
-  rule: string,
-  bound: Bound | undefined,
-): Grant =>
+type Granted = {
+  readonly route: Route;
+  readonly service: ActiveService;
+  readonly claims?: VerifiedClaims;
+  readonly rule?: string;
+  readonly bound?: Bound;
+  readonly bytes: Uint8Array | undefined;
+};
+
+const grant = ({ route, service, claims, rule = '', bound, bytes }: Granted): Grant =>
   ({
     route,
     service,
@@ -102,4 +168,5 @@ const grant = (
     rule,
     credentialId: bound?.seal?.id ?? '',
     injection: bound?.injection,
+    body: bytes,
   }) as Grant;

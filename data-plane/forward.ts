@@ -15,6 +15,7 @@ import { upstreamError } from './upstream-error.ts';
 export type Exchange = {
   readonly grant: Grant;
   readonly outgoing: Outgoing;
+  /** The body on its way, unless the grant holds all of it. */
   readonly body: RequestBody | undefined;
   readonly response: ServerResponse;
   readonly record: RequestRecord;
@@ -41,7 +42,7 @@ export function forward(pool: Pool, exchange: Exchange): Promise<void> {
       path: outgoing.path,
       method: outgoing.method,
       headers: outgoing.fields,
-      body: body?.stream ?? null,
+      body: grant.body ?? body?.stream ?? null,
       headersTimeout: timeout,
       bodyTimeout: timeout,
     },

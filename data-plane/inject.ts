@@ -1,4 +1,5 @@
 // Injection: the request as the upstream will see it. The caller's own credentials end here, and the service's begins.
+import type { ActiveService } from './active-service.ts';
 import type { Grant } from './authorize.ts';
 import type { Permit } from './limit.ts';
 import { withoutKeys, withPair } from './query.ts';
@@ -22,7 +23,8 @@ export function injectCredential({ grant }: Permit, head: Head): Outgoing {
   const fields = forwardedFields(grant, head);
   for (const part of service.addedFields) fields.push(part);
   injection?.addField(fields);
-  if (head.contentLength !== undefined && hasBody(head)) fields.push('content-length', String(head.contentLength));
+  const length = grant.body?.byteLength ?? (hasBody(head) ? head.contentLength : undefined);
+  if (length !== undefined) fields.push('content-length', String(length));
   return { method: head.method, path: outgoingPath(grant), fields } as unknown as Outgoing;
 }
 
@@ -37,12 +39,24 @@ function forwardedFields({ service }: Grant, { fields, hopNames }: Head): string
   return kept;
 }
 
+/** The values of all fields of this lower-case name that go upstream. */
+export function forwardedValues(service: ActiveService, { fields, hopNames }: Head, wanted: string): readonly string[] {
+  const values: string[] = [];
+  if (service.dropsField(wanted) || hopNames.has(wanted)) return values;
+  for (let at = 0; at + 1 < fields.length; at += 2) if (fields[at] === wanted) values.push(fields[at + 1] ?? '');
+  return values;
+}
+
+/** The caller's part of the query that goes upstream. */
+export const forwardedQuery = (service: ActiveService, query: string | undefined): string | undefined =>
+  query === undefined ? undefined : withoutKeys(query, service.droppedKeys);
+
 function outgoingPath({ service, route, injection }: Grant): string {
   const { target } = route;
   const { base_path } = service.config;
   const pair = injection?.pair();
   if (target.query === undefined && pair === undefined) return base_path + target.path;
-  const kept = target.query === undefined ? undefined : withoutKeys(target.query, service.droppedKeys);
+  const kept = forwardedQuery(service, target.query);
   const query = pair === undefined ? kept : withPair(kept, pair);
   return query === undefined ? base_path + target.path : `${base_path}${target.path}?${query}`;
 }

@@ -11,6 +11,10 @@ export type DataLimits = {
   readonly headBytesMax: number;
   /** Larger request bodies are refused with 413. */
   readonly bodyBytesMax: number;
+  /** Larger bodies that a rule has to look into are refused with 413. */
+  readonly ruleBodyBytesMax: number;
+  /** Bodies that rules look into, all at one time; more are answered with 503. */
+  readonly ruleBodiesBytesMax: number;
   /** For the head of a request to arrive, and for a new connection to send one. */
   readonly headTimeoutMs: number;
   /** For a whole request to arrive, its body included. */
@@ -49,6 +53,8 @@ export const DEFAULT_LIMITS: DataLimits = Object.freeze({
   maxPipelined: 32,
   headBytesMax: 16 * 1024,
   bodyBytesMax: 1024 * 1024 * 1024,
+  ruleBodyBytesMax: 1024 * 1024,
+  ruleBodiesBytesMax: 64 * 1024 * 1024,
   headTimeoutMs: 10_000,
   requestTimeoutMs: 600_000,
   bodyIdleTimeoutMs: 30_000,

@@ -4,10 +4,11 @@ import { DaypassError } from '@daypass/core/errors';
 import type { ActiveSnapshot } from './active.ts';
 import type { AuditSink } from './audit/sink.ts';
 import type { Authenticator, VerifiedToken } from './authenticate.ts';
-import type { Authorizer } from './authorize.ts';
+import { type Authorizer, BODY_NEEDED, type Grant } from './authorize.ts';
 import { type Cancellation, ClientGone } from './cancellation.ts';
 import type { Connection } from './connection.ts';
 import { forward } from './forward.ts';
+import type { BodyRoom, HeldBody } from './held-body.ts';
 import { injectCredential } from './inject.ts';
 import type { Limiter, Permit } from './limit.ts';
 import type { DataLimits } from './limits.ts';
@@ -24,6 +25,7 @@ export type PipelineDeps = {
   readonly audit: AuditSink;
   readonly authenticator: Authenticator;
   readonly authorizer: Authorizer;
+  readonly bodyRoom: BodyRoom;
   readonly limiter: Limiter;
   readonly upstreams: Upstreams;
   readonly nowMs: () => number;
@@ -46,6 +48,7 @@ export type Visit = {
   route?: Route;
   permit?: Permit;
   body?: RequestBody;
+  heldBody?: HeldBody;
 };
 
 /** A request as the server hands it over. */
@@ -64,6 +67,7 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
       deps.refuse(visit, error);
     } finally {
       visit.body?.release();
+      visit.heldBody?.release();
       if (visit.permit !== undefined) deps.limiter.release(visit.permit);
       deps.onEnd(visit);
     }
@@ -71,26 +75,22 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
 }
 
 async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
-  const { request, response, connection, record, cancellation } = visit;
+  const { request, response, record, cancellation } = visit;
   const { limits, upstreams, publicUrl } = deps;
   // What came in the same packet is parsed by then: a broken byte behind the head is known.
   await Promise.resolve();
   cancellation.check();
   const head = readHead(request, limits);
   visit.head = head;
-  const snapshot = activeSnapshot(deps);
-  const route = routeRequest(snapshot, head);
-  visit.route = route;
-  const token = await deps.authenticator.authenticate(route, head, connection.failures);
-  beginRecord(deps, record, route, head, token);
-  const grant = await deps.authorizer.authorize(route, token, head.method);
+  const grant = await decide(deps, visit, head);
   const permit = deps.limiter.admit(grant);
   visit.permit = permit;
   const outgoing = injectCredential(permit, head);
   record.allow(grant.rule, grant.credentialId);
-  const body = await beginBody(visit, head, limits);
+  const body = grant.body === undefined ? await beginBody(visit, head, limits) : undefined;
   if (body !== undefined) visit.body = body;
   cancellation.check();
+  const { snapshot } = grant.route;
   const ownFields = () => deps.ownFields(record.id, snapshot);
   const pool = upstreams.poolOf(snapshot, grant.service);
   await forward(pool, {
@@ -104,6 +104,29 @@ async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
     ownFields,
     cancellation,
   });
+}
+
+// A body may take its time: with it everything is decided anew, under the snapshot and the clock of then.
+async function decide(deps: PipelineDeps, visit: Visit, head: Head): Promise<Grant> {
+  const before = await decideOnce(deps, visit, head, undefined);
+  if (before !== BODY_NEEDED) return before;
+  const body = await holdBody(deps, visit, head);
+  const grant = await decideOnce(deps, visit, head, body);
+  if (grant === BODY_NEEDED) throw new Error('the body was asked for twice');
+  return grant;
+}
+
+async function decideOnce(
+  deps: PipelineDeps,
+  visit: Visit,
+  head: Head,
+  body: HeldBody | undefined,
+): Promise<Grant | typeof BODY_NEEDED> {
+  const route = routeRequest(activeSnapshot(deps), head);
+  visit.route = route;
+  const token = await deps.authenticator.authenticate(route, head, visit.connection.failures);
+  beginRecord(deps, visit.record, route, head, token);
+  return deps.authorizer.authorize(route, token, head, body);
 }
 
 function receive({ audit, nowMs, newId }: PipelineDeps, arrival: Arrival): Visit {
@@ -137,6 +160,33 @@ function beginRecord(
   record.identify({ asker, service, method: head.method, path: route.target.path, snapshot: route.snapshot });
 }
 
+async function holdBody({ bodyRoom }: PipelineDeps, visit: Visit, head: Head): Promise<HeldBody> {
+  const { request, response, record, cancellation } = visit;
+  bodyRoom.check(head);
+  cancellation.check();
+  if (head.expectsContinue) response.writeContinue();
+  const whole = bodyRoom.hold(request, head, (bytes) => {
+    record.requestBytes += bytes;
+  });
+  try {
+    visit.heldBody = await untilCancelled(cancellation, whole);
+    return visit.heldBody;
+  } catch (error) {
+    // What comes whole after all finds nobody.
+    void whole.then(
+      (late) => late.release(),
+      () => undefined,
+    );
+    throw error;
+  }
+}
+
+function untilCancelled<T>(cancellation: Cancellation, work: Promise<T>): Promise<T> {
+  const failure = Promise.withResolvers<never>();
+  cancellation.follow({ cancelled: failure.reject });
+  return Promise.race([work, failure.promise]);
+}
+
 async function beginBody(
   { request, response, record, cancellation }: Visit,
   head: Head,
@@ -144,10 +194,8 @@ async function beginBody(
 ): Promise<RequestBody | undefined> {
   if (!hasBody(head)) return undefined;
   if (head.expectsContinue) response.writeContinue();
-  const failure = Promise.withResolvers<never>();
-  cancellation.follow({ cancelled: failure.reject });
   const body = openBody(request, limits, (bytes) => {
     record.requestBytes += bytes;
   });
-  return Promise.race([body, failure.promise]);
+  return untilCancelled(cancellation, body);
 }

@@ -12,6 +12,7 @@ import { createAuthorizer } from './authorize.ts';
 import { Cancellation } from './cancellation.ts';
 import { type Connections, createConnections } from './connection.ts';
 import { createSystemResolve, type Resolve } from './dial.ts';
+import { createBodyRoom } from './held-body.ts';
 import { createLimiter } from './limit.ts';
 import { type DataLimits, DEFAULT_LIMITS } from './limits.ts';
 import type { Log } from './log.ts';
@@ -69,6 +70,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
     audit,
     authenticator: createAuthenticator({ limits, nowMs, metrics }),
     authorizer: createAuthorizer({ seals: createSeals(unsealKeys, limits), nowMs }),
+    bodyRoom: createBodyRoom(limits, metrics),
     limiter: createLimiter(limits, nowMs, metrics),
     upstreams,
     nowMs,

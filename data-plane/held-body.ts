@@ -1,0 +1,70 @@
+// Bodies that a rule has to look into: read whole before anything is decided, within a limit for each and one for all.
+import type { IncomingMessage } from 'node:http';
+import { DaypassError } from '@daypass/core/errors';
+import type { DataLimits } from './limits.ts';
+import type { Metrics } from './metrics.ts';
+import { RetryLater } from './refusal.ts';
+import { openBody } from './request-body.ts';
+import type { Head } from './wire.ts';
+
+declare const held: unique symbol;
+
+/** A whole body, which is sent as it is. Only this file makes one. */
+export type HeldBody = {
+  readonly bytes: Uint8Array;
+  /** Gives its room back. */
+  release(): void;
+  readonly [held]: true;
+};
+
+/** The room for them. */
+export type BodyRoom = {
+  /** Whether a body is too large by what its head says; throws `body_too_large` then. */
+  check(head: Head): void;
+  /** Reads a body whole. Throws `body_too_large`, `overloaded`, or why it did not come. */
+  hold(request: IncomingMessage, head: Head, count: (bytes: number) => void): Promise<HeldBody>;
+};
+
+/** Returns the room, empty. */
+export function createBodyRoom(limits: DataLimits, metrics: Metrics): BodyRoom {
+  const { ruleBodyBytesMax, ruleBodiesBytesMax } = limits;
+  let taken = 0;
+  metrics.gauge('daypass_held_body_bytes', 'Room taken by request bodies that rules look into', () => taken);
+  const check = (head: Head): void => {
+    if ((head.contentLength ?? 0) > ruleBodyBytesMax)
+      throw new DaypassError('body_too_large', `A rule looks into bodies of at most ${ruleBodyBytesMax} bytes`);
+  };
+  return {
+    check,
+    async hold(request, head, count) {
+      check(head);
+      const room = head.contentLength ?? ruleBodyBytesMax;
+      if (taken + room > ruleBodiesBytesMax)
+        throw new RetryLater('overloaded', 'Too many request bodies are being looked into', 1);
+      taken += room;
+      let isReleased = false;
+      const release = (): void => {
+        if (!isReleased) taken -= room;
+        isReleased = true;
+      };
+      try {
+        const bytes = await readWhole(request, { ...limits, bodyBytesMax: ruleBodyBytesMax }, count);
+        return { bytes, release } as unknown as HeldBody;
+      } catch (error) {
+        release();
+        throw error;
+      }
+    },
+  };
+}
+
+async function readWhole(
+  request: IncomingMessage,
+  limits: DataLimits,
+  count: (bytes: number) => void,
+): Promise<Uint8Array> {
+  const body = await openBody(request, limits, count);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body.stream) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
