@@ -36,13 +36,19 @@ export const firstDecimals = ({ low, high }: DecimalRange, limit: number): reado
   return texts;
 };
 
+/** The decimal before the bound, the bound, and the one after it. */
+export const rangeAround = (bound: string): DecimalRange => {
+  const at = decimalUnits(bound);
+  return { low: most(ALL_DECIMALS.low, -after(-at)), high: least(ALL_DECIMALS.high, after(at)) };
+};
+
 const FRACTION_DIGITS = 24;
 const WHOLE = 10n ** 24n;
 /** A decimal with a fraction has at most so many digits that count. */
 const SAFE_DIGITS = 15;
 
 /** Canonical decimal text as a multiple of 10^-24. */
-export const decimalUnits = (text: string): bigint => {
+const decimalUnits = (text: string): bigint => {
   const point = text.indexOf('.');
   const digits = point < 0 ? 0 : text.length - point - 1;
   return BigInt(text.replace('.', '') + '0'.repeat(FRACTION_DIGITS - digits));

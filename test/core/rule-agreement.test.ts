@@ -41,10 +41,16 @@ test('every rule covers itself, and a list each of its own', () => {
   );
 });
 
-test('what covers what covers a rule covers that rule', () => {
+test('a rule with a condition less, or every method, covers the rule', () => {
   fc.assert(
-    fc.property(anyRule, anyRule, anyRule, (a, b, c) => {
-      if (covers([a], [b]).covered && covers([b], [c]).covered) expect(covers([a], [c]).covered).toBe(true);
+    fc.property(anyRule, (rule) => {
+      expect(covers([rule], [rule]).covered).toBe(true);
+      if ('methods' in rule) expect(covers([{ ...rule, methods: '*' }], [rule]).covered).toBe(true);
+      if (!('conditions' in rule) || rule.kind === 'op') return;
+      for (const at of rule.conditions.keys()) {
+        const conditions = rule.conditions.filter((_, index) => index !== at);
+        expect(covers([{ ...rule, conditions }], [rule]).covered).toBe(true);
+      }
     }),
   );
 });
