@@ -21,6 +21,8 @@ export const readRules = (
     const rule = problems.check(`${path}[${i}]`, () => {
       const parsed = parseRule(text);
       if (parsed.kind === 'scope') checkScope(parsed.name, hasScope);
+      if (parsed.kind === 'op')
+        throw new DaypassError('invalid_rule', `\`op:${parsed.operation}\`: there is no such operation`);
       return parsed;
     });
     if (rule !== undefined) rules.set(printRule(rule), rule);

@@ -52,6 +52,8 @@ export const compileHeadCheck = ({ subject, test }: Condition, segments: readonl
 export const compileJsonCheck = ({ subject, test }: Condition): JsonCheck | undefined => {
   if (!('steps' in subject)) return undefined;
   const steps = subject.steps.map(prepareStep);
+  // The parser lets none through: what it would mean is not said.
+  if (test.kind === 'absent' && steps.some(({ kind }) => kind === 'each')) return () => false;
   return (root, spend) => holds(root, steps, 0, test, spend);
 };
 

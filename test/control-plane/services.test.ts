@@ -99,7 +99,7 @@ const wrong: Readonly<Record<string, readonly [Init, ...string[]]>> = {
   'a wrong rule in a named scope': [{ scopes: { a: { rules: ['GET /x', 'GET x'] } } }, 'service.scopes["a"].rules[1]'],
   'a named scope in a named scope': [{ scopes: { a: { rules: ['scope:a'] } } }, 'service.scopes["a"].rules[0]'],
   'a form of rule that comes later': [
-    { scopes: { a: { rules: ['graphql /graphql query x'] } } },
+    { scopes: { a: { rules: ['soap /soap x'] } } },
     'service.scopes["a"].rules[0]',
   ],
   'a regular expression that is none': [{ scopes: { a: { rules: ['GET ~/('] } } }, 'service.scopes["a"].rules[0]'],
