@@ -9,6 +9,7 @@ import { introspectCommand } from './commands/introspect.ts';
 import { mintCommand } from './commands/mint.ts';
 import { controlPlaneCommand, dataPlaneCommand } from './commands/plane.ts';
 import { revokeCommand } from './commands/revoke.ts';
+import { scopeCommand } from './commands/scope.ts';
 import { serviceCommand } from './commands/service.ts';
 import { upCommand } from './commands/up.ts';
 import { versionCommand } from './commands/version.ts';
@@ -50,7 +51,15 @@ export const buildProgram = (context: Context, asJson = false): Command => {
     'A day pass to an HTTP API instead of the key to it.',
   );
   const commands = [initCommand, upCommand, controlPlaneCommand, dataPlaneCommand, serviceCommand, callerCommand];
-  const others = [mintCommand, inspectCommand, introspectCommand, revokeCommand, auditCommand, importCommand];
+  const others = [
+    mintCommand,
+    inspectCommand,
+    introspectCommand,
+    revokeCommand,
+    auditCommand,
+    scopeCommand,
+    importCommand,
+  ];
   for (const make of [...commands, ...others, versionCommand]) program.addCommand(make(context));
   examples(
     program,
