@@ -2,6 +2,8 @@
 
 export { DaypassError, type ErrorCode, isErrorCode } from '@daypass/core/errors';
 export { fingerprint, type PublicJwk } from '@daypass/core/key';
+export { readContentHeaders, readJsonBody } from '@daypass/core/request-body';
+export { RequestDetails } from '@daypass/core/request-details';
 export { type CompiledRules, compileRules, matchRules, smallestRule } from '@daypass/core/rule-match';
 export { parseRule, parseRules } from '@daypass/core/rule-parse';
 export { printRule } from '@daypass/core/rule-print';

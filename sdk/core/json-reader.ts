@@ -17,12 +17,20 @@ export type JsonObject = { readonly [member: string]: JsonValue };
 /** Makes a number of its text; `undefined` if it is too large. */
 export type NumberReader<N> = (text: string) => N | undefined;
 
+/** How much a document may hold. */
+export type Bounds = {
+  /** How deep arrays and objects may nest. */
+  readonly maxDepth: number;
+  /** Values in all; no limit if left out. */
+  readonly maxValues?: number;
+};
+
 /**
- * Reads the one value that `text` holds, nested at most `maxDepth` deep.
+ * Reads the one value that `text` holds, within the bounds.
  * @throws DaypassError `invalid_json` with the position
  */
-export const readDocument = <N>(text: string, maxDepth: number, readNumber: NumberReader<N>): Json<N> =>
-  new Reader(text, maxDepth, readNumber).document();
+export const readDocument = <N>(text: string, bounds: Bounds, readNumber: NumberReader<N>): Json<N> =>
+  new Reader(text, bounds, readNumber).document();
 
 /** Numbers as doubles, which must be finite. */
 export const readDouble: NumberReader<number> = (text) => {
@@ -51,10 +59,12 @@ class Reader<N> {
   readonly #maxDepth: number;
   readonly #readNumber: NumberReader<N>;
   #at = 0;
+  #valuesLeft: number;
 
-  constructor(text: string, maxDepth: number, readNumber: NumberReader<N>) {
+  constructor(text: string, { maxDepth, maxValues = Number.POSITIVE_INFINITY }: Bounds, readNumber: NumberReader<N>) {
     this.#text = text;
     this.#maxDepth = maxDepth;
+    this.#valuesLeft = maxValues;
     this.#readNumber = readNumber;
   }
 
@@ -67,6 +77,8 @@ class Reader<N> {
 
   #value(depth: number): Json<N> {
     this.#space();
+    this.#valuesLeft -= 1;
+    if (this.#valuesLeft < 0) throw this.#wrong('too many values');
     switch (this.#text[this.#at]) {
       case '{':
         return this.#object(depth + 1);

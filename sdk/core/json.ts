@@ -16,7 +16,7 @@ type Options = {
  * surrogate, a number too large for a double, or nesting deeper than `maxDepth` (32 by default)
  */
 export const parseStrictJson = (text: string, { maxDepth = 32 }: Options = {}): JsonValue => {
-  return readDocument(text, maxDepth, readDouble);
+  return readDocument(text, { maxDepth }, readDouble);
 };
 
 /**

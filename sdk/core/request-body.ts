@@ -15,8 +15,8 @@ export class NumberText {
 export type BodyValue = Json<NumberText>;
 export type BodyObject = { readonly [member: string]: BodyValue };
 
-/** Arrays and objects in a body may nest this deep. */
-export const MAX_BODY_DEPTH = 64;
+/** A body may hold this much: reading it must not keep other requests waiting. */
+const BOUNDS = { maxDepth: 64, maxValues: 100_000 };
 
 /** Steps that all conditions on one body may take together. */
 const WORK = 2_000_000;
@@ -85,7 +85,7 @@ export const readJsonBody = (mediaType: string, bytes: Uint8Array): JsonBody => 
   }
   return new JsonBody(
     mediaType,
-    readDocument(text, MAX_BODY_DEPTH, (digits) => new NumberText(digits)),
+    readDocument(text, BOUNDS, (digits) => new NumberText(digits)),
   );
 };
 

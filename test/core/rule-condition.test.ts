@@ -245,7 +245,7 @@ test('a body that costs too many steps is not decided on, and soon', () => {
   expect(() => parseRules([`POST /a where ${condition}`])).toThrow();
   const rules = Array.from({ length: 1000 }, (_, index) => `POST /a where body.x[*] = 1 and body.z = ${index}`);
   const compiled = compileRules(parseRules([...rules, 'POST /a where body.z = -1']));
-  const details = detailsOf({ body: `{"x":[${'1,'.repeat(100_000)}1],"z":-1}` });
+  const details = detailsOf({ body: `{"x":[${'1,'.repeat(90_000)}1],"z":-1}` });
   const start = performance.now();
   expect(matchRules(compiled, 'POST', '/a', undefined, details)).toBeUndefined();
   expect(performance.now() - start).toBeLessThan(2000);

@@ -1,3 +1,4 @@
+import { RequestDetails } from '@daypass/core/request-details';
 import { compileRules, matchRules } from '@daypass/core/rule-match';
 import { parseRule } from '@daypass/core/rule-parse';
 import { printRule } from '@daypass/core/rule-print';
@@ -10,9 +11,19 @@ test.each([
   ['GET /repos/{owner}/**', '', 'GET /repos/{owner}/**'],
   ['GET /repos/{owner}/**', '/api/v3', 'GET /api/v3/repos/{owner}/**'],
   ['* /**', '/api', '* /api/**'],
+  ['PUT /{o} where path.o = "a" and body.x = 1', '/api', 'PUT /api/{o} where path.o = "a" and body.x = 1'],
+  ['graphql /graphql query viewer', '/api', 'graphql /api/graphql query viewer'],
+  ['mcp /{t}/mcp tools/call x where path.t = "a"', '/v1', 'mcp /v1/{t}/mcp tools/call x where path.t = "a"'],
   ['GET ~/a|/b', '/api/v1.0', 'GET ~/api/v1\\.0(?:/a|/b)'],
 ])('%s below "%s" is %s', (rule, base, expected) => {
   expect(moved(rule, base)).toBe(expected);
+});
+
+test('a condition on a name speaks of the same segment after the move', () => {
+  const rules = compileRules([underBasePath(parseRule('GET /{o}/x where path.o = "a"'), '/b/c')]);
+  const details = new RequestDetails({ query: undefined, header: () => [] });
+  expect(matchRules(rules, 'GET', '/b/c/a/x', undefined, details)).toBeDefined();
+  expect(matchRules(rules, 'GET', '/b/c/b/x', undefined, details)).toBeUndefined();
 });
 
 test('a moved pattern does not let its alternatives out of the base path', () => {
@@ -38,8 +49,6 @@ test.each([
   expect(allowed).toBeUndefined();
 });
 
-test('a named scope is refused', () => {
-  expect(() => underBasePath(parseRule('scope:triage'), '/api')).toThrow(
-    expect.objectContaining({ code: 'invalid_rule' }),
-  );
+test.each(['scope:triage', 'op:issues/add-labels'])('%s is refused', (rule) => {
+  expect(() => underBasePath(parseRule(rule), '/api')).toThrow(expect.objectContaining({ code: 'invalid_rule' }));
 });

@@ -60,6 +60,7 @@ test.each<[string, string, (readonly string[])?]>([
   ['a lone surrogate', '{"labels":["bug"],"x":"\\ud800"}'],
   ['deep nesting', `{"labels":["bug"],"x":${'['.repeat(65)}${']'.repeat(65)}}`],
   ['very deep nesting', '['.repeat(200_000)],
+  ['too many values', `{"labels":["bug"],"x":[${'1,'.repeat(100_000)}1]}`],
   ['a comment', '{"labels":["bug"]/**/}'],
   ['a comma too many', '{"labels":["bug",]}'],
   ['NaN', '{"labels":["bug"],"x":NaN}'],
@@ -338,3 +339,34 @@ describe('query and headers', () => {
       { drop_query: ['k'], drop_headers: ['x-own'] },
     ));
 });
+
+test.each<[string, string, object, object]>([
+  [
+    'graphql /graphql query repository where arg.owner = "acme"',
+    '/graphql',
+    { query: 'query ($o: String!) { a: repository(owner: $o) { id } }', variables: { o: 'acme' } },
+    { query: 'query ($o: String!) { repository: secrets(owner: $o) { id } }', variables: { o: 'acme' } },
+  ],
+  [
+    'mcp /mcp tools/call add_labels where arg.repo = "site"',
+    '/mcp',
+    { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'add_labels', arguments: { repo: 'site' } } },
+    { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'add_labels', arguments: { repo: 'other' } } },
+  ],
+])('%s lets one call through and not another, also as its seal has it', (rule, target, good, bad) =>
+  withApi(
+    async (data, upstream) => {
+      for (const allowed of [[rule], ['POST /**']]) {
+        const token = await data.mint({ allowed });
+        const send = (body: object) =>
+          ask(data.port, target, { method: 'POST', token, fields: JSON_FIELDS, body: JSON.stringify(body) });
+        expect((await send(good)).status).toBe(200);
+        expect((await send(bad)).status).toBe(403);
+        expect((await send([good, bad])).status).toBe(403);
+      }
+      expect(upstream.requests().map(({ body }) => body)).toEqual([JSON.stringify(good), JSON.stringify(good)]);
+      expect(upstream.requests()[0]?.target).toBe(`/api${target}`);
+    },
+    {},
+    { base_path: '/api', seal: { rules: [rule.replace(' /', ' /api/')] } },
+  ));
