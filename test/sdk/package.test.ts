@@ -163,7 +163,7 @@ test('the declarations compile in a project of another', async () => {
      export const daypass: Daypass = createDaypass({ controlPlane: 'a', dataPlane: 'b', apiKey: 'c' });
      export const response: Promise<Response> = daypass.fetch('github', '/a', { allow: ['GET /a'] });
      export const tokens: Promise<readonly Token[]> = daypass.clients.tokens.list({}).then(({ tokens }) => tokens);
-     export const kind: 'template' | 'regex' | 'scope' = parseRule('GET /a').kind;
+     export const kind: 'template' | 'regex' | 'scope' | 'graphql' | 'mcp' | 'op' = parseRule('GET /a').kind;
      export const code = (error: RefusedError): string => error instanceof DaypassError ? error.decisionId : error;
      // @ts-expect-error: a service is a text
      daypass.fetch(1, '/a');`,
