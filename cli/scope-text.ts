@@ -1,7 +1,8 @@
 // How clauses, changes and example requests are shown.
+
+import type { ExampleRequest } from '@daypass/core/request-draft';
 import type { Clause } from '@daypass/core/rule-covers';
 import type { Change } from '@daypass/core/rule-diff';
-import type { ExampleRequest } from '@daypass/core/rule-example';
 import { printCondition, printRule } from '@daypass/core/rule-print';
 
 /** A clause in a few words. */

@@ -4,6 +4,18 @@ import type { JsonValue } from './json.ts';
 import type { GraphqlRule, McpRule, Step, Subject, Value } from './rule.ts';
 import { NAMED_METHODS } from './rule.ts';
 
+/** A request as a person could send it. */
+export type ExampleRequest = {
+  readonly method: string;
+  readonly path: string;
+  /** Without its `?`; `undefined` if there is none. */
+  readonly query: string | undefined;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | undefined;
+};
+
+/** What is chosen so far. */
 export type Draft = {
   method: string;
   /** Segments, the last of which may hold slashes. */

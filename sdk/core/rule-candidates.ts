@@ -1,9 +1,8 @@
 // Likely requests of a rule: each thing that it leaves open tried in a few ways.
 
 import { firstDecimals, rangeAround } from './decimal-range.ts';
-import { callBody, type Draft, placeValues } from './request-draft.ts';
+import { callBody, type Draft, type ExampleRequest, placeValues } from './request-draft.ts';
 import type { Condition, Conditions, Methods, Rule, Segment, Subject, Value } from './rule.ts';
-import type { ExampleRequest } from './rule-example.ts';
 import { compareSubjects, sortUnique } from './rule-order.ts';
 import { passesAll, type Reading } from './value-set.ts';
 

@@ -1,8 +1,9 @@
 // What changes between two lists of rules.
 
+import type { ExampleRequest } from './request-draft.ts';
 import type { Rule } from './rule.ts';
 import { type Clause, type Gap, gapsBetween } from './rule-covers.ts';
-import { type ExampleRequest, exampleBetween } from './rule-example.ts';
+import { exampleBetween } from './rule-example.ts';
 import { type CompiledRules, compileRules } from './rule-match.ts';
 
 /** Something that one list allows and no single rule of the other one does. */

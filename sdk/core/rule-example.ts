@@ -2,20 +2,10 @@
 
 import { readContentHeaders, readJsonBody } from './request-body.ts';
 import { RequestDetails } from './request-details.ts';
+import type { ExampleRequest } from './request-draft.ts';
 import type { Rule } from './rule.ts';
 import { makeCandidates } from './rule-candidates.ts';
 import { type CompiledRules, compileRules, matchRules } from './rule-match.ts';
-
-/** A request as a person could send it. */
-export type ExampleRequest = {
-  readonly method: string;
-  readonly path: string;
-  /** Without its `?`; `undefined` if there is none. */
-  readonly query: string | undefined;
-  /** By lower-case name. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string | undefined;
-};
 
 /** Requests that may be tried for one example. */
 const MAX_TRIES = 2_000;

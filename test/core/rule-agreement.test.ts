@@ -21,7 +21,7 @@ test.each<World>([
   namesWorld(5),
   queryWorld(8),
   headerWorld(5),
-  bodyWorld(6),
+  bodyWorld(20),
   mixedWorld(300),
   callsWorld(9),
 ])('$name: no false yes, and no false no on single pairs', (world) => {

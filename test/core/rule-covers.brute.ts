@@ -13,8 +13,8 @@ import {
 
 const quick = process.argv.includes('--quick');
 const worlds = quick
-  ? [segmentsWorld(2), namesWorld(3), queryWorld(6), headerWorld(5), bodyWorld(6), mixedWorld(200), callsWorld(5)]
-  : [segmentsWorld(4), namesWorld(1), queryWorld(1), headerWorld(1), bodyWorld(1), mixedWorld(25), callsWorld(1)];
+  ? [segmentsWorld(2), namesWorld(3), queryWorld(6), headerWorld(5), bodyWorld(20), mixedWorld(200), callsWorld(5)]
+  : [segmentsWorld(4), namesWorld(1), queryWorld(1), headerWorld(1), bodyWorld(1), mixedWorld(8), callsWorld(1)];
 
 let pairs = 0;
 let wrong = 0;

@@ -1,7 +1,8 @@
 // What widens and what narrows, each with a request that shows it.
 
+import type { ExampleRequest } from '@daypass/core/request-draft';
 import { diff } from '@daypass/core/rule-diff';
-import { type ExampleRequest, isAllowed } from '@daypass/core/rule-example';
+import { isAllowed } from '@daypass/core/rule-example';
 import { compileRules } from '@daypass/core/rule-match';
 import { parseRules } from '@daypass/core/rule-parse';
 import { printRule } from '@daypass/core/rule-print';

@@ -193,6 +193,7 @@ const BODY = [
   ...['absent body.A', 'body.A = 1', 'body.a.b = 1', 'body.a.b in [1, "x"]', 'absent body.a.b', 'absent body.a.B'],
   ...['absent body.a.b.c', 'body.a[*] = 1', 'body.a[*] in [1, 2]', 'body.a[*] > 1', 'body.a[*].b = 1', 'body[*] = 1'],
   ...['body.c = 1', 'absent body.c', 'body.a.b.c = 1', 'body.a[*][*] = 1', 'absent body.A.b'],
+  ...['body.c in [1, 2]', 'body.c > 1', 'body.d[*] = "x"', 'absent body.d'],
 ];
 
 const SCALARS = ['0', '1', '1.0', '1.5', '2', '3', '"x"', '"z"', 'null', 'true', 'false', '"1"'];
@@ -222,10 +223,12 @@ export const bodyWorld = (step: number): World => {
     '"A":1,"a":1',
     '"A":1,"a":{}',
   ];
-  const rest = ['', '"c":1', '"c":2', '"C":1', '"d":1'];
+  const members = ['', '"c":1', '"c":2', '"c":3', '"C":1'];
+  const rest = product(members, ['', '"d":1', '"d":["x"]', '"d":["x","y"]', '"e":1'], (one, other) =>
+    [one, other].filter((text) => text !== '').join(','),
+  );
   const documents = product(['', ...own, ...upper], rest, (one, other) => {
-    const members = [one, other].filter((text) => text !== '').join(',');
-    return `{${members}}`;
+    return `{${[one, other].filter((text) => text !== '').join(',')}}`;
   });
   const bodies = [...documents, ...arrays, ...SCALARS, '[{"a":1}]', undefined];
   return {
