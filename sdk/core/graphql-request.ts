@@ -119,7 +119,10 @@ const resolve = (written: Written, document: Document, given: BodyObject): BodyV
     case 'block':
       return UNREADABLE;
     case 'list':
-      return written.items.map((item) => resolve(item, document, given) ?? UNREADABLE);
+      return written.items.map((item) => {
+        const value = resolve(item, document, given);
+        return value === undefined ? UNREADABLE : value;
+      });
     case 'object':
       return readArguments(written.fields, document, given);
     default:

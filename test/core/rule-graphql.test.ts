@@ -199,6 +199,7 @@ describe('arguments', () => {
     ['arg.input.labels[*] in ["bug"]', 'query ($l: [String]) { x(input: {labels: $l}) }', { l: ['bug'] }, true],
     ['arg.input.labels[*] in ["bug"]', 'query ($l: String) { x(input: {labels: ["bug", $l]}) }', {}, false],
     ['arg.input.labels[*] in ["bug"]', 'query ($i: I) { x(input: $i) }', { i: { labels: ['bug'], Labels: [] } }, false],
+    ['arg.l[*] in ["bug", null]', '{ x(l: ["bug", null]) }', {}, true],
     ['arg.n <= 10', '{ x(n: 10) }', {}, true],
     ['arg.n <= 10', '{ x(n: 10.5) }', {}, false],
     ['arg.n <= 10', '{ x(n: 1e1) }', {}, false],
