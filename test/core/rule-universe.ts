@@ -193,7 +193,7 @@ const BODY = [
   ...['absent body.A', 'body.A = 1', 'body.a.b = 1', 'body.a.b in [1, "x"]', 'absent body.a.b', 'absent body.a.B'],
   ...['absent body.a.b.c', 'body.a[*] = 1', 'body.a[*] in [1, 2]', 'body.a[*] > 1', 'body.a[*].b = 1', 'body[*] = 1'],
   ...['body.c = 1', 'absent body.c', 'body.a.b.c = 1', 'body.a[*][*] = 1', 'absent body.A.b'],
-  ...['body.c in [1, 2]', 'body.c > 1', 'body.d[*] = "x"', 'absent body.d'],
+  ...['body.a = "1"', 'body.c in [1, 2]', 'body.c > 1', 'body.d[*] = "x"', 'absent body.d'],
 ];
 
 const SCALARS = ['0', '1', '1.0', '1.5', '2', '3', '"x"', '"z"', 'null', 'true', 'false', '"1"'];
