@@ -38,7 +38,7 @@ export function createBodyRoom(limits: DataLimits, metrics: Metrics): BodyRoom {
     check,
     async hold(request, head, count) {
       check(head);
-      const room = head.contentLength ?? ruleBodyBytesMax;
+      let room = head.contentLength ?? ruleBodyBytesMax;
       if (taken + room > ruleBodiesBytesMax)
         throw new RetryLater('overloaded', 'Too many request bodies are being looked into', 1);
       taken += room;
@@ -49,6 +49,8 @@ export function createBodyRoom(limits: DataLimits, metrics: Metrics): BodyRoom {
       };
       try {
         const bytes = await readWhole(request, { ...limits, bodyBytesMax: ruleBodyBytesMax }, count);
+        taken -= room - bytes.length;
+        room = bytes.length;
         return { bytes, release } as unknown as HeldBody;
       } catch (error) {
         release();

@@ -129,3 +129,73 @@ test('a list has at most 64 patterns, and 10,000 rules', () => {
   expect(() => parseRules([...patterns, 'GET ~/x'])).toThrow(expect.objectContaining({ code: 'invalid_rule' }));
   expect(() => parseRules(Array(10_001).fill('GET /a'))).toThrow(expect.objectContaining({ code: 'invalid_rule' }));
 });
+
+test('any text near a rule is refused at a column of it, or has a canonical text that stays', () => {
+  const piece = fc.constantFrom(
+    ...[
+      ' ',
+      '  ',
+      ' where ',
+      ' and ',
+      'absent ',
+      '"',
+      '\\',
+      '[',
+      ']',
+      '[*]',
+      '{',
+      '}',
+      ',',
+      '.',
+      '/',
+      '~',
+      '*',
+      '**',
+      '=',
+      '<',
+      '>=',
+    ],
+    ...[
+      'in',
+      '1',
+      '-',
+      '1e9',
+      'null',
+      'query.a',
+      'body',
+      'arg.x',
+      'path.n0',
+      'header.a',
+      'GET',
+      'graphql ',
+      'mcp ',
+      'batch ',
+      'op:',
+    ],
+  );
+  const edit = fc.tuple(fc.nat(), fc.nat(3), piece);
+  const near = fc.tuple(anyRule, fc.array(edit, { maxLength: 3 })).map(([rule, edits]) =>
+    edits.reduce((text, [at, removed, inserted]) => {
+      const start = at % (text.length + 1);
+      return text.slice(0, start) + inserted + text.slice(start + removed);
+    }, printRule(rule)),
+  );
+  fc.assert(
+    fc.property(near, (text) => {
+      let rule: Rule;
+      try {
+        rule = parseRule(text);
+      } catch (error) {
+        expect(error).toMatchObject({
+          code: 'invalid_rule',
+          column: expect.toSatisfy((at) => at >= 1 && at <= text.length + 1),
+        });
+        return;
+      }
+      const canonical = printRule(rule);
+      expect(parseRule(canonical)).toEqual(rule);
+      expect(printRule(parseRule(canonical))).toBe(canonical);
+    }),
+    { numRuns: 5000 },
+  );
+});

@@ -222,6 +222,20 @@ test('a request whose rules need no body still streams', () =>
     await talking;
   }));
 
+test('a chunked body takes only the room of its bytes while the answer is awaited', () =>
+  withApi(async (data, upstream) => {
+    const token = await data.mint({ allowed: [LABELS] });
+    const body = '{"labels":["bug"]}';
+    upstream.script(() => undefined);
+    const send = `${head(token, 'Transfer-Encoding: chunked')}\r\n${chunked(body)}`;
+    const talking = talk(data.port, [{ send }], 3000, () => false, 3000);
+    await soon(() => upstream.requests().length === 1);
+    expect(data.metrics.render()).toContain(`daypass_held_body_bytes ${body.length}\n`);
+    for (const socket of upstream.sockets()) socket.destroy();
+    await talking;
+    await soon(() => data.metrics.render().includes('daypass_held_body_bytes 0'));
+  }));
+
 test('a client that goes before its body is whole leaves nothing behind', () =>
   withApi(async (data, upstream) => {
     const token = await data.mint({ allowed: [LABELS] });
