@@ -109,6 +109,7 @@ test.each([
   ['GET /a where header.x-a = "1"', 'GET /a where query.x-a = "1"', 'header.x-a = "1"'],
   ['POST /a where body.a = 1', 'POST /a where body.a = "1"', 'body.a = 1'],
   ['POST /a where body.a = 1', 'POST /a where body.A = 1', 'body.a = 1'],
+  ['POST /a where body.a >= 1', 'POST /a where body.a = "1"', 'body.a >= 1'],
   ['POST /a where body.a[*] = 1', 'POST /a where body.a = 1', 'body.a[*] = 1'],
   ['POST /a where absent body.a', 'POST /a', 'absent body.a'],
   ['POST /a where absent body.a', 'POST /a where body.b = 1', 'absent body.a'],
