@@ -4,7 +4,7 @@ import { DaypassError } from '@daypass/core/errors';
 import type { ActiveSnapshot } from './active.ts';
 import type { AuditSink } from './audit/sink.ts';
 import type { Authenticator, VerifiedToken } from './authenticate.ts';
-import type { Authorizer } from './authorize.ts';
+import type { Authorizer, Grant } from './authorize.ts';
 import { type Cancellation, ClientGone } from './cancellation.ts';
 import type { Connection } from './connection.ts';
 import { forward } from './forward.ts';
@@ -71,26 +71,29 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
 }
 
 async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
-  const { request, response, connection, record, cancellation } = visit;
+  const { request, response, record, cancellation } = visit;
   const { limits, upstreams, publicUrl } = deps;
   // What came in the same packet is parsed by then: a broken byte behind the head is known.
   await Promise.resolve();
   cancellation.check();
   const head = readHead(request, limits);
   visit.head = head;
-  const snapshot = activeSnapshot(deps);
-  const route = routeRequest(snapshot, head);
-  visit.route = route;
-  const token = await deps.authenticator.authenticate(route, head, connection.failures);
-  beginRecord(deps, record, route, head, token);
-  const grant = await deps.authorizer.authorize(route, token, head.method);
-  const permit = deps.limiter.admit(grant);
+  let grant = await decide(deps, visit, head);
+  let permit = deps.limiter.admit(grant);
   visit.permit = permit;
-  const outgoing = injectCredential(permit, head);
   record.allow(grant.rule, grant.credentialId);
   const body = await beginBody(visit, head, limits);
-  if (body !== undefined) visit.body = body;
+  if (body !== undefined) {
+    visit.body = body;
+    // A client may take its time over a body: what was granted before may have been revoked by now, or ended.
+    grant = await decide(deps, visit, head);
+    permit = deps.limiter.renew(permit, grant);
+    record.allow(grant.rule, grant.credentialId);
+    if (body.stream.errored !== null) throw body.stream.errored;
+  }
+  const outgoing = injectCredential(permit, head);
   cancellation.check();
+  const { snapshot } = grant.route;
   const ownFields = () => deps.ownFields(record.id, snapshot);
   const pool = upstreams.poolOf(snapshot, grant.service);
   await forward(pool, {
@@ -104,6 +107,17 @@ async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
     ownFields,
     cancellation,
   });
+}
+
+/** Decides by what is known now; a decision before it no longer counts. */
+async function decide(deps: PipelineDeps, visit: Visit, head: Head): Promise<Grant> {
+  const { record, connection } = visit;
+  record.withdraw();
+  const route = routeRequest(activeSnapshot(deps), head);
+  visit.route = route;
+  const token = await deps.authenticator.authenticate(route, head, connection.failures);
+  beginRecord(deps, record, route, head, token);
+  return deps.authorizer.authorize(route, token, head.method);
 }
 
 function receive({ audit, nowMs, newId }: PipelineDeps, arrival: Arrival): Visit {
