@@ -14,6 +14,7 @@ import type { DataLimits } from './limits.ts';
 import { RequestRecord } from './record.ts';
 import { openBody, type RequestBody } from './request-body.ts';
 import { type Route, routeRequest } from './route.ts';
+import type { RunningRequests } from './running.ts';
 import type { Upstreams } from './upstreams.ts';
 import { type Head, hasBody, readHead } from './wire.ts';
 
@@ -26,6 +27,7 @@ export type PipelineDeps = {
   readonly authorizer: Authorizer;
   readonly limiter: Limiter;
   readonly upstreams: Upstreams;
+  readonly running: RunningRequests;
   readonly nowMs: () => number;
   readonly newId: () => string;
   readonly publicUrl: () => string;
@@ -92,21 +94,26 @@ async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
     if (body.stream.errored !== null) throw body.stream.errored;
   }
   const outgoing = injectCredential(permit, head);
-  cancellation.check();
   const { snapshot } = grant.route;
   const ownFields = () => deps.ownFields(record.id, snapshot);
   const pool = upstreams.poolOf(snapshot, grant.service);
-  await forward(pool, {
-    grant,
-    outgoing,
-    body,
-    response,
-    record,
-    limits,
-    publicUrl: publicUrl(),
-    ownFields,
-    cancellation,
-  });
+  const leave = deps.running.enter(grant, cancellation);
+  try {
+    cancellation.check();
+    await forward(pool, {
+      grant,
+      outgoing,
+      body,
+      response,
+      record,
+      limits,
+      publicUrl: publicUrl(),
+      ownFields,
+      cancellation,
+    });
+  } finally {
+    leave();
+  }
 }
 
 /** Decides by what is known now; a decision before it no longer counts. */

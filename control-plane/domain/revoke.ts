@@ -3,7 +3,7 @@ import { DaypassError } from '@daypass/core/errors';
 import { LARGEST_TTL_SECONDS } from '@daypass/core/service';
 import { type VerificationKey, verifyToken } from '@daypass/core/token';
 import type { Aggregates } from '../store/interface.ts';
-import type { CallerActor } from './actor.ts';
+import { type CallerActor, ownsToken } from './actor.ts';
 import type { Changes, Work } from './change.ts';
 import { type CutOffInput, checkOwnCutOffs, readCutOff } from './cut-off.ts';
 import type { Publisher } from './publisher.ts';
@@ -59,7 +59,7 @@ type RevokeWork = Work<string | undefined>;
 
 const revokeOne = async (tx: Aggregates, deps: Deps, caller: CallerActor, jti: string): Promise<RevokeWork> => {
   const row = await tx.tokens.get(jti);
-  if (row === undefined || (!caller.admin && row.caller !== caller.name)) {
+  if (row === undefined || !ownsToken(caller, row)) {
     throw new DaypassError('not_found', 'there is no such token', { field: 'jti' });
   }
   const fresh = await tx.tokens.revoke(jti, deps.now());

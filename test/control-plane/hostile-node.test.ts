@@ -2,8 +2,12 @@
 import { createHash } from 'node:crypto';
 import { type AuditRecord, batchStatement, encodeRecord, GENESIS } from '@daypass/core/audit';
 import { AUDIT_LABEL, signBytes } from '@daypass/core/key';
+import { signNodeAssertion } from '@daypass/core/node-auth';
+import { SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
+import { TokenService } from '@daypass/sdk/gen/daypass/v1/token_pb';
 import { expect, test } from 'vitest';
-import { errorOf, startControl } from './fixture.ts';
+import { createTaken } from '../../control-plane/domain/replay.ts';
+import { errorOf, startControl, withBearer } from './fixture.ts';
 
 const hash = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -68,4 +72,54 @@ test('of many updates with one etag, one is made', async () => {
     });
   const results = await Promise.allSettled(Array.from({ length: 12 }, (_, at) => update(`d${at}`)));
   expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+});
+
+test('an assertion of a node that was overheard cannot be replayed', async () => {
+  await using control = await startControl();
+  const key = control.home.nodes.get('node-1');
+  if (key === undefined) throw new Error('no such node');
+  const claims = { node: 'node-1', fleet: control.home.fleet, now: Date.now() / 1000, jti: 'j'.repeat(32) };
+  const node = control.client(SnapshotService, withBearer(await signNodeAssertion(claims, key)));
+  await node.get({});
+  const replayed = await errorOf(node.report({ node: 'node-1', version: 99n }));
+  expect((replayed as { metadata: Headers }).metadata.get('daypass-error-code')).toBe('unauthenticated');
+});
+
+test('assertions are remembered for as long as they are good, and a node has room for so many', () => {
+  let now = 0;
+  const taken = createTaken(() => now, 2);
+  const outcome = (node: string, text: string): string => {
+    try {
+      taken.take(node, text);
+      return 'taken';
+    } catch (error) {
+      return (error as { code: string }).code;
+    }
+  };
+  expect([outcome('a', '1'), outcome('a', '1'), outcome('a', '2')]).toEqual(['taken', 'unauthenticated', 'taken']);
+  expect([outcome('a', '3'), outcome('b', '3')]).toEqual(['overloaded', 'taken']);
+  now = 75_000;
+  expect(outcome('a', '1')).toBe('unauthenticated');
+  now = 150_000;
+  expect([outcome('a', '3'), outcome('a', '1')]).toEqual(['taken', 'taken']);
+});
+
+test('a caller that gets the name of a deleted one neither sees nor ends the tokens of that one', async () => {
+  await using control = await startControl();
+  const service = { name: 'a', upstream: 'https://a.example' };
+  await control.admin.services.create({ service, wait: {} });
+  const create = async () => {
+    const { apiKey } = await control.admin.callers.create({ caller: { name: 'ci', services: ['a'] } });
+    return control.client(TokenService, apiKey);
+  };
+  const tokens = await create();
+  const old = await tokens.mint({ service: 'a', allow: ['GET /'] });
+  await control.admin.callers.delete({ name: 'ci', wait: {} });
+  const heir = await create();
+  const own = await heir.mint({ service: 'a', allow: ['GET /'] });
+  expect((await heir.list({})).tokens.map(({ jti }) => jti)).toEqual([own.jti]);
+  expect(await heir.introspect({ token: old.token })).toMatchObject({ active: false, reason: 'not_found' });
+  const refused = await errorOf(heir.revoke({ target: { case: 'jti', value: old.jti }, wait: {} }));
+  expect((refused as { metadata: Headers }).metadata.get('daypass-error-code')).toBe('not_found');
+  expect((await control.admin.tokens.list({})).tokens).toHaveLength(2);
 });
