@@ -26,6 +26,8 @@ export const openConnection = async (options: GlobalOptions, io: Io): Promise<Co
   const url = checkUrl(controlUrlOf(options, io.env));
   const home = homeOf(options, io.env);
   const apiKey = await readApiKey(options, io, home);
+  if (isOpenToOthers(url))
+    io.note(`the API key goes to ${new URL(url).host} without TLS: whoever is on the way reads it`);
   const timeoutMs = durationFlag(options.timeout ?? nonEmpty(io.env.DAYPASS_TIMEOUT) ?? DEFAULT_TIMEOUT, '--timeout');
   const clients = createClients({ baseUrl: url, authorization: bearer(apiKey), fetch: fetchFrom(url), timeoutMs });
   const rootFile = options.root ?? nonEmpty(io.env.DAYPASS_ROOT);
@@ -36,6 +38,11 @@ const checkUrl = (text: string): string => {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === 'https:' || url?.protocol === 'http:') return url.href.replace(/\/$/, '');
   throw new UsageError(`the control URL "${text}" is not an http or https URL`, '--control-url');
+};
+
+const isOpenToOthers = (text: string): boolean => {
+  const { protocol, hostname } = new URL(text);
+  return protocol === 'http:' && !/^(localhost|.*\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 };
 
 /** The key by flag, file or variable, else the admin key that `init` left under the home. */

@@ -140,11 +140,11 @@ const plainPatches = (options: ServiceOptions): readonly Patch[] => {
   if (options.anonymous !== undefined) patches.push(['anonymous', { anonymous: options.anonymous }]);
   if (options.insecureUpstream !== undefined)
     patches.push(['insecure_upstream', { insecureUpstream: options.insecureUpstream }]);
-  if (options.maxTtl !== undefined) patches.push(['max_ttl', { maxTtl: duration(options.maxTtl, '--max-ttl') }]);
+  if (options.maxTtl !== undefined) patches.push(['max_ttl', { maxTtl: someTime(options.maxTtl, '--max-ttl') }]);
   if (options.connectTimeout !== undefined)
-    patches.push(['connect_timeout', { connectTimeout: duration(options.connectTimeout, '--connect-timeout') }]);
+    patches.push(['connect_timeout', { connectTimeout: someTime(options.connectTimeout, '--connect-timeout') }]);
   if (options.responseTimeout !== undefined)
-    patches.push(['response_timeout', { responseTimeout: duration(options.responseTimeout, '--response-timeout') }]);
+    patches.push(['response_timeout', { responseTimeout: someTime(options.responseTimeout, '--response-timeout') }]);
   if (description !== undefined) patches.push(['description', { description }]);
   return patches;
 };
@@ -221,6 +221,12 @@ const rate = (text: string, flag: string): Rate => {
 };
 
 const duration = (text: string, flag: string): Duration => durationFromMs(durationFlag(text, flag));
+
+/** The API reads 0 as the default, which is longer than anybody means who writes 0. */
+const someTime = (text: string, flag: string): Duration => {
+  if (durationFlag(text, flag) > 0) return duration(text, flag);
+  throw new UsageError(`${flag} must be above 0; \`service update --clear ${flag.slice(2)}\` sets the default`, flag);
+};
 
 const checkUpstream = (text: string): string => {
   if (URL.canParse(text) && /^https?:\/\//.test(text)) return text;

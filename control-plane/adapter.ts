@@ -15,6 +15,7 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from '@connectrpc/connect-node';
+import { nameUnread } from './rpc/unread.ts';
 
 type Request = IncomingMessage | Http2ServerRequest;
 type Response = (ServerResponse | Http2ServerResponse) & Parameters<RequestListener>[1];
@@ -36,6 +37,8 @@ type Deps = {
 
 /** Calls of methods that are open to anyone, at a time: what an outsider can make the process hold. */
 const OPEN_CALLS_MAX = 512;
+/** The body of a call that was turned away is not waited for. */
+const REFUSED_BODY_MS_MAX = 1000;
 
 /** Makes the handler. */
 export const createHandler = ({ options, log, bodyMsMax, isOpen }: Deps): Handler => {
@@ -53,7 +56,7 @@ export const createHandler = ({ options, log, bodyMsMax, isOpen }: Deps): Handle
     if (isOpen(handler.method)) {
       if (openCalls >= OPEN_CALLS_MAX) {
         plain(response, 503, 'There are too many calls under way');
-        request.destroy();
+        limitBody(request, REFUSED_BODY_MS_MAX);
         return;
       }
       openCalls += 1;
@@ -68,6 +71,7 @@ export const createHandler = ({ options, log, bodyMsMax, isOpen }: Deps): Handle
       return;
     }
     handler(universal)
+      .then(nameUnread)
       .then((answer) => universalResponseToNodeResponse(answer, response))
       .catch((error: unknown) => {
         // The client went away: nothing to say, and nobody to say it to.

@@ -1,6 +1,7 @@
 // The forms of the files under `control/`, each read strictly.
 import { decodeBase64url } from '@daypass/core/base64url';
 import { DaypassError } from '@daypass/core/errors';
+import { isFleet } from '@daypass/core/home';
 import { type JsonObject, type JsonValue, readArray, readObject, readString, refuseUnknown } from '@daypass/core/json';
 import { type PrivateJwk, type PublicJwk, readPublicJwk, type SignedKeyBytes } from '@daypass/core/key';
 
@@ -13,7 +14,7 @@ const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 export const readFleet = (value: JsonValue): { readonly fleet: string; readonly root: PublicJwk } => {
   const object = versioned(value, ['fleet', 'root']);
   const fleet = readString(object.fleet, 'fleet');
-  if (!/^urn:daypass:fleet:[A-Za-z0-9_-]{22}$/.test(fleet)) throw wrong('"fleet" is not a fleet URI');
+  if (!isFleet(fleet)) throw wrong('"fleet" is not a fleet URI');
   return { fleet, root: readPublicJwk(object.root, 'Ed25519', 'root') };
 };
 

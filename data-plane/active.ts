@@ -9,7 +9,7 @@ import { getBit } from '@daypass/core/status';
 import { importVerificationKey, type StatusPosition, type VerificationKey } from '@daypass/core/token';
 import { type ActiveService, prepareService } from './active-service.ts';
 
-/** A snapshot as requests see it. Immutable; requests that began with it end with it. */
+/** A snapshot as requests see it. Immutable: a request keeps the one it began with, until a later revokes its token. */
 export type ActiveSnapshot = {
   readonly version: number;
   /** Hex sha256 of the manifest. */

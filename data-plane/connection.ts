@@ -45,7 +45,7 @@ export function createConnections(limits: DataLimits, nowMs: () => number): Conn
       return fresh;
     },
     enter(connection, running) {
-      if (connection.running === undefined) run(connection, running);
+      if (connection.running === undefined) run(connection, running, limits.stallTimeoutMs);
       else if (connection.waiting.length >= limits.maxPipelined) return false;
       else connection.waiting.push(running);
       return true;
@@ -53,15 +53,22 @@ export function createConnections(limits: DataLimits, nowMs: () => number): Conn
   };
 }
 
-function run(connection: Connection, running: Running): void {
+function run(connection: Connection, running: Running, stallTimeoutMs: number): void {
   connection.running = running;
+  const { socket } = running.request;
+  let stall: NodeJS.Timeout | undefined;
+  // The end of an answer that the client does not take would hold its connection for ever.
+  running.response.on('prefinish', () => {
+    if (socket.writableLength > 0) stall = setTimeout(() => socket.destroy(), stallTimeoutMs).unref();
+  });
   running.response.on('close', () => {
+    clearTimeout(stall);
     connection.running = undefined;
     const next = connection.waiting.shift();
     // A client that is gone must not have its requests sent on after it.
-    if (running.request.socket.destroyed) connection.waiting.length = 0;
-    else if (next !== undefined) run(connection, next);
-    else if (connection.isBroken) running.request.socket.destroy();
+    if (socket.destroyed) connection.waiting.length = 0;
+    else if (next !== undefined) run(connection, next, stallTimeoutMs);
+    else if (connection.isBroken) socket.destroy();
   });
   running.start();
 }

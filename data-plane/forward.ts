@@ -63,6 +63,7 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
   #left: number | undefined;
   #settled = false;
   #status = 0;
+  #interims = 0;
 
   constructor(exchange: Exchange, resolve: () => void, reject: (error: unknown) => void) {
     this.#exchange = exchange;
@@ -85,7 +86,10 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
   ): void {
     if (status === 101)
       throw new DaypassError('upstream_response_invalid', 'The upstream changed the protocol unasked');
-    // Other interim answers are for the proxy, which did not ask for them.
+    // Other interim answers are for the proxy, which did not ask for them. Each one starts the wait for the head anew.
+    if (status < 200) this.#interims += 1;
+    if (this.#interims > INTERIMS_MAX)
+      throw new DaypassError('upstream_response_invalid', 'The upstream sent too many interim answers');
     if (status < 200 || this.#settled) return;
     const { grant, outgoing, response, publicUrl, ownFields } = this.#exchange;
     const raw = rawFields(controller);
@@ -190,6 +194,8 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
 
 /** Bytes. */
 const SHORT = 4096;
+
+const INTERIMS_MAX = 64;
 
 function flushHead(response: ServerResponse): void {
   if (!response.writableEnded && !response.destroyed) response.flushHeaders();

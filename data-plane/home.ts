@@ -2,7 +2,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DaypassError } from '@daypass/core/errors';
-import { dataPaths } from '@daypass/core/home';
+import { dataPaths, isFleet } from '@daypass/core/home';
 import { type JsonValue, parseStrictJson, readObject, readString, refuseUnknown } from '@daypass/core/json';
 import {
   type CryptoKey,
@@ -67,7 +67,7 @@ function readFleet(value: JsonValue): Pick<DataHome, 'fleet' | 'root'> {
   refuseUnknown(object, ['v', 'fleet', 'root'], 'file');
   checkVersion(object.v);
   const fleet = readString(object.fleet, 'fleet');
-  if (!/^urn:daypass:fleet:[A-Za-z0-9_-]{22}$/.test(fleet)) throw wrong('"fleet" is not a fleet URI');
+  if (!isFleet(fleet)) throw wrong('"fleet" is not a fleet URI');
   return { fleet, root: readPublicJwk(object.root, 'Ed25519', 'root') };
 }
 

@@ -1,8 +1,8 @@
 // Injection: the request as the upstream will see it. The caller's own credentials end here, and the service's begins.
-import type { ActiveService } from './active-service.ts';
 import type { Grant } from './authorize.ts';
+import { forwardedQuery } from './forwarded.ts';
 import type { Permit } from './limit.ts';
-import { withoutKeys, withPair } from './query.ts';
+import { withPair } from './query.ts';
 import { type Head, hasBody } from './wire.ts';
 
 declare const injected: unique symbol;
@@ -38,18 +38,6 @@ function forwardedFields({ service }: Grant, { fields, hopNames }: Head): string
   }
   return kept;
 }
-
-/** The values of all fields of this lower-case name that go upstream. */
-export function forwardedValues(service: ActiveService, { fields, hopNames }: Head, wanted: string): readonly string[] {
-  const values: string[] = [];
-  if (service.dropsField(wanted) || hopNames.has(wanted)) return values;
-  for (let at = 0; at + 1 < fields.length; at += 2) if (fields[at] === wanted) values.push(fields[at + 1] ?? '');
-  return values;
-}
-
-/** The caller's part of the query that goes upstream. */
-export const forwardedQuery = (service: ActiveService, query: string | undefined): string | undefined =>
-  query === undefined ? undefined : withoutKeys(query, service.droppedKeys);
 
 function outgoingPath({ service, route, injection }: Grant): string {
   const { target } = route;

@@ -51,11 +51,28 @@ const SHORTEST_HALF = 8;
 
 // `user:password` is scrubbed whole and in its halves: some services put the key in one of them and a word in the other.
 function needles(secret: string, kind: OpenedSeal['place']['kind']): readonly string[] {
-  const base64 = Buffer.from(secret).toString('base64');
-  const forms = [secret, base64, Buffer.from(secret).toString('base64url')];
+  const forms = [secret, ...encodings(Buffer.from(secret))];
   if (kind !== 'basic') return forms;
   const colon = secret.indexOf(':');
   const user = secret.slice(0, colon);
   const password = secret.slice(colon + 1);
   return [...forms, ...(password === '' ? [] : [password]), ...(user.length >= SHORTEST_HALF ? [user] : [])];
+}
+
+/** The shortest piece of base64 that is taken for a part of an encoded secret. */
+const SHORTEST_PIECE = 10;
+
+/** A secret in hexadecimal and in base64: whole, and as it stands inside of something longer that was encoded. */
+function encodings(secret: Buffer): readonly string[] {
+  const hex = secret.toString('hex');
+  const inside = [0, 1, 2].map((before) => {
+    const bits = Buffer.concat([Buffer.alloc(before), secret])
+      .toString('base64')
+      .replace(/=+$/, '');
+    // The first and the last character may also hold bits of what stands around the secret.
+    return bits.slice(Math.ceil((before * 8) / 6), Math.floor(((before + secret.length) * 8) / 6));
+  });
+  const base64 = [secret.toString('base64'), ...inside.filter((piece) => piece.length >= SHORTEST_PIECE)];
+  const base64url = base64.map((piece) => piece.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, ''));
+  return [...base64, ...base64url, hex, hex.toUpperCase()];
 }

@@ -15,6 +15,8 @@ export type Permit = { readonly grant: Grant; readonly [permitted]: true };
 export type Limiter = {
   /** Throws `rate_limited` or `overloaded`. Every permit is released once. */
   admit(grant: Grant): Permit;
+  /** A permit for the grant that took the place of its own; it is not counted again. */
+  renew(permit: Permit, grant: Grant): Permit;
   release(permit: Permit): void;
   inFlight(): number;
 };
@@ -31,6 +33,7 @@ export function createLimiter(limits: DataLimits, nowMs: () => number, metrics: 
       inFlight += 1;
       return { grant } as Permit;
     },
+    renew: (_permit, grant) => ({ grant }) as Permit,
     release(_permit) {
       inFlight -= 1;
     },

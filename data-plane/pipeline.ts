@@ -15,6 +15,7 @@ import type { DataLimits } from './limits.ts';
 import { RequestRecord } from './record.ts';
 import { openBody, type RequestBody } from './request-body.ts';
 import { type Route, routeRequest } from './route.ts';
+import type { RunningRequests } from './running.ts';
 import type { Upstreams } from './upstreams.ts';
 import { type Head, hasBody, readHead } from './wire.ts';
 
@@ -28,6 +29,7 @@ export type PipelineDeps = {
   readonly bodyRoom: BodyRoom;
   readonly limiter: Limiter;
   readonly upstreams: Upstreams;
+  readonly running: RunningRequests;
   readonly nowMs: () => number;
   readonly newId: () => string;
   readonly publicUrl: () => string;
@@ -82,50 +84,71 @@ async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
   cancellation.check();
   const head = readHead(request, limits);
   visit.head = head;
-  const grant = await decide(deps, visit, head);
-  const permit = deps.limiter.admit(grant);
+  let grant = await decide(deps, visit, head);
+  let permit = deps.limiter.admit(grant);
   visit.permit = permit;
-  const outgoing = injectCredential(permit, head);
   record.allow(grant.rule, grant.credentialId);
   const body = grant.body === undefined ? await beginBody(visit, head, limits) : undefined;
-  if (body !== undefined) visit.body = body;
-  cancellation.check();
+  if (body !== undefined) {
+    visit.body = body;
+    // A client may take its time over a body: what was granted before may have been revoked by now, or ended.
+    grant = await decideAgain(deps, visit, head);
+    permit = deps.limiter.renew(permit, grant);
+    record.allow(grant.rule, grant.credentialId);
+    if (body.stream.errored !== null) throw body.stream.errored;
+  }
+  const outgoing = injectCredential(permit, head);
   const { snapshot } = grant.route;
   const ownFields = () => deps.ownFields(record.id, snapshot);
   const pool = upstreams.poolOf(snapshot, grant.service);
-  await forward(pool, {
-    grant,
-    outgoing,
-    body,
-    response,
-    record,
-    limits,
-    publicUrl: publicUrl(),
-    ownFields,
-    cancellation,
-  });
+  const leave = deps.running.enter(grant, cancellation);
+  try {
+    cancellation.check();
+    await forward(pool, {
+      grant,
+      outgoing,
+      body,
+      response,
+      record,
+      limits,
+      publicUrl: publicUrl(),
+      ownFields,
+      cancellation,
+    });
+  } finally {
+    leave();
+  }
 }
 
-// A body may take its time: with it everything is decided anew, under the snapshot and the clock of then.
+// A body that rules look into may take its time: with it everything is decided anew, under the snapshot and clock of then.
 async function decide(deps: PipelineDeps, visit: Visit, head: Head): Promise<Grant> {
-  const before = await decideOnce(deps, visit, head, undefined);
+  const before = await decideNow(deps, visit, head, undefined);
   if (before !== BODY_NEEDED) return before;
   const body = await holdBody(deps, visit, head);
-  const grant = await decideOnce(deps, visit, head, body);
+  const grant = await decideNow(deps, visit, head, body);
   if (grant === BODY_NEEDED) throw new Error('the body was asked for twice');
   return grant;
 }
 
-async function decideOnce(
+async function decideAgain(deps: PipelineDeps, visit: Visit, head: Head): Promise<Grant> {
+  const grant = await decideNow(deps, visit, head, undefined);
+  if (grant !== BODY_NEEDED) return grant;
+  throw new DaypassError('scope_refused', 'Rules that look into the body came while it was on its way');
+}
+
+/** Decides by what is known now; a decision before it no longer counts. */
+async function decideNow(
   deps: PipelineDeps,
   visit: Visit,
   head: Head,
   body: HeldBody | undefined,
 ): Promise<Grant | typeof BODY_NEEDED> {
+  const { record, connection } = visit;
+  record.withdraw();
   const route = routeRequest(activeSnapshot(deps), head);
   visit.route = route;
-  const token = await deps.authenticator.authenticate(route, head, visit.connection.failures);
-  beginRecord(deps, visit.record, route, head, token);
+  const token = await deps.authenticator.authenticate(route, head, connection.failures);
+  beginRecord(deps, record, route, head, token);
   return deps.authorizer.authorize(route, token, head, body);
 }
 

@@ -9,21 +9,16 @@ export const OVERRIDE_KEYS: readonly string[] = [
 ];
 
 /**
- * The name of a query key as the laxest upstream may read it: decoded, without the `[…]` of an array, in lower case.
- * Never throws: what cannot be decoded stays as it is.
+ * The name of a query key as the laxest upstream may read it: decoded, up to a NUL, without the `[…]` of an array, in
+ * lower case. Never throws: what cannot be decoded stays as it is.
  */
-export function queryName(raw: string): string {
-  const spaced = raw.includes('+') ? raw.replaceAll('+', ' ') : raw;
-  const decoded = spaced.includes('%') ? decodeLax(spaced) : spaced;
-  const bracket = decoded.indexOf('[');
-  return (bracket > 0 ? decoded.slice(0, bracket) : decoded).trim().toLowerCase();
-}
+export const queryName = (raw: string): string => withoutBracket(decodedName(raw));
 
 /** The query without the pairs whose key is in `keys`; undefined when nothing is left of a query that lost some. */
 export function withoutKeys(query: string, keys: ReadonlySet<string>): string | undefined {
   if (query === '' || keys.size === 0) return query;
   const parts = splitPairs(query);
-  const kept = parts.filter((part) => !keys.has(keyOf(part.text)));
+  const kept = parts.filter((part) => !isOneOf(keys, part.text));
   if (kept.length === parts.length) return query;
   const [first, ...others] = kept;
   if (first === undefined) return undefined;
@@ -45,11 +40,33 @@ function splitPairs(query: string): readonly Pair[] {
   return pairs;
 }
 
-function keyOf(pair: string): string {
+function isOneOf(keys: ReadonlySet<string>, pair: string): boolean {
   const equals = pair.indexOf('=');
-  return queryName(equals < 0 ? pair : pair.slice(0, equals));
+  const name = decodedName(equals < 0 ? pair : pair.slice(0, equals));
+  return keys.has(withoutBracket(name)) || (PHP_UNDERSCORES.test(name) && keys.has(phpName(name)));
 }
 
-// Decodes each escape by itself, so that a broken one elsewhere hides nothing.
+function decodedName(raw: string): string {
+  const spaced = raw.includes('+') ? raw.replaceAll('+', ' ') : raw;
+  const decoded = spaced.includes('%') ? decodeLax(spaced) : spaced;
+  const nul = decoded.indexOf('\0');
+  return (nul < 0 ? decoded : decoded.slice(0, nul)).trim().toLowerCase();
+}
+
+function withoutBracket(name: string): string {
+  const bracket = name.indexOf('[');
+  return bracket > 0 ? name.slice(0, bracket).trim() : name;
+}
+
+/** What PHP takes for `_` in a name; a bracket only if nothing closes it. */
+const PHP_UNDERSCORES = /[. []/;
+
+function phpName(name: string): string {
+  const bracket = name.indexOf('[');
+  const kept = bracket > 0 && name.includes(']', bracket) ? name.slice(0, bracket) : name;
+  return kept.replaceAll(/[. []/g, '_');
+}
+
+// Decodes each escape by itself, so that a broken one elsewhere hides nothing; the form with `u` is that of old servers.
 const decodeLax = (text: string): string =>
-  text.replace(/%([0-9A-Fa-f]{2})/g, (_escape, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  text.replace(/%(?:u00)?([0-9A-Fa-f]{2})/g, (_escape, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));

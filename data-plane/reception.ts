@@ -52,6 +52,8 @@ export function createReception({ audit, log, metrics, newId }: Deps): Reception
       return;
     }
     const problem = problemOf(new DaypassError(code, describe(code).title), newId());
+    const untaken = setTimeout(() => socket.destroy(), RAW_TIMEOUT_MS).unref();
+    socket.once('close', () => clearTimeout(untaken));
     socket.end(rawProblem(problem), () => socket.destroy());
   };
   return {
@@ -95,6 +97,9 @@ export function createReception({ audit, log, metrics, newId }: Deps): Reception
   };
 }
 
+/** For a client to take the answer to what is not HTTP. */
+const RAW_TIMEOUT_MS = 5_000;
+
 /** Before it is recorded, nothing is said; after the head was sent, nothing can be. */
 function answerRefused({ record, response, route, head, request }: Visit, error: unknown): void {
   const problem = problemOf(error, record.id);
@@ -115,7 +120,9 @@ function report(log: Log, visit: Visit, error: unknown): void {
   if (error instanceof ClientGone) return;
   const fields = { error, decision_id: visit.record.id, service: serviceOf(visit) };
   if (!(error instanceof DaypassError)) log.error('a request failed unexpectedly', fields);
-  else if (describe(error.code).status >= 500) log.warn('a request failed', fields);
+  // An outsider, who is counted, must not fill the log either.
+  else if (describe(error.code).status >= 500)
+    log[visit.record.isIdentified ? 'warn' : 'debug']('a request failed', fields);
 }
 
 const remoteAddress = (socket: Duplex): string => {

@@ -65,8 +65,19 @@ export class RequestRecord {
     this.#credentialId = credentialId;
   }
 
+  /** What was allowed and has not begun is to be decided again. */
+  withdraw(): void {
+    this.#rule = undefined;
+    this.#credentialId = '';
+  }
+
   get isAllowed(): boolean {
     return this.#rule !== undefined;
+  }
+
+  /** Whether it is known who asks. */
+  get isIdentified(): boolean {
+    return this.#asked !== undefined;
   }
 
   get hasEnded(): boolean {
@@ -86,8 +97,9 @@ export class RequestRecord {
   /** Writes the decision alone, for a request that takes long. */
   decideNow(): void {
     if (this.#ended || this.#isDecisionWritten || this.#asked === undefined) return;
-    this.#deps.audit.append(this.#decision(this.#asked), undefined);
+    // What the sink was given it keeps, even if it cannot write it now.
     this.#isDecisionWritten = true;
+    this.#deps.audit.append(this.#decision(this.#asked), undefined);
   }
 
   /** Writes what is not yet written; later calls do nothing. */
@@ -130,9 +142,9 @@ export class RequestRecord {
       caller: claims?.caller ?? '',
       principal: claims?.sub ?? 'anonymous',
       client: claims?.client_id ?? '',
-      service,
+      service: withoutTokens(service),
       method,
-      path: path.slice(0, MAX_PATH),
+      path: withoutTokens(path).slice(0, MAX_PATH),
       rule: this.#rule ?? '',
       credential_id: this.#credentialId,
       snapshot_version: snapshot.version,
@@ -141,3 +153,7 @@ export class RequestRecord {
     };
   }
 }
+
+/** The caller chooses the path: a token that it puts there would be good for whoever reads the record. */
+const withoutTokens = (path: string): string =>
+  path.includes('eyJ') ? path.replace(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g, '[token]') : path;

@@ -28,7 +28,7 @@ export function problemOf(error: unknown, decisionId: string): Problem {
   const { status, title } = describe(known.code);
   const body = Buffer.from(
     JSON.stringify({
-      type: `https://daypass.dev/problems/${known.code}`,
+      type: `urn:daypass:problem:${known.code}`,
       title,
       status,
       detail: known.message,
@@ -40,7 +40,8 @@ export function problemOf(error: unknown, decisionId: string): Problem {
     }),
   );
   const fields = [
-    ...['content-type', 'application/problem+json'],
+    // The charset says nothing (RFC 8259), but some clients read only what names one.
+    ...['content-type', 'application/problem+json; charset=utf-8'],
     ...['content-length', String(body.length)],
     ...['cache-control', 'no-store'],
     ...[REFUSAL_HEADER, known.code],

@@ -81,17 +81,15 @@ function scrubbed(head: ResponseHead, { injection }: Grant): ResponseHead {
 
 /** Names that the answer's Connection field lists, but for what frames or types the body. */
 function connectionNames(raw: Received['raw']): ReadonlySet<string> {
-  let names = NONE;
+  const names = new Set<string>();
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at];
     if (name?.length !== 10 || text(name).toLowerCase() !== 'connection') continue;
-    const listed = optionNames(text(raw[at + 1])).filter((option) => !KEPT.has(option));
-    if (listed.length > 0) names = new Set([...names, ...listed]);
+    for (const option of optionNames(text(raw[at + 1]))) if (!KEPT.has(option)) names.add(option);
   }
   return names;
 }
 
-const NONE: ReadonlySet<string> = new Set();
 const KEPT = new Set(['content-length', 'content-type', 'content-encoding', 'set-cookie', 'cache-control']);
 
 function checkCoding(value: string): void {

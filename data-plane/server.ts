@@ -19,6 +19,7 @@ import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { createPipeline, type Pipeline } from './pipeline.ts';
 import { createReception, type Reception } from './reception.ts';
+import { createRunningRequests } from './running.ts';
 import { createSeals } from './seals.ts';
 import { createUpstreams } from './upstreams.ts';
 
@@ -64,6 +65,8 @@ export function createDataServer(deps: DataServerDeps): DataServer {
   const connections = createConnections(limits, nowMs);
   const upstreams = createUpstreams({ policy, resolve, limits });
   const reception = createReception({ audit, log, metrics, newId });
+  const running = createRunningRequests(current);
+  const reviews = setInterval(running.review, REVIEW_MS).unref();
   const pipeline = createPipeline({
     limits,
     current,
@@ -73,6 +76,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
     bodyRoom: createBodyRoom(limits, metrics),
     limiter: createLimiter(limits, nowMs, metrics),
     upstreams,
+    running,
     nowMs,
     newId,
     publicUrl: () => state.publicUrl ?? '',
@@ -100,12 +104,16 @@ export function createDataServer(deps: DataServerDeps): DataServer {
     },
     async close() {
       state.isDraining = true;
+      clearInterval(reviews);
       const ended = closed(server);
       server.closeAllConnections();
       await Promise.all([ended, upstreams.destroy()]);
     },
   };
 }
+
+/** How long a request may go on after the snapshot that revokes its token was activated. */
+const REVIEW_MS = 100;
 
 type State = { isDraining: boolean; publicUrl: string | undefined };
 

@@ -34,13 +34,14 @@ export function readHead(request: IncomingMessage, limits: { readonly bodyBytesM
   const method = checkMethod(request);
   const raw = request.rawHeaders;
   const fields: string[] = [];
-  const single: Single = { hopNames: NONE };
+  const hopNames = new Set<string>();
+  const single: Single = {};
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = plainName(raw[at] ?? '');
     const value = raw[at + 1] ?? '';
     if (name === '') continue;
     if (ONCE.has(name)) takeOnce(single, name, value);
-    else if (name === 'connection') addHopNames(single, value);
+    else if (name === 'connection') for (const option of optionNames(value)) hopNames.add(option);
     else if (name === 'upgrade') checkUpgrade(value);
     fields.push(name, value);
   }
@@ -50,18 +51,14 @@ export function readHead(request: IncomingMessage, limits: { readonly bodyBytesM
     method,
     target: parseTarget(request.url ?? ''),
     fields,
-    hopNames: single.hopNames,
+    hopNames,
     authorization: single.authorization,
     ...framing,
     expectsContinue: readExpectation(single.expect) && request.httpVersionMinor === 1,
   } as unknown as Head;
 }
 
-/** What most requests name in Connection. */
-const NONE: ReadonlySet<string> = new Set();
-
 type Single = {
-  hopNames: ReadonlySet<string>;
   host?: string;
   authorization?: string;
   'content-length'?: string;
@@ -69,7 +66,7 @@ type Single = {
   'content-type'?: string;
   expect?: string;
 };
-type SingleName = Exclude<keyof Single, 'hopNames'>;
+type SingleName = keyof Single;
 
 /** Fields of which a second one would leave it open which counts, and the code that says so. */
 const ONCE: ReadonlyMap<string, ErrorCode> = new Map<SingleName, ErrorCode>([
@@ -103,11 +100,6 @@ function checkHost(host: string | undefined): void {
   const isSound = match !== null && (match[1] === undefined || isIPv6(match[1])) && Number(match[2] ?? 0) <= 65_535;
   if (!isSound)
     throw new DaypassError('host_invalid', 'The request needs one Host field with a host and at most a port');
-}
-
-function addHopNames(single: Single, value: string): void {
-  const names = optionNames(value);
-  if (names.length > 0) single.hopNames = new Set([...single.hopNames, ...names]);
 }
 
 // RFC 9110 §7.8: an upgrade may be ignored. The one to cleartext HTTP/2 is offered unasked by some clients.

@@ -33,7 +33,7 @@ const createCommand = (context: Context): Command =>
         createCaller(context, name, self.optsWithGlobals<CreateOptions>()),
       ),
     'daypass caller create ci --service github stripe',
-    'daypass caller create ci --service github > ci.key',
+    '(umask 077; daypass caller create ci --service github > ci.key)',
   );
 
 const createCaller = async ({ io }: Context, name: string, options: CreateOptions): Promise<void> => {

@@ -1,5 +1,7 @@
 // `daypass init`: makes the home folder with all keys, once.
+
 import { DaypassError } from '@daypass/core/errors';
+import { isFleet } from '@daypass/core/home';
 import { Command } from 'commander';
 import { type Context, examples, type With } from '../context.ts';
 import { UsageError } from '../failure.ts';
@@ -57,10 +59,8 @@ export const ensureHome = async (
   }
 };
 
-const FLEET = /^[a-z][a-z0-9+.-]*:[!-~]{1,200}$/;
-
 const init = async ({ io }: Context, options: Options): Promise<void> => {
-  if (options.fleet !== undefined && !FLEET.test(options.fleet))
+  if (options.fleet !== undefined && !isFleet(options.fleet))
     throw new UsageError(`--fleet takes a URI such as urn:example:fleet-1, not "${options.fleet}"`, '--fleet');
   const home = homeOf(options, io.env);
   const folders = { home, rootDir: options.rootDir, controlDir: options.controlDir, dataDir: options.dataDir };

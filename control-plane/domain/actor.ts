@@ -19,3 +19,9 @@ export type Actor = CallerActor | NodeActor | { readonly kind: 'anyone' };
 /** Whether a caller may mint for a service. */
 export const mayMintFor = (caller: CallerActor, service: string): boolean =>
   caller.admin || caller.services.includes(service);
+
+/** Whether a token is the caller's to see and to end: not those of an earlier caller that had its name. */
+export const ownsToken = (
+  caller: CallerActor,
+  token: { readonly caller: string; readonly createdAt: number },
+): boolean => caller.admin || (token.caller === caller.name && token.createdAt >= caller.createdAt);

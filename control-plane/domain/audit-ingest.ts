@@ -1,5 +1,5 @@
 // Takes a node's records: verifies the signature and the chain, and stores each record exactly once.
-import { batchStatement, type ChainedRecord, GENESIS, readChain } from '@daypass/core/audit';
+import { batchStatement, type ChainedRecord, GENESIS, parseRecord, readChain } from '@daypass/core/audit';
 import { DaypassError } from '@daypass/core/errors';
 import { parseStrictJson } from '@daypass/core/json';
 import { AUDIT_LABEL, importEd25519, readPublicJwk, verifyBytes } from '@daypass/core/key';
@@ -76,6 +76,9 @@ const storeNew = async (tx: Aggregates, node: string, chain: readonly ChainedRec
     return stored === undefined;
   });
   if (fresh.length === 0) return { events: [], outcomes: [] };
+  // What fills a gap must also lead to what was stored behind it.
+  const after = await tx.audit.bytes(node, last.record.seq + 1);
+  if (after !== undefined && parseRecord(after).prev !== last.hash) throw conflict(last.record.seq + 1);
   await tx.audit.insertRecords(fresh.map(({ record, hash, bytes }) => ({ node, seq: record.seq, hash, bytes })));
   const { events, outcomes } = digestRecords(fresh.map(({ record }) => record));
   if (events.length > 0) await tx.audit.insertEvents(events);

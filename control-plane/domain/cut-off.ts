@@ -1,11 +1,14 @@
 // Cut-offs: which tokens one refuses, and how one is read out of a request.
 import { DaypassError } from '@daypass/core/errors';
 import type { CutOffEntry } from '@daypass/core/service';
-import type { TokenRow } from '../store/interface.ts';
+import type { CutOffRow, TokenRow } from '../store/interface.ts';
 import type { CallerActor } from './actor.ts';
 
 /** A caller's clock may be this much ahead. */
 const SKEW_MS = 5000;
+
+/** Cut-offs of one caller that is no admin: every one of them is in the snapshot of every node. */
+export const OWN_CUT_OFFS_MAX = 100;
 
 /** What a cut-off looks at. */
 export type CutOffSubject = Pick<TokenRow, 'service' | 'client' | 'subject' | 'caller' | 'credentialId' | 'createdAt'>;
@@ -57,3 +60,43 @@ export const readCutOff = (input: CutOffInput, caller: CallerActor, now: number)
     minted_before: Math.round(mintedBefore) / 1000,
   };
 };
+
+const MEMBERS = ['service', 'client', 'subject', 'caller', 'credential_id'] as const;
+
+/** The cut-offs that say something that no other says: the newest of each kind, but for those that a wider one covers. */
+export const standingCutOffs = (rows: readonly CutOffRow[]): readonly CutOffRow[] => {
+  const newest = new Map<string, CutOffRow>();
+  for (const row of rows) {
+    const known = newest.get(kindOf(row.entry, MEMBERS));
+    if (known === undefined || known.entry.minted_before < row.entry.minted_before)
+      newest.set(kindOf(row.entry, MEMBERS), row);
+  }
+  return [...newest.values()].filter(({ entry }) => {
+    const members = MEMBERS.filter((member) => entry[member] !== undefined);
+    return !fewerOf(members).some((fewer) => {
+      const wider = newest.get(kindOf(entry, fewer));
+      return wider !== undefined && wider.entry.minted_before >= entry.minted_before;
+    });
+  });
+};
+
+/**
+ * Refuses one more cut-off of a caller that has too many standing.
+ * @throws {DaypassError} `failed_precondition`
+ */
+export const checkOwnCutOffs = (rows: readonly CutOffRow[], fresh: CutOffRow, caller: CallerActor): void => {
+  if (caller.admin) return;
+  const own = standingCutOffs([...rows, fresh]).filter(({ entry }) => entry.caller === caller.name);
+  if (own.length <= OWN_CUT_OFFS_MAX) return;
+  const message = `${OWN_CUT_OFFS_MAX} cut-offs of yours stand already: revoke by id, or cut off all tokens of \`${caller.name}\``;
+  throw new DaypassError('failed_precondition', message, { field: 'cut_off' });
+};
+
+type Member = (typeof MEMBERS)[number];
+
+const kindOf = (entry: CutOffEntry, members: readonly Member[]): string =>
+  JSON.stringify(MEMBERS.map((member) => (members.includes(member) ? (entry[member] ?? null) : null)));
+
+/** Every choice of some of the members, neither none nor all. */
+const fewerOf = (members: readonly Member[]): readonly (readonly Member[])[] =>
+  Array.from({ length: 2 ** members.length - 2 }, (_, i) => members.filter((_, bit) => ((i + 1) >> bit) % 2 === 1));

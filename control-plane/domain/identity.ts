@@ -7,6 +7,7 @@ import { verifyNodeAssertion } from '@daypass/core/node-auth';
 import type { Aggregates } from '../store/interface.ts';
 import type { Actor, NodeActor } from './actor.ts';
 import { sha256Hex } from './digest.ts';
+import { createTaken } from './replay.ts';
 
 type Deps = {
   readonly read: Pick<Aggregates, 'callers' | 'nodes'>;
@@ -21,16 +22,19 @@ type Deps = {
 export type Identify = (authorization: string | null) => Promise<Actor>;
 
 /** Makes the finder. */
-export const createIdentify =
-  (deps: Deps): Identify =>
-  async (authorization) => {
+export const createIdentify = (deps: Deps): Identify => {
+  const taken = createTaken(deps.now);
+  return async (authorization) => {
     if (authorization === null || authorization === '') return { kind: 'anyone' };
     const [, credential] = /^bearer +([!-~]+)$/i.exec(authorization) ?? [];
     if (credential === undefined) throw refused('Authorization must be `Bearer` and an API key');
     if (isApiKey(credential)) return findCaller(credential, deps);
-    if (credential.includes('.')) return findNode(credential, deps);
-    throw refused('This is not an API key');
+    if (!credential.includes('.')) throw refused('This is not an API key');
+    const node = await findNode(credential, deps);
+    taken.take(node.name, credential);
+    return node;
   };
+};
 
 const findCaller = async (key: string, { read }: Deps): Promise<Actor> => {
   const row = await read.callers.byKeyHash(sha256Hex(key));

@@ -3,7 +3,7 @@ import { DaypassError, type ErrorCode } from '@daypass/core/errors';
 import { LARGEST_TTL_SECONDS } from '@daypass/core/service';
 import { checkTokenTime, type VerificationKey, type VerifiedClaims, verifyToken } from '@daypass/core/token';
 import type { Aggregates, TokenRow } from '../store/interface.ts';
-import type { CallerActor } from './actor.ts';
+import { type CallerActor, ownsToken } from './actor.ts';
 import { cutsOff } from './cut-off.ts';
 
 /** What is known of a token. */
@@ -46,7 +46,7 @@ const ownToken = async (
   { jti }: Pick<VerifiedClaims, 'jti'>,
 ): Promise<TokenRow> => {
   const row = await read.tokens.get(jti);
-  if (row === undefined || (!caller.admin && row.caller !== caller.name)) {
+  if (row === undefined || !ownsToken(caller, row)) {
     throw new DaypassError('not_found', 'there is no such token');
   }
   return row;

@@ -1,10 +1,11 @@
 // Revokes tokens: one by its id or text, or all of a kind by a cut-off (RFC 7009).
 import { DaypassError } from '@daypass/core/errors';
+import { LARGEST_TTL_SECONDS } from '@daypass/core/service';
 import { type VerificationKey, verifyToken } from '@daypass/core/token';
 import type { Aggregates } from '../store/interface.ts';
-import type { CallerActor } from './actor.ts';
+import { type CallerActor, ownsToken } from './actor.ts';
 import type { Changes, Work } from './change.ts';
-import { type CutOffInput, readCutOff } from './cut-off.ts';
+import { type CutOffInput, checkOwnCutOffs, readCutOff } from './cut-off.ts';
 import type { Publisher } from './publisher.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 
@@ -58,7 +59,7 @@ type RevokeWork = Work<string | undefined>;
 
 const revokeOne = async (tx: Aggregates, deps: Deps, caller: CallerActor, jti: string): Promise<RevokeWork> => {
   const row = await tx.tokens.get(jti);
-  if (row === undefined || (!caller.admin && row.caller !== caller.name)) {
+  if (row === undefined || !ownsToken(caller, row)) {
     throw new DaypassError('not_found', 'there is no such token', { field: 'jti' });
   }
   const fresh = await tx.tokens.revoke(jti, deps.now());
@@ -74,7 +75,9 @@ const revokeOne = async (tx: Aggregates, deps: Deps, caller: CallerActor, jti: s
 const cutOff = async (tx: Aggregates, deps: Deps, caller: CallerActor, input: CutOffInput): Promise<RevokeWork> => {
   const entry = readCutOff(input, caller, deps.now());
   const id = deps.newId();
-  await tx.cutOffs.insert({ id, entry, createdAt: deps.now() });
+  const row = { id, entry, createdAt: deps.now() };
+  checkOwnCutOffs(await tx.cutOffs.all(deps.now() - LARGEST_TTL_SECONDS * 1000), row, caller);
+  await tx.cutOffs.insert(row);
   const service = entry.service === undefined ? undefined : await tx.services.get(entry.service);
   const touched =
     entry.service === undefined ? deps.publisher.pools : service === undefined ? [] : [service.config.pool];

@@ -1,10 +1,11 @@
 // What a pool's snapshot holds: everything that its nodes need, read from the store in one transaction.
 import { deflateSync } from 'node:zlib';
 import { encodeBase64url } from '@daypass/core/base64url';
-import { type CutOffEntry, type KeyEntry, LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from '@daypass/core/service';
+import { type KeyEntry, LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from '@daypass/core/service';
 import { compareEntries, type Entry, encodeEntry } from '@daypass/core/snapshot';
 import { setBit } from '@daypass/core/status';
 import type { Aggregates, CutOffRow, ServiceRow } from '../store/interface.ts';
+import { standingCutOffs } from './cut-off.ts';
 
 /** Nodes forgive this much of a clock difference, and a little more. */
 const SKEW_MS = 10_000;
@@ -54,17 +55,8 @@ const statusEntries = (
   );
 };
 
-/** The newest cut-off of each kind covers the older ones; those of other pools' services are left out. */
-const cutOffEntries = (rows: readonly CutOffRow[], services: ReadonlySet<string>): readonly Entry[] => {
-  const newest = new Map<string, CutOffRow>();
-  for (const row of rows) {
-    if (row.entry.service !== undefined && !services.has(row.entry.service)) continue;
-    const kind = kindOf(row.entry);
-    const known = newest.get(kind);
-    if (known === undefined || known.entry.minted_before < row.entry.minted_before) newest.set(kind, row);
-  }
-  return [...newest.values()].map((row) => encodeEntry('cutoff', row.id, row.entry));
-};
-
-const kindOf = ({ service, client, subject, caller, credential_id }: CutOffEntry): string =>
-  JSON.stringify([service ?? null, client ?? null, subject ?? null, caller ?? null, credential_id ?? null]);
+/** Those of other pools' services are left out. */
+const cutOffEntries = (rows: readonly CutOffRow[], services: ReadonlySet<string>): readonly Entry[] =>
+  standingCutOffs(rows)
+    .filter(({ entry }) => entry.service === undefined || services.has(entry.service))
+    .map((row) => encodeEntry('cutoff', row.id, row.entry));

@@ -1,6 +1,6 @@
 // Lists minted tokens; minting, introspecting and revoking have files of their own.
 import type { Aggregates, Page, TokenCursor, TokenFilter, TokenRow } from '../store/interface.ts';
-import type { CallerActor } from './actor.ts';
+import { type CallerActor, ownsToken } from './actor.ts';
 import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
 
 /** What to list; empty texts are not set. */
@@ -34,10 +34,9 @@ export const createTokenList =
       ...(caller.admin ? {} : { caller: caller.name }),
       ...(input.activeOnly ? { aliveAt: deps.now() } : {}),
     };
-    const { page, last } = cutPage(
-      await collect(deps.read, filter, input.activeOnly, { after, limit: size + 1 }),
-      size,
-    );
+    const kept = (row: TokenRow): boolean =>
+      ownsToken(caller, row) && !(input.activeOnly && row.revokedAt !== undefined);
+    const { page, last } = cutPage(await collect(deps.read, filter, kept, { after, limit: size + 1 }), size);
     const nextPageToken = last === undefined ? '' : encodePageToken('tokens', [last.createdAt, last.jti]);
     return { rows: page, nextPageToken };
   };
@@ -46,14 +45,14 @@ export const createTokenList =
 const collect = async (
   read: Deps['read'],
   filter: TokenFilter,
-  activeOnly: boolean,
+  isKept: (row: TokenRow) => boolean,
   page: Page<TokenCursor>,
 ): Promise<readonly TokenRow[]> => {
   const kept: TokenRow[] = [];
   let after = page.after;
   for (;;) {
     const rows = await read.tokens.list(filter, { after, limit: page.limit });
-    kept.push(...rows.filter((row) => !activeOnly || row.revokedAt === undefined));
+    kept.push(...rows.filter(isKept));
     after = rows.at(-1);
     if (rows.length < page.limit || kept.length >= page.limit) return kept;
   }

@@ -12,11 +12,13 @@ const ANYONE: Actor = { kind: 'anyone' };
 const ACTOR = createContextKey<Actor>(ANYONE, { description: 'who asks' });
 
 /** Calls that one credential may have under way; streams have bounds of their own. */
-const CALLS_MAX = 64;
+const CALLS_MAX = 32;
+/** One call more waits this long for its turn. */
+const TURN_MS_MAX = 1000;
 
 /** Makes the gate that every RPC passes. Throws `unauthenticated`, `permission_denied` or `overloaded`. */
 export const createGate = (identify: Identify): Gate => {
-  const inFlight = createInFlight(CALLS_MAX);
+  const inFlight = createInFlight(CALLS_MAX, TURN_MS_MAX);
   return async (context) => {
     const access = accessOf(context.method);
     if (access === undefined) throw new DaypassError('permission_denied', 'This RPC is not served');
@@ -24,7 +26,8 @@ export const createGate = (identify: Identify): Gate => {
     if (access === 'anyone') return;
     const authorization = context.requestHeader.get('authorization');
     // Before the database is asked who it is: its queue is what is to be kept free.
-    if (authorization !== null && context.method.methodKind === 'unary') inFlight.enter(authorization, context.signal);
+    if (authorization !== null && context.method.methodKind === 'unary')
+      await inFlight.enter(authorization, context.signal);
     const actor = await identify(authorization);
     checkAccess(access, actor);
     context.values.set(ACTOR, actor);

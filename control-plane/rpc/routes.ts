@@ -73,6 +73,8 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
       .service(ServerReflectionAlpha, reflectionAlpha(services));
   },
   readMaxBytes: MESSAGE_BYTES_MAX,
+  // A misspelt limit must not be a limit that is not there.
+  jsonOptions: { ignoreUnknownFields: false },
   maxTimeoutMs: TIMEOUT_MS_MAX,
   interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
   requestGate: guardGate(createGate(domain.identify), log),

@@ -28,6 +28,15 @@ export const createAuditStore = (db: Db): AuditStore => ({
       .execute();
     return new Map(found.map(({ seq, hash }) => [seq, hash]));
   },
+  bytes: async (node, seq) => {
+    const found = await db
+      .selectFrom('auditRecords')
+      .select('bytes')
+      .where('node', '=', node)
+      .where('seq', '=', seq)
+      .executeTakeFirst();
+    return found?.bytes;
+  },
   insertRecords: async (rows) => {
     for (const part of inParts(rows, RECORD_COLUMNS)) await insertRecords(db, part);
   },

@@ -195,6 +195,8 @@ export type AuditStore = {
   last(node: string): Promise<{ readonly seq: number; readonly hash: string } | undefined>;
   /** Hashes of the stored records of a node in a range, both ends included. */
   hashes(node: string, firstSeq: number, lastSeq: number): Promise<ReadonlyMap<number, string>>;
+  /** The bytes of one stored record. */
+  bytes(node: string, seq: number): Promise<Uint8Array | undefined>;
   /** Stores raw records; one that is there already is left. Throws `audit_conflict` when it differs from the stored one. */
   insertRecords(rows: readonly AuditRecordRow[]): Promise<void>;
   /** Stores events, each node, decision id and sequence number once; an outcome that waits for one completes it. */

@@ -8,7 +8,7 @@ import type { Log } from '../log.ts';
 import { hashOf } from './segment.ts';
 import type { Batch, Spool } from './spool.ts';
 
-const LIMIT = { records: 500, bytes: 1024 * 1024 };
+const LIMIT = { records: 2000, bytes: 1024 * 1024 };
 /** Records of this time travel together. */
 const GATHER_MS = 100;
 const REJECTED_MS = 60_000;

@@ -53,6 +53,9 @@ export const dataPaths = (home: string) => {
   } as const;
 };
 
+/** Whether a text can name a fleet: a URI (RFC 3986) of at most 200 visible characters after its scheme. */
+export const isFleet = (text: string): boolean => /^[a-z][a-z0-9+.-]*:[!-~]{1,200}$/.test(text);
+
 /**
  * The file of one private sealing key.
  * @throws DaypassError `invalid_argument` for a `kid` that is not a plain base64url text

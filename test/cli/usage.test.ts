@@ -95,6 +95,8 @@ const wrong: readonly (readonly [args: readonly string[], field: string | undefi
   [['service', 'create', 'x', '--upstream', 'https://x.example', '--client', 'a', '--no-clients'], '--no-clients'],
   [['service', 'update', 'x'], undefined],
   [['service', 'update', 'x', '--clear', 'name'], '--clear'],
+  [['service', 'create', 'x', '--upstream', 'https://a.example', '--max-ttl', '0'], '--max-ttl'],
+  [['service', 'update', 'x', '--response-timeout', '0s'], '--response-timeout'],
   [['mint', '--allow', 'GET /a'], '--service'],
   [['mint', '--service', 'x'], '--allow'],
   [['mint', '--service', 'x', '--allow', 'nonsense'], '--allow'],
@@ -140,6 +142,21 @@ test('a control plane that is not there is exit code 3, naming its address', asy
   const error = jsonLines(err)[0]?.error as Record<string, unknown>;
   expect(error.code).toBe('unavailable');
   expect(error.message).toContain('http://127.0.0.1:1');
+});
+
+test.each([
+  ['http://control.invalid', 1],
+  ['https://control.invalid', 0],
+  ['http://127.0.0.1:1', 0],
+  ['http://[::1]:1', 0],
+  ['http://localhost:1', 0],
+])('an API key that goes over a network in the clear is noted: %s', async (url, notes) => {
+  const env = { DAYPASS_CONTROL_URL: url, DAYPASS_API_KEY: `dpk_${'A'.repeat(43)}` };
+  const { code, err } = await daypass(['service', 'list', '--json', '--timeout', '5s'], { env });
+  const [line, ...others] = jsonLines(err);
+  const error = line?.error as { readonly notes?: readonly string[] };
+  expect([code, others.length, error.notes?.length ?? 0]).toEqual([3, 0, notes]);
+  if (notes > 0) expect(error.notes?.[0]).toContain('without TLS');
 });
 
 test('no flag takes a secret as its value', () => {

@@ -25,6 +25,8 @@ const recordContract = (store: () => Store): void => {
       [10, 'hash 10'],
     ]);
     expect([...(await audit.hashes('a', 3, 9))]).toEqual([]);
+    expect(Buffer.from((await audit.bytes('a', 10)) ?? [])).toEqual(Buffer.from(record('a', 10).bytes));
+    expect(await audit.bytes('a', 3)).toBeUndefined();
   });
 
   test('a record that comes twice is stored once', async () => {

@@ -76,6 +76,7 @@ test.each<[string, (aggregates: Aggregates) => Promise<unknown>]>([
   ['the nodes of a pool', ({ nodes }) => nodes.ofPool('a')],
   ['the end of a chain', ({ audit }) => audit.last('a')],
   ['the hashes of a chain', ({ audit }) => audit.hashes('a', 1, 100)],
+  ['a record of a chain', ({ audit }) => audit.bytes('a', 1)],
   ['storing records that are there', ({ audit }) => audit.insertRecords([record('a', 1), record('a', 1)])],
   ['joining an event', ({ audit }) => audit.insertEvents([event('a'), event('b')])],
   ['joining an outcome', ({ audit }) => audit.complete([outcome('a'), outcome('b')])],

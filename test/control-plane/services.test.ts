@@ -98,10 +98,7 @@ const wrong: Readonly<Record<string, readonly [Init, ...string[]]>> = {
   'a rate without a time': [{ limits: { perClient: { requests: 1 } } }, 'service.limits.per_client.per'],
   'a wrong rule in a named scope': [{ scopes: { a: { rules: ['GET /x', 'GET x'] } } }, 'service.scopes["a"].rules[1]'],
   'a named scope in a named scope': [{ scopes: { a: { rules: ['scope:a'] } } }, 'service.scopes["a"].rules[0]'],
-  'a form of rule that comes later': [
-    { scopes: { a: { rules: ['soap /soap x'] } } },
-    'service.scopes["a"].rules[0]',
-  ],
+  'a form of rule that comes later': [{ scopes: { a: { rules: ['soap /soap x'] } } }, 'service.scopes["a"].rules[0]'],
   'a regular expression that is none': [{ scopes: { a: { rules: ['GET ~/('] } } }, 'service.scopes["a"].rules[0]'],
   'too many regular expressions': [
     { scopes: { a: { rules: Array.from({ length: 65 }, (_, i) => `GET ~/x${i}`) } } },

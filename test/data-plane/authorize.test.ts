@@ -23,13 +23,13 @@ test('a refusal names the smallest rule that would have allowed the request, and
     const answer = await ask(data.port, '/admin/users?x=1', { method: 'DELETE', token: await data.mint() });
     const problem: unknown = JSON.parse(answer.body);
     expect(problem).toMatchObject({
-      type: 'https://daypass.dev/problems/scope_refused',
+      type: 'urn:daypass:problem:scope_refused',
       status: 403,
       code: 'scope_refused',
       needed_rule: 'DELETE /admin/users',
       decision_id: data.audit.decisions[0]?.id,
     });
-    expect(fieldOf(answer.head, 'content-type')).toBe('application/problem+json');
+    expect(fieldOf(answer.head, 'content-type')).toBe('application/problem+json; charset=utf-8');
     expect(fieldOf(answer.head, 'cache-control')).toBe('no-store');
     expect(fieldOf(answer.head, 'www-authenticate')).toContain('error="insufficient_scope"');
     expect(fieldOf(answer.head, 'www-authenticate')).toContain('scope="DELETE /admin/users"');

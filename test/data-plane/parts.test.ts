@@ -110,7 +110,7 @@ test('an unknown error becomes a problem that says nothing', () => {
     'internal',
     500,
     {
-      type: 'https://daypass.dev/problems/internal',
+      type: 'urn:daypass:problem:internal',
       title: 'Internal error',
       status: 500,
       detail: 'Internal error',

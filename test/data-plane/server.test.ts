@@ -50,7 +50,7 @@ test.each([
     const talked = await talk(data.port, [{ send: octets }], 2000);
     const [answer] = parseAnswers(talked.octets);
     expect([answer?.status, answer === undefined ? '' : codeIn(answer)]).toEqual([status, code]);
-    expect(fieldOf(answer?.head ?? '', 'content-type')).toBe('application/problem+json');
+    expect(fieldOf(answer?.head ?? '', 'content-type')).toBe('application/problem+json; charset=utf-8');
     expect(talked.isClosed).toBe(true);
     expect(upstream.dialled()).toBe(0);
   }));

@@ -80,15 +80,12 @@ describe('@octokit/rest with its own baseUrl and auth', () => {
     githubUpstream.forget();
     const refusal = await octokit.rest.repos.delete({ owner: 'acme', repo: 'site' }).then(
       () => undefined,
-      (error: unknown) => error as { status: number; response: { data: string | ArrayBuffer } },
+      (error: unknown) => error as { status: number; message: string; response: { data: string } },
     );
     expect(refusal?.status).toBe(403);
-    // Octokit parses application/json alone, and hands anything else on as it came.
-    const data = refusal?.response.data ?? '';
-    const problem = JSON.parse(typeof data === 'string' ? data : Buffer.from(data).toString()) as Record<
-      string,
-      string
-    >;
+    // Octokit parses application/json alone, and shows any other text as the error's message.
+    expect(refusal?.message).toContain('No rule of the token allows this request');
+    const problem = JSON.parse(refusal?.response.data ?? '') as Record<string, string>;
     expect(problem).toMatchObject({ code: 'scope_refused', needed_rule: 'DELETE /repos/acme/site' });
     expect(githubUpstream.seen).toEqual([]);
     const event = await eventOf(fleet, problem.decision_id ?? '');
