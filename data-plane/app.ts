@@ -1,5 +1,4 @@
 // Puts the data plane together: home, audit, snapshots, request path, admin port; and takes it apart again.
-import { randomBytes } from 'node:crypto';
 import { signNodeAssertion } from '@daypass/core/node-auth';
 import { type Clients, createClients } from '@daypass/sdk/client';
 import { type AdminServer, createAdminServer } from './admin.ts';
@@ -13,6 +12,7 @@ import { lockFolder } from './home-lock.ts';
 import { listenFailure } from './listener.ts';
 import type { Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
+import { createNewId } from './new-id.ts';
 import { createDataServer } from './server.ts';
 import { isLoopback, type Listen, listenOrigin } from './settings.ts';
 import { createSnapshotAgent } from './snapshot/agent.ts';
@@ -43,13 +43,14 @@ export type DataPlane = {
 export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise<DataPlane> {
   await using building = new AsyncDisposableStack();
   const now = Date.now;
+  const newId = createNewId();
   const version = softwareVersion();
   const home = await readDataHome(config.home, log);
   const tls = config.tls === undefined ? undefined : await readTls(config.tls);
   building.use(await lockFolder(home.spoolFolder));
 
   const store = await openSnapshotStore(home.snapshotFolder);
-  const clients = createNodeClients(config, home);
+  const clients = createNodeClients(config, home, newId);
   let onConnected = () => {};
   const { fleet, pool, root, node } = home;
   const client = clients.snapshots;
@@ -117,7 +118,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
 }
 
 /** Every call carries a fresh assertion under the node's own key. */
-function createNodeClients(config: DataPlaneConfig, { node, fleet, nodeKey }: DataHome): Clients {
+function createNodeClients(config: DataPlaneConfig, { node, fleet, nodeKey }: DataHome, newId: () => string): Clients {
   return createClients({
     baseUrl: config.controlUrl,
     authorization: async () =>
@@ -143,6 +144,3 @@ function warnAboutCleartext(config: DataPlaneConfig, log: Log): void {
   if (config.tls === undefined && !isLoopback(config.listen.host))
     log.warn('tokens come to this listener without TLS', { host: config.listen.host, port: config.listen.port });
 }
-
-/** 128 random bits. */
-const newId = (): string => randomBytes(16).toString('base64url');
