@@ -1,6 +1,7 @@
 // The composition root: reads the home, opens the store, publishes, listens; stops it all in the reverse order.
 import { readFile } from 'node:fs/promises';
 import { DaypassError } from '@daypass/core/errors';
+import { listenOrigin } from '@daypass/core/listen';
 import { createHandler } from './adapter.ts';
 import { assemble } from './assemble.ts';
 import type { ControlPlaneConfig } from './config.ts';
@@ -11,7 +12,6 @@ import type { Log } from './log.ts';
 import { accessOf } from './rpc/policy.ts';
 import { createRoutes } from './rpc/routes.ts';
 import { createControlServer, type TlsFiles } from './server.ts';
-import { listenOrigin } from './settings.ts';
 import type { Store } from './store/interface.ts';
 import { openStore } from './store/open.ts';
 

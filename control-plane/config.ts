@@ -2,8 +2,9 @@
 import { resolve } from 'node:path';
 import { parseRanges } from '@daypass/core/address';
 import { controlPaths } from '@daypass/core/home';
+import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
 import { isLogLevel, type LogLevel } from './log.ts';
-import { type Environment, isLoopback, type Listen, listenOrigin, readSettings, type Settings } from './settings.ts';
+import { type Environment, readSettings, type Settings } from './settings.ts';
 
 /** PEM files. */
 export type TlsFiles = { readonly certPath: string; readonly keyPath: string };

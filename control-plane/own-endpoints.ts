@@ -1,7 +1,7 @@
 // Where the planes themselves listen: never an upstream, whatever the operator's ranges allow.
 import { networkInterfaces } from 'node:os';
 import type { Endpoint } from '@daypass/core/address';
-import { isWildcard, type Listen } from './settings.ts';
+import { isWildcard, type Listen } from '@daypass/core/listen';
 
 /** Every address at which the listeners answer on this machine. */
 export const ownEndpoints = (listeners: readonly Listen[]): readonly Endpoint[] => listeners.flatMap(endpointsOf);

@@ -4,8 +4,8 @@ import { createServer as createHttp2, type Http2Server, type ServerHttp2Session 
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from 'node:net';
 import { createServer as createTls, type TLSSocket } from 'node:tls';
 import { DaypassError } from '@daypass/core/errors';
+import type { Listen } from '@daypass/core/listen';
 import type { Handler } from './adapter.ts';
-import type { Listen } from './settings.ts';
 import { sniff } from './sniff.ts';
 
 /** PEM texts. */

@@ -1,8 +1,8 @@
 // The admin port: whether the process lives, whether it is ready and why not, and its metrics. Nothing else.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { ErrorCode } from '@daypass/core/errors';
+import type { Listen } from '@daypass/core/listen';
 import { closeServer, listenOn } from './listener.ts';
-import type { Listen } from './settings.ts';
 
 const HEAD_MS = 5_000;
 const CONNECTIONS_MAX = 64;

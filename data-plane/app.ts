@@ -1,4 +1,6 @@
 // Puts the data plane together: home, audit, snapshots, request path, admin port; and takes it apart again.
+
+import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
 import { signNodeAssertion } from '@daypass/core/node-auth';
 import { type Clients, createClients } from '@daypass/sdk/client';
 import { type AdminServer, createAdminServer } from './admin.ts';
@@ -14,7 +16,6 @@ import type { Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { createNewId } from './new-id.ts';
 import { createDataServer } from './server.ts';
-import { isLoopback, type Listen, listenOrigin } from './settings.ts';
 import { createSnapshotAgent } from './snapshot/agent.ts';
 import { boundedFetch } from './snapshot/bounded-fetch.ts';
 import { SNAPSHOT_BYTES_MAX } from './snapshot/signed.ts';

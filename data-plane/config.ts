@@ -1,9 +1,10 @@
 // The data plane's settings: the environment once, into frozen data, or all problems at once.
 import { resolve } from 'node:path';
 import { parseRanges } from '@daypass/core/address';
+import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { isLogLevel, type LogLevel } from './log.ts';
-import { type Environment, isLoopback, type Listen, listenOrigin, readSettings, type Settings } from './settings.ts';
+import { type Environment, readSettings, type Settings } from './settings.ts';
 
 const MIB = 1024 * 1024;
 

@@ -1,7 +1,7 @@
 // Opens and closes a listening socket, with one clear sentence when that does not work.
 import type { Server } from 'node:net';
 import { DaypassError } from '@daypass/core/errors';
-import type { Listen } from './settings.ts';
+import type { Listen } from '@daypass/core/listen';
 
 /** Listens; returns the address, its port chosen if it was 0. Throws `unavailable`. */
 export function listenOn(server: Server, { host, port }: Listen): Promise<Listen> {

@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Endpoint } from '@daypass/core/address';
-import { isWildcard, type Listen } from './settings.ts';
+import { isWildcard, type Listen } from '@daypass/core/listen';
 
 const LOOKUP_MS = 2_000;
 

@@ -1,8 +1,8 @@
 // What may be dialled: the operator's ranges less the planes themselves, wherever their names point now.
 import { createUpstreamPolicy, type Endpoint, type UpstreamPolicy } from '@daypass/core/address';
+import type { Listen } from '@daypass/core/listen';
 import type { Log } from './log.ts';
 import { listenerEndpoints, nameEndpoint, urlEndpoints } from './own-addresses.ts';
-import type { Listen } from './settings.ts';
 
 const REFRESH_MS = 60_000;
 

@@ -1,5 +1,7 @@
 // Numbers as exact decimals: only those that every reader of the text takes for the same number.
 
+import type { Operator } from './rule.ts';
+
 const DECIMAL = /^(-?)(0|[1-9][0-9]{0,15})(?:\.([0-9]{1,24}))?$/;
 const LARGEST = 2n ** 53n;
 /** Decimal digits that a double always keeps apart. */
@@ -36,3 +38,21 @@ const fractionDigits = (text: string): number => {
 
 const scaled = (text: string, scale: number): bigint =>
   BigInt(text.replace('.', '') + '0'.repeat(scale - fractionDigits(text)));
+
+/** Whether a decimal lies on the side of `bound` that `operator` names; what is no decimal lies on none. */
+export const isOnSide = (number: string | undefined, operator: Operator, bound: string): boolean => {
+  if (number === undefined) return false;
+  const order = compareDecimals(number, bound);
+  switch (operator) {
+    case '>':
+      return order > 0;
+    case '>=':
+      return order >= 0;
+    case '<':
+      return order < 0;
+    case '<=':
+      return order <= 0;
+    default:
+      return operator satisfies never;
+  }
+};

@@ -47,7 +47,6 @@ export type VerifiedKey = KeyStatement & { readonly [verified]: true };
 export const KEY_LABEL = 'daypass-key-v1';
 export const MANIFEST_LABEL = 'daypass-manifest-v1';
 export const AUDIT_LABEL = 'daypass-audit-v1';
-export const NODE_LABEL = 'daypass-node-v1';
 
 const MAX_STATEMENT_BYTES = 2048;
 

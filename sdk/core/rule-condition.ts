@@ -1,11 +1,11 @@
 // Decides whether a condition holds: its value is there once, of the stated type, and passes. In doubt it does not.
 
-import { compareDecimals, readDecimal } from './decimal.ts';
+import { isOnSide, readDecimal } from './decimal.ts';
 import { foldName } from './fold.ts';
 import { queryFamily } from './query-family.ts';
 import { type BodyValue, isBodyArray, isBodyObject, NumberText } from './request-body.ts';
 import type { RequestDetails } from './request-details.ts';
-import type { Condition, Operator, Segment, Step, Test, Value } from './rule.ts';
+import type { Condition, Segment, Step, Test, Value } from './rule.ts';
 
 /** Takes steps from a budget; false when it is spent. */
 export type Spend = (steps: number) => boolean;
@@ -90,7 +90,7 @@ const jsonPasses = (value: BodyValue, test: Test): boolean => {
       return false;
     case 'compare': {
       const number = value instanceof NumberText ? readDecimal(value.text) : undefined;
-      return number !== undefined && isOnSide(number, test.operator, test.bound);
+      return isOnSide(number, test.operator, test.bound);
     }
     case 'in': {
       const number = value instanceof NumberText ? readDecimal(value.text) : undefined;
@@ -123,7 +123,7 @@ const textPasses = (text: string | undefined, test: Test): boolean => {
       return false;
     case 'compare': {
       const number = readDecimal(text);
-      return number !== undefined && isOnSide(number, test.operator, test.bound);
+      return isOnSide(number, test.operator, test.bound);
     }
     case 'in':
       return test.values.some((literal) => textIs(text, literal));
@@ -135,22 +135,6 @@ const textPasses = (text: string | undefined, test: Test): boolean => {
 const textIs = (text: string, literal: Value): boolean => {
   if (literal.kind === 'string') return text === literal.value;
   return literal.kind === 'number' && readDecimal(text) === literal.text;
-};
-
-const isOnSide = (number: string, operator: Operator, bound: string): boolean => {
-  const order = compareDecimals(number, bound);
-  switch (operator) {
-    case '>':
-      return order > 0;
-    case '>=':
-      return order >= 0;
-    case '<':
-      return order < 0;
-    case '<=':
-      return order <= 0;
-    default:
-      return operator satisfies never;
-  }
 };
 
 const segmentAt = (path: string, index: number): string | undefined => {

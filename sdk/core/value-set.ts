@@ -1,8 +1,8 @@
 // The values that the tests of one subject let through, and whether another test lets all of them through.
 
-import { compareDecimals, readDecimal } from './decimal.ts';
+import { isOnSide, readDecimal } from './decimal.ts';
 import { ALL_DECIMALS, type DecimalRange, firstDecimals, isWithin, narrow } from './decimal-range.ts';
-import type { Operator, Test, Value } from './rule.ts';
+import type { Test, Value } from './rule.ts';
 
 /** A test of a value that is there. */
 export type ValueTest = Exclude<Test, { readonly kind: 'absent' }>;
@@ -57,23 +57,6 @@ const rangeOf = (tests: readonly ValueTest[]): DecimalRange => {
   let range = ALL_DECIMALS;
   for (const test of tests) if (test.kind === 'compare') range = narrow(range, test.operator, test.bound);
   return range;
-};
-
-const isOnSide = (decimal: string | undefined, operator: Operator, bound: string): boolean => {
-  if (decimal === undefined) return false;
-  const order = compareDecimals(decimal, bound);
-  switch (operator) {
-    case '>':
-      return order > 0;
-    case '>=':
-      return order >= 0;
-    case '<':
-      return order < 0;
-    case '<=':
-      return order <= 0;
-    default:
-      return operator satisfies never;
-  }
 };
 
 const decimalOf = (value: Value, reading: Reading): string | undefined => {
