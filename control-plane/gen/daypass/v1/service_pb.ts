@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file daypass/v1/service.proto.
  */
 export const file_daypass_v1_service: GenFile = /*@__PURE__*/
-  fileDesc("ChhkYXlwYXNzL3YxL3NlcnZpY2UucHJvdG8SCmRheXBhc3MudjEi/QcKB1NlcnZpY2USOQoEbmFtZRgBIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIaCgh1cHN0cmVhbRgCIAEoCUIIukgFcgMYgBASKgoFcGxhY2UYAyABKAsyGy5kYXlwYXNzLnYxLkNyZWRlbnRpYWxQbGFjZRIjChFzZWFsZWRfY3JlZGVudGlhbBgEIAEoCUIIukgFcgMYgCASLwoNY3JlZGVudGlhbF9pZBgFIAEoCUIYukgVchMyEV4oWzAtOWEtZl17MzJ9KT8kEiIKCHRva2VuX2luGAYgAygJQhC6SA2SAQoQECIGcgQQARhQEjwKBHBvb2wYByABKAlCLrpIK3IpMideKFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8pPyQSEgoKaXNfZGVmYXVsdBgIIAEoCBIRCglhbm9ueW1vdXMYCSABKAgSGQoRaW5zZWN1cmVfdXBzdHJlYW0YCiABKAgSOwoHbWF4X3R0bBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIPukgMqgEJIgUIgIqKDzIAEkEKD2Nvbm5lY3RfdGltZW91dBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkINukgKqgEHIgMIrAIyABJCChByZXNwb25zZV90aW1lb3V0GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg26SAqqAQciAwiQHDIAEicKB2NsaWVudHMYDiABKAsyFi5kYXlwYXNzLnYxLkNsaWVudExpc3QSYQoGc2NvcGVzGA8gAygLMh8uZGF5cGFzcy52MS5TZXJ2aWNlLlNjb3Blc0VudHJ5QjC6SC2aASoQ6AciJXIjMiFeW0EtWmEtejAtOV1bQS1aYS16MC05Xy4tXXswLDYzfSQSLQoIY2xlYW5pbmcYECABKAsyGy5kYXlwYXNzLnYxLlJlcXVlc3RDbGVhbmluZxIiCgZsaW1pdHMYESABKAsyEi5kYXlwYXNzLnYxLkxpbWl0cxIdCgtkZXNjcmlwdGlvbhgSIAEoCUIIukgFcgMY6AcSDAoEZXRhZxgTIAEoCRIvCgtjcmVhdGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGkMKC1Njb3Blc0VudHJ5EgsKA2tleRgBIAEoCRIjCgV2YWx1ZRgCIAEoCzIULmRheXBhc3MudjEuUnVsZUxpc3Q6AjgBIvYBCg9DcmVkZW50aWFsUGxhY2USOgoEa2luZBgBIAEoDjIgLmRheXBhc3MudjEuQ3JlZGVudGlhbFBsYWNlLktpbmRCCrpIB4IBBBABIAASKwoEbmFtZRgCIAEoCUIdukgachgyFl5bQS1aYS16MC05Xy4tXXswLDY0fSQSGgoIdGVtcGxhdGUYAyABKAlCCLpIBXIDGIACIl4KBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEg8KC0tJTkRfQkVBUkVSEAESDgoKS0lORF9CQVNJQxACEg8KC0tJTkRfSEVBREVSEAMSDgoKS0lORF9RVUVSWRAEIjAKCkNsaWVudExpc3QSIgoGbGFiZWxzGAEgAygJQhK6SA+SAQwQkE4iB3IFEAEYgAEiLQoIUnVsZUxpc3QSIQoFcnVsZXMYASADKAlCErpID5IBDBCQTiIHcgUQARiAICKRAgoPUmVxdWVzdENsZWFuaW5nEjgKDGRyb3BfaGVhZGVycxgBIAMoCUIiukgfkgEcEEAiGHIWMhReW0EtWmEtejAtOS1dezEsNjR9JBJrCgtzZXRfaGVhZGVycxgCIAMoCzIrLmRheXBhc3MudjEuUmVxdWVzdENsZWFuaW5nLlNldEhlYWRlcnNFbnRyeUIpukgmmgEjEEAiGHIWMhReW0EtWmEtejAtOS1dezEsNjR9JCoFcgMYgAgSJAoKZHJvcF9xdWVyeRgDIAMoCUIQukgNkgEKEEAiBnIEEAEYQBoxCg9TZXRIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ6CgZMaW1pdHMSIwoJcGVyX3Rva2VuGAEgASgLMhAuZGF5cGFzcy52MS5SYXRlEiQKCnBlcl9jbGllbnQYAiABKAsyEC5kYXlwYXNzLnYxLlJhdGUSJQoLcGVyX3NlcnZpY2UYAyABKAsyEC5kYXlwYXNzLnYxLlJhdGUiYgoEUmF0ZRIdCghyZXF1ZXN0cxgBIAEoDUILukgIKgYYwIQ9KAESOwoDcGVyGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhO6SBDIAQGqAQoiBAiAowUyAggBIoMBChxTZXJ2aWNlUmVnaXN0cnlDcmVhdGVSZXF1ZXN0EiwKB3NlcnZpY2UYASABKAsyEy5kYXlwYXNzLnYxLlNlcnZpY2VCBrpIA8gBARI1CgR3YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAggFMgAiawodU2VydmljZVJlZ2lzdHJ5Q3JlYXRlUmVzcG9uc2USJAoHc2VydmljZRgBIAEoCzITLmRheXBhc3MudjEuU2VydmljZRIkCgdyb2xsb3V0GAIgASgLMhMuZGF5cGFzcy52MS5Sb2xsb3V0IjQKGVNlcnZpY2VSZWdpc3RyeUdldFJlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARg/IkIKGlNlcnZpY2VSZWdpc3RyeUdldFJlc3BvbnNlEiQKB3NlcnZpY2UYASABKAsyEy5kYXlwYXNzLnYxLlNlcnZpY2UiWQoaU2VydmljZVJlZ2lzdHJ5TGlzdFJlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEIl0KG1NlcnZpY2VSZWdpc3RyeUxpc3RSZXNwb25zZRIlCghzZXJ2aWNlcxgBIAMoCzITLmRheXBhc3MudjEuU2VydmljZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkivAEKHFNlcnZpY2VSZWdpc3RyeVVwZGF0ZVJlcXVlc3QSLAoHc2VydmljZRgBIAEoCzITLmRheXBhc3MudjEuU2VydmljZUIGukgDyAEBEjcKC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IGukgDyAEBEjUKBHdhaXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDLpICaoBBiICCAUyACJrCh1TZXJ2aWNlUmVnaXN0cnlVcGRhdGVSZXNwb25zZRIkCgdzZXJ2aWNlGAEgASgLMhMuZGF5cGFzcy52MS5TZXJ2aWNlEiQKB3JvbGxvdXQYAiABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQihgEKHFNlcnZpY2VSZWdpc3RyeURlbGV0ZVJlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARg/EhYKBGV0YWcYAiABKAlCCLpIBXIDGIABEjUKBHdhaXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDLpICaoBBiICCAUyACJFCh1TZXJ2aWNlUmVnaXN0cnlEZWxldGVSZXNwb25zZRIkCgdyb2xsb3V0GAEgASgLMhMuZGF5cGFzcy52MS5Sb2xsb3V0MucDCg9TZXJ2aWNlUmVnaXN0cnkSXQoGQ3JlYXRlEiguZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlDcmVhdGVSZXF1ZXN0GikuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlDcmVhdGVSZXNwb25zZRJZCgNHZXQSJS5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUdldFJlcXVlc3QaJi5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUdldFJlc3BvbnNlIgOQAgESXAoETGlzdBImLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5TGlzdFJlcXVlc3QaJy5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUxpc3RSZXNwb25zZSIDkAIBEl0KBlVwZGF0ZRIoLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5VXBkYXRlUmVxdWVzdBopLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5VXBkYXRlUmVzcG9uc2USXQoGRGVsZXRlEiguZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlEZWxldGVSZXF1ZXN0GikuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlEZWxldGVSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("ChhkYXlwYXNzL3YxL3NlcnZpY2UucHJvdG8SCmRheXBhc3MudjEizAgKB1NlcnZpY2USOQoEbmFtZRgBIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIaCgh1cHN0cmVhbRgCIAEoCUIIukgFcgMYgBASKgoFcGxhY2UYAyABKAsyGy5kYXlwYXNzLnYxLkNyZWRlbnRpYWxQbGFjZRIjChFzZWFsZWRfY3JlZGVudGlhbBgEIAEoCUIIukgFcgMYgCASLwoNY3JlZGVudGlhbF9pZBgFIAEoCUIYukgVchMyEV4oWzAtOWEtZl17MzJ9KT8kEiIKCHRva2VuX2luGAYgAygJQhC6SA2SAQoQECIGcgQQARhQEjwKBHBvb2wYByABKAlCLrpIK3IpMideKFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8pPyQSEgoKaXNfZGVmYXVsdBgIIAEoCBIRCglhbm9ueW1vdXMYCSABKAgSGQoRaW5zZWN1cmVfdXBzdHJlYW0YCiABKAgSOwoHbWF4X3R0bBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIPukgMqgEJIgUIgIqKDzIAEkEKD2Nvbm5lY3RfdGltZW91dBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkINukgKqgEHIgMIrAIyABJCChByZXNwb25zZV90aW1lb3V0GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg26SAqqAQciAwiQHDIAEicKB2NsaWVudHMYDiABKAsyFi5kYXlwYXNzLnYxLkNsaWVudExpc3QSYQoGc2NvcGVzGA8gAygLMh8uZGF5cGFzcy52MS5TZXJ2aWNlLlNjb3Blc0VudHJ5QjC6SC2aASoQ6AciJXIjMiFeW0EtWmEtejAtOV1bQS1aYS16MC05Xy4tXXswLDYzfSQSLQoIY2xlYW5pbmcYECABKAsyGy5kYXlwYXNzLnYxLlJlcXVlc3RDbGVhbmluZxIiCgZsaW1pdHMYESABKAsyEi5kYXlwYXNzLnYxLkxpbWl0cxIdCgtkZXNjcmlwdGlvbhgSIAEoCUIIukgFcgMY6AcSDAoEZXRhZxgTIAEoCRIvCgtjcmVhdGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKCm9wZXJhdGlvbnMYFiADKAsyFS5kYXlwYXNzLnYxLk9wZXJhdGlvbkIJukgGkgEDEJBOEhcKD2VuY29kZWRfc2xhc2hlcxgXIAEoCBpDCgtTY29wZXNFbnRyeRILCgNrZXkYASABKAkSIwoFdmFsdWUYAiABKAsyFC5kYXlwYXNzLnYxLlJ1bGVMaXN0OgI4ASJuCglPcGVyYXRpb24SLAoCaWQYASABKAlCILpIHXIbMhleW0EtWmEtejAtOV8uOi8tXXsxLDIwMH0kEhgKBHJ1bGUYAiABKAlCCrpIB3IFEAEYgCASGQoHc3VtbWFyeRgDIAEoCUIIukgFcgMYyAEi9gEKD0NyZWRlbnRpYWxQbGFjZRI6CgRraW5kGAEgASgOMiAuZGF5cGFzcy52MS5DcmVkZW50aWFsUGxhY2UuS2luZEIKukgHggEEEAEgABIrCgRuYW1lGAIgASgJQh26SBpyGDIWXltBLVphLXowLTlfLi1dezAsNjR9JBIaCgh0ZW1wbGF0ZRgDIAEoCUIIukgFcgMYgAIiXgoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASDwoLS0lORF9CRUFSRVIQARIOCgpLSU5EX0JBU0lDEAISDwoLS0lORF9IRUFERVIQAxIOCgpLSU5EX1FVRVJZEAQiMAoKQ2xpZW50TGlzdBIiCgZsYWJlbHMYASADKAlCErpID5IBDBCQTiIHcgUQARiAASItCghSdWxlTGlzdBIhCgVydWxlcxgBIAMoCUISukgPkgEMEJBOIgdyBRABGIAgIpECCg9SZXF1ZXN0Q2xlYW5pbmcSOAoMZHJvcF9oZWFkZXJzGAEgAygJQiK6SB+SARwQQCIYchYyFF5bQS1aYS16MC05LV17MSw2NH0kEmsKC3NldF9oZWFkZXJzGAIgAygLMisuZGF5cGFzcy52MS5SZXF1ZXN0Q2xlYW5pbmcuU2V0SGVhZGVyc0VudHJ5Qim6SCaaASMQQCIYchYyFF5bQS1aYS16MC05LV17MSw2NH0kKgVyAxiACBIkCgpkcm9wX3F1ZXJ5GAMgAygJQhC6SA2SAQoQQCIGcgQQARhAGjEKD1NldEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInoKBkxpbWl0cxIjCglwZXJfdG9rZW4YASABKAsyEC5kYXlwYXNzLnYxLlJhdGUSJAoKcGVyX2NsaWVudBgCIAEoCzIQLmRheXBhc3MudjEuUmF0ZRIlCgtwZXJfc2VydmljZRgDIAEoCzIQLmRheXBhc3MudjEuUmF0ZSJiCgRSYXRlEh0KCHJlcXVlc3RzGAEgASgNQgu6SAgqBhjAhD0oARI7CgNwZXIYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CE7pIEMgBAaoBCiIECICjBTICCAEigwEKHFNlcnZpY2VSZWdpc3RyeUNyZWF0ZVJlcXVlc3QSLAoHc2VydmljZRgBIAEoCzITLmRheXBhc3MudjEuU2VydmljZUIGukgDyAEBEjUKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDLpICaoBBiICCAUyACJrCh1TZXJ2aWNlUmVnaXN0cnlDcmVhdGVSZXNwb25zZRIkCgdzZXJ2aWNlGAEgASgLMhMuZGF5cGFzcy52MS5TZXJ2aWNlEiQKB3JvbGxvdXQYAiABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQiNAoZU2VydmljZVJlZ2lzdHJ5R2V0UmVxdWVzdBIXCgRuYW1lGAEgASgJQgm6SAZyBBABGD8iQgoaU2VydmljZVJlZ2lzdHJ5R2V0UmVzcG9uc2USJAoHc2VydmljZRgBIAEoCzITLmRheXBhc3MudjEuU2VydmljZSJZChpTZXJ2aWNlUmVnaXN0cnlMaXN0UmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQiXQobU2VydmljZVJlZ2lzdHJ5TGlzdFJlc3BvbnNlEiUKCHNlcnZpY2VzGAEgAygLMhMuZGF5cGFzcy52MS5TZXJ2aWNlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSK8AQocU2VydmljZVJlZ2lzdHJ5VXBkYXRlUmVxdWVzdBIsCgdzZXJ2aWNlGAEgASgLMhMuZGF5cGFzcy52MS5TZXJ2aWNlQga6SAPIAQESNwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQga6SAPIAQESNQoEd2FpdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIMukgJqgEGIgIIBTIAImsKHVNlcnZpY2VSZWdpc3RyeVVwZGF0ZVJlc3BvbnNlEiQKB3NlcnZpY2UYASABKAsyEy5kYXlwYXNzLnYxLlNlcnZpY2USJAoHcm9sbG91dBgCIAEoCzITLmRheXBhc3MudjEuUm9sbG91dCLpAQoeU2VydmljZVJlZ2lzdHJ5U2V0U2NvcGVSZXF1ZXN0EhoKB3NlcnZpY2UYASABKAlCCbpIBnIEEAEYPxI3CgVzY29wZRgCIAEoCUIoukglciMyIV5bQS1aYS16MC05XVtBLVphLXowLTlfLi1dezAsNjN9JBIjCgVydWxlcxgDIAEoCzIULmRheXBhc3MudjEuUnVsZUxpc3QSFgoEZXRhZxgEIAEoCUIIukgFcgMYgAESNQoEd2FpdBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIMukgJqgEGIgIIBTIAIm0KH1NlcnZpY2VSZWdpc3RyeVNldFNjb3BlUmVzcG9uc2USJAoHc2VydmljZRgBIAEoCzITLmRheXBhc3MudjEuU2VydmljZRIkCgdyb2xsb3V0GAIgASgLMhMuZGF5cGFzcy52MS5Sb2xsb3V0IrwBCiRTZXJ2aWNlUmVnaXN0cnlMaXN0T3BlcmF0aW9uc1JlcXVlc3QSGgoHc2VydmljZRgBIAEoCUIJukgGcgQQARg/Eh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABBIaCghjb250YWlucxgEIAEoCUIIukgFcgMYyAESHwoDaWRzGAUgAygJQhK6SA+SAQwQ6AciB3IFEAEYyAEiawolU2VydmljZVJlZ2lzdHJ5TGlzdE9wZXJhdGlvbnNSZXNwb25zZRIpCgpvcGVyYXRpb25zGAEgAygLMhUuZGF5cGFzcy52MS5PcGVyYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIoYBChxTZXJ2aWNlUmVnaXN0cnlEZWxldGVSZXF1ZXN0EhcKBG5hbWUYASABKAlCCbpIBnIEEAEYPxIWCgRldGFnGAIgASgJQgi6SAVyAxiAARI1CgR3YWl0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAggFMgAiRQodU2VydmljZVJlZ2lzdHJ5RGVsZXRlUmVzcG9uc2USJAoHcm9sbG91dBgBIAEoCzITLmRheXBhc3MudjEuUm9sbG91dDLIBQoPU2VydmljZVJlZ2lzdHJ5El0KBkNyZWF0ZRIoLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5Q3JlYXRlUmVxdWVzdBopLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5Q3JlYXRlUmVzcG9uc2USWQoDR2V0EiUuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlHZXRSZXF1ZXN0GiYuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlHZXRSZXNwb25zZSIDkAIBElwKBExpc3QSJi5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUxpc3RSZXF1ZXN0GicuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlMaXN0UmVzcG9uc2UiA5ACARJdCgZVcGRhdGUSKC5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeVVwZGF0ZVJlcXVlc3QaKS5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeVVwZGF0ZVJlc3BvbnNlEmMKCFNldFNjb3BlEiouZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlTZXRTY29wZVJlcXVlc3QaKy5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeVNldFNjb3BlUmVzcG9uc2USegoOTGlzdE9wZXJhdGlvbnMSMC5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUxpc3RPcGVyYXRpb25zUmVxdWVzdBoxLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5TGlzdE9wZXJhdGlvbnNSZXNwb25zZSIDkAIBEl0KBkRlbGV0ZRIoLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5RGVsZXRlUmVxdWVzdBopLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5RGVsZXRlUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * Service is one registered HTTP API.
@@ -171,6 +171,20 @@ export type Service = Message<"daypass.v1.Service"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 21;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * The operations of its OpenAPI document, which rules may name by `op:ID`. Input only: ListOperations returns them.
+   *
+   * @generated from field: repeated daypass.v1.Operation operations = 22;
+   */
+  operations: Operation[];
+
+  /**
+   * Forward paths with `%2F` in a segment; a rule sees the segment as it is written. Default: they are refused.
+   *
+   * @generated from field: bool encoded_slashes = 23;
+   */
+  encodedSlashes: boolean;
 };
 
 /**
@@ -179,6 +193,41 @@ export type Service = Message<"daypass.v1.Service"> & {
  */
 export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
   messageDesc(file_daypass_v1_service, 0);
+
+/**
+ * Operation is one operation of an OpenAPI document, compiled.
+ *
+ * @generated from message daypass.v1.Operation
+ */
+export type Operation = Message<"daypass.v1.Operation"> & {
+  /**
+   * Its `operationId`.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The rule that `op:ID` stands for: a method and a template, without conditions.
+   *
+   * @generated from field: string rule = 2;
+   */
+  rule: string;
+
+  /**
+   * What it does, for people.
+   *
+   * @generated from field: string summary = 3;
+   */
+  summary: string;
+};
+
+/**
+ * Describes the message daypass.v1.Operation.
+ * Use `create(OperationSchema)` to create a new message.
+ */
+export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 1);
 
 /**
  * CredentialPlace says where the data plane puts the credential.
@@ -213,7 +262,7 @@ export type CredentialPlace = Message<"daypass.v1.CredentialPlace"> & {
  * Use `create(CredentialPlaceSchema)` to create a new message.
  */
 export const CredentialPlaceSchema: GenMessage<CredentialPlace> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 1);
+  messageDesc(file_daypass_v1_service, 2);
 
 /**
  * Kind of a place.
@@ -268,7 +317,7 @@ export type CredentialPlace_Kind = (typeof CredentialPlace_Kind)[keyof typeof Cr
  * Describes the enum daypass.v1.CredentialPlace.Kind.
  */
 export const CredentialPlace_KindSchema: GenEnum<CredentialPlace_Kind> = /*@__PURE__*/
-  enumDesc(file_daypass_v1_service, 1, 0);
+  enumDesc(file_daypass_v1_service, 2, 0);
 
 /**
  * ClientList is a list of client labels.
@@ -289,7 +338,7 @@ export type ClientList = Message<"daypass.v1.ClientList"> & {
  * Use `create(ClientListSchema)` to create a new message.
  */
 export const ClientListSchema: GenMessage<ClientList> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 2);
+  messageDesc(file_daypass_v1_service, 3);
 
 /**
  * RuleList is a list of scope rules.
@@ -310,7 +359,7 @@ export type RuleList = Message<"daypass.v1.RuleList"> & {
  * Use `create(RuleListSchema)` to create a new message.
  */
 export const RuleListSchema: GenMessage<RuleList> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 3);
+  messageDesc(file_daypass_v1_service, 4);
 
 /**
  * RequestCleaning says what is taken off and put on a request besides the credential.
@@ -345,7 +394,7 @@ export type RequestCleaning = Message<"daypass.v1.RequestCleaning"> & {
  * Use `create(RequestCleaningSchema)` to create a new message.
  */
 export const RequestCleaningSchema: GenMessage<RequestCleaning> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 4);
+  messageDesc(file_daypass_v1_service, 5);
 
 /**
  * Limits bound what a node lets through, by token bucket.
@@ -380,7 +429,7 @@ export type Limits = Message<"daypass.v1.Limits"> & {
  * Use `create(LimitsSchema)` to create a new message.
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 5);
+  messageDesc(file_daypass_v1_service, 6);
 
 /**
  * Rate is a number of requests in a time; that many may come at once.
@@ -408,7 +457,7 @@ export type Rate = Message<"daypass.v1.Rate"> & {
  * Use `create(RateSchema)` to create a new message.
  */
 export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 6);
+  messageDesc(file_daypass_v1_service, 7);
 
 /**
  * ServiceRegistryCreateRequest registers a service.
@@ -436,7 +485,7 @@ export type ServiceRegistryCreateRequest = Message<"daypass.v1.ServiceRegistryCr
  * Use `create(ServiceRegistryCreateRequestSchema)` to create a new message.
  */
 export const ServiceRegistryCreateRequestSchema: GenMessage<ServiceRegistryCreateRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 7);
+  messageDesc(file_daypass_v1_service, 8);
 
 /**
  * ServiceRegistryCreateResponse is the registered service.
@@ -464,7 +513,7 @@ export type ServiceRegistryCreateResponse = Message<"daypass.v1.ServiceRegistryC
  * Use `create(ServiceRegistryCreateResponseSchema)` to create a new message.
  */
 export const ServiceRegistryCreateResponseSchema: GenMessage<ServiceRegistryCreateResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 8);
+  messageDesc(file_daypass_v1_service, 9);
 
 /**
  * ServiceRegistryGetRequest names a service.
@@ -485,7 +534,7 @@ export type ServiceRegistryGetRequest = Message<"daypass.v1.ServiceRegistryGetRe
  * Use `create(ServiceRegistryGetRequestSchema)` to create a new message.
  */
 export const ServiceRegistryGetRequestSchema: GenMessage<ServiceRegistryGetRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 9);
+  messageDesc(file_daypass_v1_service, 10);
 
 /**
  * ServiceRegistryGetResponse is the service.
@@ -506,7 +555,7 @@ export type ServiceRegistryGetResponse = Message<"daypass.v1.ServiceRegistryGetR
  * Use `create(ServiceRegistryGetResponseSchema)` to create a new message.
  */
 export const ServiceRegistryGetResponseSchema: GenMessage<ServiceRegistryGetResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 10);
+  messageDesc(file_daypass_v1_service, 11);
 
 /**
  * ServiceRegistryListRequest asks for a page of services.
@@ -534,7 +583,7 @@ export type ServiceRegistryListRequest = Message<"daypass.v1.ServiceRegistryList
  * Use `create(ServiceRegistryListRequestSchema)` to create a new message.
  */
 export const ServiceRegistryListRequestSchema: GenMessage<ServiceRegistryListRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 11);
+  messageDesc(file_daypass_v1_service, 12);
 
 /**
  * ServiceRegistryListResponse is a page of services.
@@ -562,7 +611,7 @@ export type ServiceRegistryListResponse = Message<"daypass.v1.ServiceRegistryLis
  * Use `create(ServiceRegistryListResponseSchema)` to create a new message.
  */
 export const ServiceRegistryListResponseSchema: GenMessage<ServiceRegistryListResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 12);
+  messageDesc(file_daypass_v1_service, 13);
 
 /**
  * ServiceRegistryUpdateRequest changes a service.
@@ -597,7 +646,7 @@ export type ServiceRegistryUpdateRequest = Message<"daypass.v1.ServiceRegistryUp
  * Use `create(ServiceRegistryUpdateRequestSchema)` to create a new message.
  */
 export const ServiceRegistryUpdateRequestSchema: GenMessage<ServiceRegistryUpdateRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 13);
+  messageDesc(file_daypass_v1_service, 14);
 
 /**
  * ServiceRegistryUpdateResponse is the changed service.
@@ -625,7 +674,161 @@ export type ServiceRegistryUpdateResponse = Message<"daypass.v1.ServiceRegistryU
  * Use `create(ServiceRegistryUpdateResponseSchema)` to create a new message.
  */
 export const ServiceRegistryUpdateResponseSchema: GenMessage<ServiceRegistryUpdateResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 14);
+  messageDesc(file_daypass_v1_service, 15);
+
+/**
+ * ServiceRegistrySetScopeRequest replaces or removes one named scope.
+ *
+ * @generated from message daypass.v1.ServiceRegistrySetScopeRequest
+ */
+export type ServiceRegistrySetScopeRequest = Message<"daypass.v1.ServiceRegistrySetScopeRequest"> & {
+  /**
+   * The service.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * The scope's name.
+   *
+   * @generated from field: string scope = 2;
+   */
+  scope: string;
+
+  /**
+   * Its new rules. Absent: it is removed, and tokens that carry it lose it.
+   *
+   * @generated from field: daypass.v1.RuleList rules = 3;
+   */
+  rules?: RuleList | undefined;
+
+  /**
+   * When set, must be the service's current one.
+   *
+   * @generated from field: string etag = 4;
+   */
+  etag: string;
+
+  /**
+   * Longest wait for the data planes, 0 to 5 s; absent: 5 s.
+   *
+   * @generated from field: google.protobuf.Duration wait = 5;
+   */
+  wait?: Duration | undefined;
+};
+
+/**
+ * Describes the message daypass.v1.ServiceRegistrySetScopeRequest.
+ * Use `create(ServiceRegistrySetScopeRequestSchema)` to create a new message.
+ */
+export const ServiceRegistrySetScopeRequestSchema: GenMessage<ServiceRegistrySetScopeRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 16);
+
+/**
+ * ServiceRegistrySetScopeResponse is the changed service.
+ *
+ * @generated from message daypass.v1.ServiceRegistrySetScopeResponse
+ */
+export type ServiceRegistrySetScopeResponse = Message<"daypass.v1.ServiceRegistrySetScopeResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: daypass.v1.Service service = 1;
+   */
+  service?: Service | undefined;
+
+  /**
+   * How far the change has travelled.
+   *
+   * @generated from field: daypass.v1.Rollout rollout = 2;
+   */
+  rollout?: Rollout | undefined;
+};
+
+/**
+ * Describes the message daypass.v1.ServiceRegistrySetScopeResponse.
+ * Use `create(ServiceRegistrySetScopeResponseSchema)` to create a new message.
+ */
+export const ServiceRegistrySetScopeResponseSchema: GenMessage<ServiceRegistrySetScopeResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 17);
+
+/**
+ * ServiceRegistryListOperationsRequest asks for a page of operations.
+ *
+ * @generated from message daypass.v1.ServiceRegistryListOperationsRequest
+ */
+export type ServiceRegistryListOperationsRequest = Message<"daypass.v1.ServiceRegistryListOperationsRequest"> & {
+  /**
+   * The service.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * At most this many, 1 to 1,000; 0: 100.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From an earlier answer.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * Only those whose id, rule or summary holds this text, in any case.
+   *
+   * @generated from field: string contains = 4;
+   */
+  contains: string;
+
+  /**
+   * Only these ids, at most 1,000.
+   *
+   * @generated from field: repeated string ids = 5;
+   */
+  ids: string[];
+};
+
+/**
+ * Describes the message daypass.v1.ServiceRegistryListOperationsRequest.
+ * Use `create(ServiceRegistryListOperationsRequestSchema)` to create a new message.
+ */
+export const ServiceRegistryListOperationsRequestSchema: GenMessage<ServiceRegistryListOperationsRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 18);
+
+/**
+ * ServiceRegistryListOperationsResponse is a page of operations.
+ *
+ * @generated from message daypass.v1.ServiceRegistryListOperationsResponse
+ */
+export type ServiceRegistryListOperationsResponse = Message<"daypass.v1.ServiceRegistryListOperationsResponse"> & {
+  /**
+   * In the order of their ids.
+   *
+   * @generated from field: repeated daypass.v1.Operation operations = 1;
+   */
+  operations: Operation[];
+
+  /**
+   * Of the next page; empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message daypass.v1.ServiceRegistryListOperationsResponse.
+ * Use `create(ServiceRegistryListOperationsResponseSchema)` to create a new message.
+ */
+export const ServiceRegistryListOperationsResponseSchema: GenMessage<ServiceRegistryListOperationsResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 19);
 
 /**
  * ServiceRegistryDeleteRequest names a service to remove.
@@ -660,7 +863,7 @@ export type ServiceRegistryDeleteRequest = Message<"daypass.v1.ServiceRegistryDe
  * Use `create(ServiceRegistryDeleteRequestSchema)` to create a new message.
  */
 export const ServiceRegistryDeleteRequestSchema: GenMessage<ServiceRegistryDeleteRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 15);
+  messageDesc(file_daypass_v1_service, 20);
 
 /**
  * ServiceRegistryDeleteResponse says that it is gone.
@@ -681,7 +884,7 @@ export type ServiceRegistryDeleteResponse = Message<"daypass.v1.ServiceRegistryD
  * Use `create(ServiceRegistryDeleteResponseSchema)` to create a new message.
  */
 export const ServiceRegistryDeleteResponseSchema: GenMessage<ServiceRegistryDeleteResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 16);
+  messageDesc(file_daypass_v1_service, 21);
 
 /**
  * ServiceRegistry keeps the services. Every change is published as a new snapshot version.
@@ -729,6 +932,27 @@ export const ServiceRegistry: GenService<{
     methodKind: "unary";
     input: typeof ServiceRegistryUpdateRequestSchema;
     output: typeof ServiceRegistryUpdateResponseSchema;
+  },
+  /**
+   * SetScope replaces or removes one named scope. Open to admins, and to callers that may edit scopes: where it gets
+   * wider, all of it must lie within their ceiling. Errors: `not_found`, `aborted` for a stale etag, `permission_denied` naming the rule.
+   *
+   * @generated from rpc daypass.v1.ServiceRegistry.SetScope
+   */
+  setScope: {
+    methodKind: "unary";
+    input: typeof ServiceRegistrySetScopeRequestSchema;
+    output: typeof ServiceRegistrySetScopeResponseSchema;
+  },
+  /**
+   * ListOperations returns the operations that rules may name by `op:ID`, in the order of their ids.
+   *
+   * @generated from rpc daypass.v1.ServiceRegistry.ListOperations
+   */
+  listOperations: {
+    methodKind: "unary";
+    input: typeof ServiceRegistryListOperationsRequestSchema;
+    output: typeof ServiceRegistryListOperationsResponseSchema;
   },
   /**
    * Delete removes a service; its tokens are refused from then on. Errors: `not_found`, `aborted` for a stale etag.

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file daypass/v1/token.proto.
  */
 export const file_daypass_v1_token: GenFile = /*@__PURE__*/
-  fileDesc("ChZkYXlwYXNzL3YxL3Rva2VuLnByb3RvEgpkYXlwYXNzLnYxIvABCgtNaW50UmVxdWVzdBIaCgdzZXJ2aWNlGAEgASgJQgm6SAZyBBABGD8SIwoFYWxsb3cYAiADKAlCFLpIEZIBDggBEOgHIgdyBRABGIAgEjkKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRukgOqgELIgUIgIqKDzICCAESJQoGY2xpZW50GAQgASgJQhW6SBJyEDIOXlshLX5dezAsMTI4fSQSGQoHc3ViamVjdBgFIAEoCUIIukgFcgMYgAISIwoRc2VhbGVkX2NyZWRlbnRpYWwYBiABKAlCCLpIBXIDGIAQImoKDE1pbnRSZXNwb25zZRINCgV0b2tlbhgBIAEoCRILCgNqdGkYAiABKAkSLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFsbG93GAQgAygJIi4KEUludHJvc3BlY3RSZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIlYKEkludHJvc3BlY3RSZXNwb25zZRIOCgZhY3RpdmUYASABKAgSDgoGcmVhc29uGAIgASgJEiAKBXRva2VuGAMgASgLMhEuZGF5cGFzcy52MS5Ub2tlbiKPAgoFVG9rZW4SCwoDanRpGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDgoGY2xpZW50GAMgASgJEg8KB3N1YmplY3QYBCABKAkSDgoGY2FsbGVyGAUgASgJEg0KBWFsbG93GAYgAygJEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV2b2tlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWNyZWRlbnRpYWxfaWQYCiABKAkitQEKDVJldm9rZVJlcXVlc3QSGAoDanRpGAEgASgJQgm6SAZyBBABGEBIABIbCgV0b2tlbhgCIAEoCUIKukgHcgUQARiAQEgAEiUKB2N1dF9vZmYYAyABKAsyEi5kYXlwYXNzLnYxLkN1dE9mZkgAEjUKBHdhaXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDLpICaoBBiICCAUyAEIPCgZ0YXJnZXQSBbpIAggBItQBCgZDdXRPZmYSGAoHc2VydmljZRgBIAEoCUIHukgEcgIYPxIYCgZjbGllbnQYAiABKAlCCLpIBXIDGIABEhkKB3N1YmplY3QYAyABKAlCCLpIBXIDGIACEhcKBmNhbGxlchgEIAEoCUIHukgEcgIYPxIvCg1jcmVkZW50aWFsX2lkGAUgASgJQhi6SBVyEzIRXihbMC05YS1mXXszMn0pPyQSMQoNbWludGVkX2JlZm9yZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiNgoOUmV2b2tlUmVzcG9uc2USJAoHcm9sbG91dBgBIAEoCzITLmRheXBhc3MudjEuUm9sbG91dCKfAQoXVG9rZW5TZXJ2aWNlTGlzdFJlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhgKB3NlcnZpY2UYAyABKAlCB7pIBHICGD8SGAoGY2xpZW50GAQgASgJQgi6SAVyAxiAARITCgthY3RpdmVfb25seRgFIAEoCCJWChhUb2tlblNlcnZpY2VMaXN0UmVzcG9uc2USIQoGdG9rZW5zGAEgAygLMhEuZGF5cGFzcy52MS5Ub2tlbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyrwIKDFRva2VuU2VydmljZRI5CgRNaW50EhcuZGF5cGFzcy52MS5NaW50UmVxdWVzdBoYLmRheXBhc3MudjEuTWludFJlc3BvbnNlEksKCkludHJvc3BlY3QSHS5kYXlwYXNzLnYxLkludHJvc3BlY3RSZXF1ZXN0Gh4uZGF5cGFzcy52MS5JbnRyb3NwZWN0UmVzcG9uc2USPwoGUmV2b2tlEhkuZGF5cGFzcy52MS5SZXZva2VSZXF1ZXN0GhouZGF5cGFzcy52MS5SZXZva2VSZXNwb25zZRJWCgRMaXN0EiMuZGF5cGFzcy52MS5Ub2tlblNlcnZpY2VMaXN0UmVxdWVzdBokLmRheXBhc3MudjEuVG9rZW5TZXJ2aWNlTGlzdFJlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_buf_validate_validate, file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChZkYXlwYXNzL3YxL3Rva2VuLnByb3RvEgpkYXlwYXNzLnYxIqECCgtNaW50UmVxdWVzdBIaCgdzZXJ2aWNlGAEgASgJQgm6SAZyBBABGD8SIwoFYWxsb3cYAiADKAlCFLpIEZIBDggBEOgHIgdyBRABGIAgEjkKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRukgOqgELIgUIgIqKDzICCAESJQoGY2xpZW50GAQgASgJQhW6SBJyEDIOXlshLX5dezAsMTI4fSQSGQoHc3ViamVjdBgFIAEoCUIIukgFcgMYgAISIwoRc2VhbGVkX2NyZWRlbnRpYWwYBiABKAlCCLpIBXIDGIAQEi8KCGRwb3Bfamt0GAcgASgJQh26SBpyGDIWXihbQS1aYS16MC05Xy1dezQzfSk/JCJqCgxNaW50UmVzcG9uc2USDQoFdG9rZW4YASABKAkSCwoDanRpGAIgASgJEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhbGxvdxgEIAMoCSLqAQoPRXhjaGFuZ2VSZXF1ZXN0EiEKDXN1YmplY3RfdG9rZW4YASABKAlCCrpIB3IFEAEYgEASIQoFYWxsb3cYAiADKAlCErpID5IBDBDoByIHcgUQARiAIBI5CgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CEbpIDqoBCyIFCICKig8yAggBEiUKBmNsaWVudBgEIAEoCUIVukgSchAyDl5bIS1+XXswLDEyOH0kEi8KCGRwb3Bfamt0GAUgASgJQh26SBpyGDIWXihbQS1aYS16MC05Xy1dezQzfSk/JCJuChBFeGNoYW5nZVJlc3BvbnNlEg0KBXRva2VuGAEgASgJEgsKA2p0aRgCIAEoCRIvCgtleHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWxsb3cYBCADKAkiLgoRSW50cm9zcGVjdFJlcXVlc3QSGQoFdG9rZW4YASABKAlCCrpIB3IFEAEYgEAiVgoSSW50cm9zcGVjdFJlc3BvbnNlEg4KBmFjdGl2ZRgBIAEoCBIOCgZyZWFzb24YAiABKAkSIAoFdG9rZW4YAyABKAsyES5kYXlwYXNzLnYxLlRva2VuIsICCgVUb2tlbhILCgNqdGkYASABKAkSDwoHc2VydmljZRgCIAEoCRIOCgZjbGllbnQYAyABKAkSDwoHc3ViamVjdBgEIAEoCRIOCgZjYWxsZXIYBSABKAkSDQoFYWxsb3cYBiADKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY3JlZGVudGlhbF9pZBgKIAEoCRIQCghkcG9wX2prdBgLIAEoCRIPCgdwYXJlbnRzGAwgAygJEg4KBmFjdG9ycxgNIAMoCSK1AQoNUmV2b2tlUmVxdWVzdBIYCgNqdGkYASABKAlCCbpIBnIEEAEYQEgAEhsKBXRva2VuGAIgASgJQgq6SAdyBRABGIBASAASJQoHY3V0X29mZhgDIAEoCzISLmRheXBhc3MudjEuQ3V0T2ZmSAASNQoEd2FpdBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIMukgJqgEGIgIIBTIAQg8KBnRhcmdldBIFukgCCAEi1AEKBkN1dE9mZhIYCgdzZXJ2aWNlGAEgASgJQge6SARyAhg/EhgKBmNsaWVudBgCIAEoCUIIukgFcgMYgAESGQoHc3ViamVjdBgDIAEoCUIIukgFcgMYgAISFwoGY2FsbGVyGAQgASgJQge6SARyAhg/Ei8KDWNyZWRlbnRpYWxfaWQYBSABKAlCGLpIFXITMhFeKFswLTlhLWZdezMyfSk/JBIxCg1taW50ZWRfYmVmb3JlGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI2Cg5SZXZva2VSZXNwb25zZRIkCgdyb2xsb3V0GAEgASgLMhMuZGF5cGFzcy52MS5Sb2xsb3V0Ip8BChdUb2tlblNlcnZpY2VMaXN0UmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSGAoHc2VydmljZRgDIAEoCUIHukgEcgIYPxIYCgZjbGllbnQYBCABKAlCCLpIBXIDGIABEhMKC2FjdGl2ZV9vbmx5GAUgASgIIlYKGFRva2VuU2VydmljZUxpc3RSZXNwb25zZRIhCgZ0b2tlbnMYASADKAsyES5kYXlwYXNzLnYxLlRva2VuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTL2AgoMVG9rZW5TZXJ2aWNlEjkKBE1pbnQSFy5kYXlwYXNzLnYxLk1pbnRSZXF1ZXN0GhguZGF5cGFzcy52MS5NaW50UmVzcG9uc2USRQoIRXhjaGFuZ2USGy5kYXlwYXNzLnYxLkV4Y2hhbmdlUmVxdWVzdBocLmRheXBhc3MudjEuRXhjaGFuZ2VSZXNwb25zZRJLCgpJbnRyb3NwZWN0Eh0uZGF5cGFzcy52MS5JbnRyb3NwZWN0UmVxdWVzdBoeLmRheXBhc3MudjEuSW50cm9zcGVjdFJlc3BvbnNlEj8KBlJldm9rZRIZLmRheXBhc3MudjEuUmV2b2tlUmVxdWVzdBoaLmRheXBhc3MudjEuUmV2b2tlUmVzcG9uc2USVgoETGlzdBIjLmRheXBhc3MudjEuVG9rZW5TZXJ2aWNlTGlzdFJlcXVlc3QaJC5kYXlwYXNzLnYxLlRva2VuU2VydmljZUxpc3RSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_buf_validate_validate, file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * MintRequest asks for a token.
@@ -66,6 +66,13 @@ export type MintRequest = Message<"daypass.v1.MintRequest"> & {
    * @generated from field: string sealed_credential = 6;
    */
   sealedCredential: string;
+
+  /**
+   * The key that must prove each use (RFC 9449 §10): its SHA-256 thumbprint (RFC 7638), base64url. Empty: none.
+   *
+   * @generated from field: string dpop_jkt = 7;
+   */
+  dpopJkt: string;
 };
 
 /**
@@ -118,6 +125,97 @@ export const MintResponseSchema: GenMessage<MintResponse> = /*@__PURE__*/
   messageDesc(file_daypass_v1_token, 1);
 
 /**
+ * ExchangeRequest asks for a narrower token in place of another.
+ *
+ * @generated from message daypass.v1.ExchangeRequest
+ */
+export type ExchangeRequest = Message<"daypass.v1.ExchangeRequest"> & {
+  /**
+   * The token to narrow.
+   *
+   * @generated from field: string subject_token = 1;
+   */
+  subjectToken: string;
+
+  /**
+   * What the new one allows: rules that each lie within a rule of the first. Empty: all of them.
+   *
+   * @generated from field: repeated string allow = 2;
+   */
+  allow: string[];
+
+  /**
+   * How long it lives, at least 1 s and not beyond the first; absent: 15 min, or as long as the first.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 3;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * Label of the client that will use it (`client_id`), which acts for the subject of the first; default: the caller's name.
+   *
+   * @generated from field: string client = 4;
+   */
+  client: string;
+
+  /**
+   * The key that must prove each use. A token that is bound to a key can only be exchanged for one bound to the same.
+   *
+   * @generated from field: string dpop_jkt = 5;
+   */
+  dpopJkt: string;
+};
+
+/**
+ * Describes the message daypass.v1.ExchangeRequest.
+ * Use `create(ExchangeRequestSchema)` to create a new message.
+ */
+export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_token, 2);
+
+/**
+ * ExchangeResponse is the narrower token.
+ *
+ * @generated from message daypass.v1.ExchangeResponse
+ */
+export type ExchangeResponse = Message<"daypass.v1.ExchangeResponse"> & {
+  /**
+   * The token: a compact JWS of at most 6,000 bytes. It cannot be had again.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * Its id.
+   *
+   * @generated from field: string jti = 2;
+   */
+  jti: string;
+
+  /**
+   * When it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * What it allows, in canonical form.
+   *
+   * @generated from field: repeated string allow = 4;
+   */
+  allow: string[];
+};
+
+/**
+ * Describes the message daypass.v1.ExchangeResponse.
+ * Use `create(ExchangeResponseSchema)` to create a new message.
+ */
+export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_token, 3);
+
+/**
  * IntrospectRequest asks about a token.
  *
  * @generated from message daypass.v1.IntrospectRequest
@@ -136,7 +234,7 @@ export type IntrospectRequest = Message<"daypass.v1.IntrospectRequest"> & {
  * Use `create(IntrospectRequestSchema)` to create a new message.
  */
 export const IntrospectRequestSchema: GenMessage<IntrospectRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 2);
+  messageDesc(file_daypass_v1_token, 4);
 
 /**
  * IntrospectResponse is what is known of a token.
@@ -171,7 +269,7 @@ export type IntrospectResponse = Message<"daypass.v1.IntrospectResponse"> & {
  * Use `create(IntrospectResponseSchema)` to create a new message.
  */
 export const IntrospectResponseSchema: GenMessage<IntrospectResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 3);
+  messageDesc(file_daypass_v1_token, 5);
 
 /**
  * Token is a minted token's record.
@@ -248,6 +346,27 @@ export type Token = Message<"daypass.v1.Token"> & {
    * @generated from field: string credential_id = 10;
    */
   credentialId: string;
+
+  /**
+   * Thumbprint of the key that must prove each use; empty: none.
+   *
+   * @generated from field: string dpop_jkt = 11;
+   */
+  dpopJkt: string;
+
+  /**
+   * Ids of the tokens that it was exchanged from, the nearest first.
+   *
+   * @generated from field: repeated string parents = 12;
+   */
+  parents: string[];
+
+  /**
+   * Who acts for the subject, the latest first (`act`).
+   *
+   * @generated from field: repeated string actors = 13;
+   */
+  actors: string[];
 };
 
 /**
@@ -255,7 +374,7 @@ export type Token = Message<"daypass.v1.Token"> & {
  * Use `create(TokenSchema)` to create a new message.
  */
 export const TokenSchema: GenMessage<Token> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 4);
+  messageDesc(file_daypass_v1_token, 6);
 
 /**
  * RevokeRequest names what to revoke.
@@ -307,7 +426,7 @@ export type RevokeRequest = Message<"daypass.v1.RevokeRequest"> & {
  * Use `create(RevokeRequestSchema)` to create a new message.
  */
 export const RevokeRequestSchema: GenMessage<RevokeRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 5);
+  messageDesc(file_daypass_v1_token, 7);
 
 /**
  * CutOff refuses every token of a kind minted up to a time. Fields that are set must all fit; at least one must be.
@@ -363,7 +482,7 @@ export type CutOff = Message<"daypass.v1.CutOff"> & {
  * Use `create(CutOffSchema)` to create a new message.
  */
 export const CutOffSchema: GenMessage<CutOff> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 6);
+  messageDesc(file_daypass_v1_token, 8);
 
 /**
  * RevokeResponse is the receipt.
@@ -384,7 +503,7 @@ export type RevokeResponse = Message<"daypass.v1.RevokeResponse"> & {
  * Use `create(RevokeResponseSchema)` to create a new message.
  */
 export const RevokeResponseSchema: GenMessage<RevokeResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 7);
+  messageDesc(file_daypass_v1_token, 9);
 
 /**
  * TokenServiceListRequest asks for a page of tokens.
@@ -433,7 +552,7 @@ export type TokenServiceListRequest = Message<"daypass.v1.TokenServiceListReques
  * Use `create(TokenServiceListRequestSchema)` to create a new message.
  */
 export const TokenServiceListRequestSchema: GenMessage<TokenServiceListRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 8);
+  messageDesc(file_daypass_v1_token, 10);
 
 /**
  * TokenServiceListResponse is a page of tokens.
@@ -461,7 +580,7 @@ export type TokenServiceListResponse = Message<"daypass.v1.TokenServiceListRespo
  * Use `create(TokenServiceListResponseSchema)` to create a new message.
  */
 export const TokenServiceListResponseSchema: GenMessage<TokenServiceListResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 9);
+  messageDesc(file_daypass_v1_token, 11);
 
 /**
  * TokenService mints, inspects and revokes tokens.
@@ -479,6 +598,17 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof MintRequestSchema;
     output: typeof MintResponseSchema;
+  },
+  /**
+   * Exchange swaps a token for a narrower, shorter one (RFC 8693). Revoking the first revokes the second. Errors:
+   * `invalid_argument` for a token that is not good, `permission_denied` naming the field that is wider.
+   *
+   * @generated from rpc daypass.v1.TokenService.Exchange
+   */
+  exchange: {
+    methodKind: "unary";
+    input: typeof ExchangeRequestSchema;
+    output: typeof ExchangeResponseSchema;
   },
   /**
    * Introspect says whether a token is good now (RFC 7662). A token that is not is `active: false`, never an error.

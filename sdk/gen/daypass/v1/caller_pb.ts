@@ -8,15 +8,17 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Rollout } from "./rollout_pb.ts";
 import { file_daypass_v1_rollout } from "./rollout_pb.ts";
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ClientList, RuleList } from "./service_pb.ts";
+import { file_daypass_v1_service } from "./service_pb.ts";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file daypass/v1/caller.proto.
  */
 export const file_daypass_v1_caller: GenFile = /*@__PURE__*/
-  fileDesc("ChdkYXlwYXNzL3YxL2NhbGxlci5wcm90bxIKZGF5cGFzcy52MSJoCgZDYWxsZXISDAoEbmFtZRgBIAEoCRIQCghzZXJ2aWNlcxgCIAMoCRINCgVhZG1pbhgDIAEoCBIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQAoaQ2FsbGVyU2VydmljZUNyZWF0ZVJlcXVlc3QSIgoGY2FsbGVyGAEgASgLMhIuZGF5cGFzcy52MS5DYWxsZXIiUgobQ2FsbGVyU2VydmljZUNyZWF0ZVJlc3BvbnNlEiIKBmNhbGxlchgBIAEoCzISLmRheXBhc3MudjEuQ2FsbGVyEg8KB2FwaV9rZXkYAiABKAkiQQoYQ2FsbGVyU2VydmljZUxpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlkKGUNhbGxlclNlcnZpY2VMaXN0UmVzcG9uc2USIwoHY2FsbGVycxgBIAMoCzISLmRheXBhc3MudjEuQ2FsbGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJTChpDYWxsZXJTZXJ2aWNlRGVsZXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iQwobQ2FsbGVyU2VydmljZURlbGV0ZVJlc3BvbnNlEiQKB3JvbGxvdXQYASABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQiDwoNV2hvQW1JUmVxdWVzdCI0Cg5XaG9BbUlSZXNwb25zZRIiCgZjYWxsZXIYASABKAsyEi5kYXlwYXNzLnYxLkNhbGxlcjLlAgoNQ2FsbGVyU2VydmljZRJZCgZDcmVhdGUSJi5kYXlwYXNzLnYxLkNhbGxlclNlcnZpY2VDcmVhdGVSZXF1ZXN0GicuZGF5cGFzcy52MS5DYWxsZXJTZXJ2aWNlQ3JlYXRlUmVzcG9uc2USWAoETGlzdBIkLmRheXBhc3MudjEuQ2FsbGVyU2VydmljZUxpc3RSZXF1ZXN0GiUuZGF5cGFzcy52MS5DYWxsZXJTZXJ2aWNlTGlzdFJlc3BvbnNlIgOQAgESWQoGRGVsZXRlEiYuZGF5cGFzcy52MS5DYWxsZXJTZXJ2aWNlRGVsZXRlUmVxdWVzdBonLmRheXBhc3MudjEuQ2FsbGVyU2VydmljZURlbGV0ZVJlc3BvbnNlEkQKBldob0FtSRIZLmRheXBhc3MudjEuV2hvQW1JUmVxdWVzdBoaLmRheXBhc3MudjEuV2hvQW1JUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdkYXlwYXNzL3YxL2NhbGxlci5wcm90bxIKZGF5cGFzcy52MSKHAwoGQ2FsbGVyEgwKBG5hbWUYASABKAkSEAoIc2VydmljZXMYAiADKAkSDQoFYWRtaW4YAyABKAgSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKCGNlaWxpbmdzGAUgAygLMiAuZGF5cGFzcy52MS5DYWxsZXIuQ2VpbGluZ3NFbnRyeRIqCgdtYXhfdHRsGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKB2NsaWVudHMYByABKAsyFi5kYXlwYXNzLnYxLkNsaWVudExpc3QSKQoIc3ViamVjdHMYCCABKAsyFy5kYXlwYXNzLnYxLlN1YmplY3RMaXN0EhQKDGVkaXRzX3Njb3BlcxgJIAEoCBIMCgRldGFnGAogASgJGkUKDUNlaWxpbmdzRW50cnkSCwoDa2V5GAEgASgJEiMKBXZhbHVlGAIgASgLMhQuZGF5cGFzcy52MS5SdWxlTGlzdDoCOAEiHwoLU3ViamVjdExpc3QSEAoIc3ViamVjdHMYASADKAkiQAoaQ2FsbGVyU2VydmljZUNyZWF0ZVJlcXVlc3QSIgoGY2FsbGVyGAEgASgLMhIuZGF5cGFzcy52MS5DYWxsZXIiUgobQ2FsbGVyU2VydmljZUNyZWF0ZVJlc3BvbnNlEiIKBmNhbGxlchgBIAEoCzISLmRheXBhc3MudjEuQ2FsbGVyEg8KB2FwaV9rZXkYAiABKAkiQQoYQ2FsbGVyU2VydmljZUxpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlkKGUNhbGxlclNlcnZpY2VMaXN0UmVzcG9uc2USIwoHY2FsbGVycxgBIAMoCzISLmRheXBhc3MudjEuQ2FsbGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJxChpDYWxsZXJTZXJ2aWNlVXBkYXRlUmVxdWVzdBIiCgZjYWxsZXIYASABKAsyEi5kYXlwYXNzLnYxLkNhbGxlchIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siQQobQ2FsbGVyU2VydmljZVVwZGF0ZVJlc3BvbnNlEiIKBmNhbGxlchgBIAEoCzISLmRheXBhc3MudjEuQ2FsbGVyIlMKGkNhbGxlclNlcnZpY2VEZWxldGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSJwoEd2FpdBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJDChtDYWxsZXJTZXJ2aWNlRGVsZXRlUmVzcG9uc2USJAoHcm9sbG91dBgBIAEoCzITLmRheXBhc3MudjEuUm9sbG91dCIPCg1XaG9BbUlSZXF1ZXN0IjQKDldob0FtSVJlc3BvbnNlEiIKBmNhbGxlchgBIAEoCzISLmRheXBhc3MudjEuQ2FsbGVyMsADCg1DYWxsZXJTZXJ2aWNlElkKBkNyZWF0ZRImLmRheXBhc3MudjEuQ2FsbGVyU2VydmljZUNyZWF0ZVJlcXVlc3QaJy5kYXlwYXNzLnYxLkNhbGxlclNlcnZpY2VDcmVhdGVSZXNwb25zZRJYCgRMaXN0EiQuZGF5cGFzcy52MS5DYWxsZXJTZXJ2aWNlTGlzdFJlcXVlc3QaJS5kYXlwYXNzLnYxLkNhbGxlclNlcnZpY2VMaXN0UmVzcG9uc2UiA5ACARJZCgZVcGRhdGUSJi5kYXlwYXNzLnYxLkNhbGxlclNlcnZpY2VVcGRhdGVSZXF1ZXN0GicuZGF5cGFzcy52MS5DYWxsZXJTZXJ2aWNlVXBkYXRlUmVzcG9uc2USWQoGRGVsZXRlEiYuZGF5cGFzcy52MS5DYWxsZXJTZXJ2aWNlRGVsZXRlUmVxdWVzdBonLmRheXBhc3MudjEuQ2FsbGVyU2VydmljZURlbGV0ZVJlc3BvbnNlEkQKBldob0FtSRIZLmRheXBhc3MudjEuV2hvQW1JUmVxdWVzdBoaLmRheXBhc3MudjEuV2hvQW1JUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_daypass_v1_rollout, file_daypass_v1_service, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * Caller is one holder of an API key.
@@ -51,6 +53,49 @@ export type Caller = Message<"daypass.v1.Caller"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 4;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * The most that its tokens may allow, by service. Each of these is one of `services`; for one that has no ceiling the
+   * caller may mint whatever rules it asks for. A named scope is within a ceiling only if it stands there by name.
+   *
+   * @generated from field: map<string, daypass.v1.RuleList> ceilings = 5;
+   */
+  ceilings: { [key: string]: RuleList };
+
+  /**
+   * The longest lifetime of a token that it mints. Absent: the service's.
+   *
+   * @generated from field: google.protobuf.Duration max_ttl = 6;
+   */
+  maxTtl?: Duration | undefined;
+
+  /**
+   * The client labels that it may use. Absent: all.
+   *
+   * @generated from field: daypass.v1.ClientList clients = 7;
+   */
+  clients?: ClientList | undefined;
+
+  /**
+   * The subjects that it may speak for, besides those labels. Absent: those labels alone, or all where these are absent too.
+   *
+   * @generated from field: daypass.v1.SubjectList subjects = 8;
+   */
+  subjects?: SubjectList | undefined;
+
+  /**
+   * May change the named scopes of its services, as far as its ceilings cover the result.
+   *
+   * @generated from field: bool edits_scopes = 9;
+   */
+  editsScopes: boolean;
+
+  /**
+   * Changes with every change of the caller. Send it back to Update to be refused when another was faster.
+   *
+   * @generated from field: string etag = 10;
+   */
+  etag: string;
 };
 
 /**
@@ -59,6 +104,27 @@ export type Caller = Message<"daypass.v1.Caller"> & {
  */
 export const CallerSchema: GenMessage<Caller> = /*@__PURE__*/
   messageDesc(file_daypass_v1_caller, 0);
+
+/**
+ * SubjectList is a list of subjects (`sub`).
+ *
+ * @generated from message daypass.v1.SubjectList
+ */
+export type SubjectList = Message<"daypass.v1.SubjectList"> & {
+  /**
+   * Subjects as given at Mint.
+   *
+   * @generated from field: repeated string subjects = 1;
+   */
+  subjects: string[];
+};
+
+/**
+ * Describes the message daypass.v1.SubjectList.
+ * Use `create(SubjectListSchema)` to create a new message.
+ */
+export const SubjectListSchema: GenMessage<SubjectList> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_caller, 1);
 
 /**
  * CallerServiceCreateRequest makes a caller.
@@ -79,7 +145,7 @@ export type CallerServiceCreateRequest = Message<"daypass.v1.CallerServiceCreate
  * Use `create(CallerServiceCreateRequestSchema)` to create a new message.
  */
 export const CallerServiceCreateRequestSchema: GenMessage<CallerServiceCreateRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_caller, 1);
+  messageDesc(file_daypass_v1_caller, 2);
 
 /**
  * CallerServiceCreateResponse is the caller and its key.
@@ -107,7 +173,7 @@ export type CallerServiceCreateResponse = Message<"daypass.v1.CallerServiceCreat
  * Use `create(CallerServiceCreateResponseSchema)` to create a new message.
  */
 export const CallerServiceCreateResponseSchema: GenMessage<CallerServiceCreateResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_caller, 2);
+  messageDesc(file_daypass_v1_caller, 3);
 
 /**
  * CallerServiceListRequest asks for a page of callers.
@@ -135,7 +201,7 @@ export type CallerServiceListRequest = Message<"daypass.v1.CallerServiceListRequ
  * Use `create(CallerServiceListRequestSchema)` to create a new message.
  */
 export const CallerServiceListRequestSchema: GenMessage<CallerServiceListRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_caller, 3);
+  messageDesc(file_daypass_v1_caller, 4);
 
 /**
  * CallerServiceListResponse is a page of callers.
@@ -163,7 +229,56 @@ export type CallerServiceListResponse = Message<"daypass.v1.CallerServiceListRes
  * Use `create(CallerServiceListResponseSchema)` to create a new message.
  */
 export const CallerServiceListResponseSchema: GenMessage<CallerServiceListResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_caller, 4);
+  messageDesc(file_daypass_v1_caller, 5);
+
+/**
+ * CallerServiceUpdateRequest changes a caller.
+ *
+ * @generated from message daypass.v1.CallerServiceUpdateRequest
+ */
+export type CallerServiceUpdateRequest = Message<"daypass.v1.CallerServiceUpdateRequest"> & {
+  /**
+   * Its `name` says which; the fields named by the mask are taken from it; `etag`, when set, must be the current one.
+   *
+   * @generated from field: daypass.v1.Caller caller = 1;
+   */
+  caller?: Caller | undefined;
+
+  /**
+   * Which fields to change; required, `*` for all that can be changed. `name` cannot.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message daypass.v1.CallerServiceUpdateRequest.
+ * Use `create(CallerServiceUpdateRequestSchema)` to create a new message.
+ */
+export const CallerServiceUpdateRequestSchema: GenMessage<CallerServiceUpdateRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_caller, 6);
+
+/**
+ * CallerServiceUpdateResponse is the changed caller.
+ *
+ * @generated from message daypass.v1.CallerServiceUpdateResponse
+ */
+export type CallerServiceUpdateResponse = Message<"daypass.v1.CallerServiceUpdateResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: daypass.v1.Caller caller = 1;
+   */
+  caller?: Caller | undefined;
+};
+
+/**
+ * Describes the message daypass.v1.CallerServiceUpdateResponse.
+ * Use `create(CallerServiceUpdateResponseSchema)` to create a new message.
+ */
+export const CallerServiceUpdateResponseSchema: GenMessage<CallerServiceUpdateResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_caller, 7);
 
 /**
  * CallerServiceDeleteRequest names a caller.
@@ -191,7 +306,7 @@ export type CallerServiceDeleteRequest = Message<"daypass.v1.CallerServiceDelete
  * Use `create(CallerServiceDeleteRequestSchema)` to create a new message.
  */
 export const CallerServiceDeleteRequestSchema: GenMessage<CallerServiceDeleteRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_caller, 5);
+  messageDesc(file_daypass_v1_caller, 8);
 
 /**
  * CallerServiceDeleteResponse says that it is gone.
@@ -212,7 +327,7 @@ export type CallerServiceDeleteResponse = Message<"daypass.v1.CallerServiceDelet
  * Use `create(CallerServiceDeleteResponseSchema)` to create a new message.
  */
 export const CallerServiceDeleteResponseSchema: GenMessage<CallerServiceDeleteResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_caller, 6);
+  messageDesc(file_daypass_v1_caller, 9);
 
 /**
  * WhoAmIRequest has no fields.
@@ -227,7 +342,7 @@ export type WhoAmIRequest = Message<"daypass.v1.WhoAmIRequest"> & {
  * Use `create(WhoAmIRequestSchema)` to create a new message.
  */
 export const WhoAmIRequestSchema: GenMessage<WhoAmIRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_caller, 7);
+  messageDesc(file_daypass_v1_caller, 10);
 
 /**
  * WhoAmIResponse is the caller.
@@ -248,7 +363,7 @@ export type WhoAmIResponse = Message<"daypass.v1.WhoAmIResponse"> & {
  * Use `create(WhoAmIResponseSchema)` to create a new message.
  */
 export const WhoAmIResponseSchema: GenMessage<WhoAmIResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_caller, 8);
+  messageDesc(file_daypass_v1_caller, 11);
 
 /**
  * CallerService keeps the callers and their API keys.
@@ -275,6 +390,17 @@ export const CallerService: GenService<{
     methodKind: "unary";
     input: typeof CallerServiceListRequestSchema;
     output: typeof CallerServiceListResponseSchema;
+  },
+  /**
+   * Update changes what a caller may do from now on; its key and the tokens that are out stay as they are. Errors:
+   * `not_found`, `aborted` for a stale etag, `failed_precondition` for the built-in admin.
+   *
+   * @generated from rpc daypass.v1.CallerService.Update
+   */
+  update: {
+    methodKind: "unary";
+    input: typeof CallerServiceUpdateRequestSchema;
+    output: typeof CallerServiceUpdateResponseSchema;
   },
   /**
    * Delete ends a caller's key at once. Its tokens are cut off with it. Errors: `not_found`, `failed_precondition` for the built-in admin.

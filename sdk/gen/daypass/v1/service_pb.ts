@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file daypass/v1/service.proto.
  */
 export const file_daypass_v1_service: GenFile = /*@__PURE__*/
-  fileDesc("ChhkYXlwYXNzL3YxL3NlcnZpY2UucHJvdG8SCmRheXBhc3MudjEi9QUKB1NlcnZpY2USDAoEbmFtZRgBIAEoCRIQCgh1cHN0cmVhbRgCIAEoCRIqCgVwbGFjZRgDIAEoCzIbLmRheXBhc3MudjEuQ3JlZGVudGlhbFBsYWNlEhkKEXNlYWxlZF9jcmVkZW50aWFsGAQgASgJEhUKDWNyZWRlbnRpYWxfaWQYBSABKAkSEAoIdG9rZW5faW4YBiADKAkSDAoEcG9vbBgHIAEoCRISCgppc19kZWZhdWx0GAggASgIEhEKCWFub255bW91cxgJIAEoCBIZChFpbnNlY3VyZV91cHN0cmVhbRgKIAEoCBIqCgdtYXhfdHRsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD2Nvbm5lY3RfdGltZW91dBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzChByZXNwb25zZV90aW1lb3V0GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKB2NsaWVudHMYDiABKAsyFi5kYXlwYXNzLnYxLkNsaWVudExpc3QSLwoGc2NvcGVzGA8gAygLMh8uZGF5cGFzcy52MS5TZXJ2aWNlLlNjb3Blc0VudHJ5Ei0KCGNsZWFuaW5nGBAgASgLMhsuZGF5cGFzcy52MS5SZXF1ZXN0Q2xlYW5pbmcSIgoGbGltaXRzGBEgASgLMhIuZGF5cGFzcy52MS5MaW1pdHMSEwoLZGVzY3JpcHRpb24YEiABKAkSDAoEZXRhZxgTIAEoCRIvCgtjcmVhdGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGkMKC1Njb3Blc0VudHJ5EgsKA2tleRgBIAEoCRIjCgV2YWx1ZRgCIAEoCzIULmRheXBhc3MudjEuUnVsZUxpc3Q6AjgBIsEBCg9DcmVkZW50aWFsUGxhY2USLgoEa2luZBgBIAEoDjIgLmRheXBhc3MudjEuQ3JlZGVudGlhbFBsYWNlLktpbmQSDAoEbmFtZRgCIAEoCRIQCgh0ZW1wbGF0ZRgDIAEoCSJeCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABIPCgtLSU5EX0JFQVJFUhABEg4KCktJTkRfQkFTSUMQAhIPCgtLSU5EX0hFQURFUhADEg4KCktJTkRfUVVFUlkQBCIcCgpDbGllbnRMaXN0Eg4KBmxhYmVscxgBIAMoCSIZCghSdWxlTGlzdBINCgVydWxlcxgBIAMoCSKwAQoPUmVxdWVzdENsZWFuaW5nEhQKDGRyb3BfaGVhZGVycxgBIAMoCRJACgtzZXRfaGVhZGVycxgCIAMoCzIrLmRheXBhc3MudjEuUmVxdWVzdENsZWFuaW5nLlNldEhlYWRlcnNFbnRyeRISCgpkcm9wX3F1ZXJ5GAMgAygJGjEKD1NldEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInoKBkxpbWl0cxIjCglwZXJfdG9rZW4YASABKAsyEC5kYXlwYXNzLnYxLlJhdGUSJAoKcGVyX2NsaWVudBgCIAEoCzIQLmRheXBhc3MudjEuUmF0ZRIlCgtwZXJfc2VydmljZRgDIAEoCzIQLmRheXBhc3MudjEuUmF0ZSJACgRSYXRlEhAKCHJlcXVlc3RzGAEgASgNEiYKA3BlchgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJtChxTZXJ2aWNlUmVnaXN0cnlDcmVhdGVSZXF1ZXN0EiQKB3NlcnZpY2UYASABKAsyEy5kYXlwYXNzLnYxLlNlcnZpY2USJwoEd2FpdBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJrCh1TZXJ2aWNlUmVnaXN0cnlDcmVhdGVSZXNwb25zZRIkCgdzZXJ2aWNlGAEgASgLMhMuZGF5cGFzcy52MS5TZXJ2aWNlEiQKB3JvbGxvdXQYAiABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQiKQoZU2VydmljZVJlZ2lzdHJ5R2V0UmVxdWVzdBIMCgRuYW1lGAEgASgJIkIKGlNlcnZpY2VSZWdpc3RyeUdldFJlc3BvbnNlEiQKB3NlcnZpY2UYASABKAsyEy5kYXlwYXNzLnYxLlNlcnZpY2UiQwoaU2VydmljZVJlZ2lzdHJ5TGlzdFJlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXQobU2VydmljZVJlZ2lzdHJ5TGlzdFJlc3BvbnNlEiUKCHNlcnZpY2VzGAEgAygLMhMuZGF5cGFzcy52MS5TZXJ2aWNlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKeAQocU2VydmljZVJlZ2lzdHJ5VXBkYXRlUmVxdWVzdBIkCgdzZXJ2aWNlGAEgASgLMhMuZGF5cGFzcy52MS5TZXJ2aWNlEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxInCgR3YWl0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImsKHVNlcnZpY2VSZWdpc3RyeVVwZGF0ZVJlc3BvbnNlEiQKB3NlcnZpY2UYASABKAsyEy5kYXlwYXNzLnYxLlNlcnZpY2USJAoHcm9sbG91dBgCIAEoCzITLmRheXBhc3MudjEuUm9sbG91dCJjChxTZXJ2aWNlUmVnaXN0cnlEZWxldGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCRInCgR3YWl0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkUKHVNlcnZpY2VSZWdpc3RyeURlbGV0ZVJlc3BvbnNlEiQKB3JvbGxvdXQYASABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQy5wMKD1NlcnZpY2VSZWdpc3RyeRJdCgZDcmVhdGUSKC5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUNyZWF0ZVJlcXVlc3QaKS5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUNyZWF0ZVJlc3BvbnNlElkKA0dldBIlLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5R2V0UmVxdWVzdBomLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5R2V0UmVzcG9uc2UiA5ACARJcCgRMaXN0EiYuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlMaXN0UmVxdWVzdBonLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5TGlzdFJlc3BvbnNlIgOQAgESXQoGVXBkYXRlEiguZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlVcGRhdGVSZXF1ZXN0GikuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlVcGRhdGVSZXNwb25zZRJdCgZEZWxldGUSKC5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeURlbGV0ZVJlcXVlc3QaKS5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeURlbGV0ZVJlc3BvbnNlYgZwcm90bzM", [file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("ChhkYXlwYXNzL3YxL3NlcnZpY2UucHJvdG8SCmRheXBhc3MudjEiuQYKB1NlcnZpY2USDAoEbmFtZRgBIAEoCRIQCgh1cHN0cmVhbRgCIAEoCRIqCgVwbGFjZRgDIAEoCzIbLmRheXBhc3MudjEuQ3JlZGVudGlhbFBsYWNlEhkKEXNlYWxlZF9jcmVkZW50aWFsGAQgASgJEhUKDWNyZWRlbnRpYWxfaWQYBSABKAkSEAoIdG9rZW5faW4YBiADKAkSDAoEcG9vbBgHIAEoCRISCgppc19kZWZhdWx0GAggASgIEhEKCWFub255bW91cxgJIAEoCBIZChFpbnNlY3VyZV91cHN0cmVhbRgKIAEoCBIqCgdtYXhfdHRsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD2Nvbm5lY3RfdGltZW91dBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzChByZXNwb25zZV90aW1lb3V0GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKB2NsaWVudHMYDiABKAsyFi5kYXlwYXNzLnYxLkNsaWVudExpc3QSLwoGc2NvcGVzGA8gAygLMh8uZGF5cGFzcy52MS5TZXJ2aWNlLlNjb3Blc0VudHJ5Ei0KCGNsZWFuaW5nGBAgASgLMhsuZGF5cGFzcy52MS5SZXF1ZXN0Q2xlYW5pbmcSIgoGbGltaXRzGBEgASgLMhIuZGF5cGFzcy52MS5MaW1pdHMSEwoLZGVzY3JpcHRpb24YEiABKAkSDAoEZXRhZxgTIAEoCRIvCgtjcmVhdGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCm9wZXJhdGlvbnMYFiADKAsyFS5kYXlwYXNzLnYxLk9wZXJhdGlvbhIXCg9lbmNvZGVkX3NsYXNoZXMYFyABKAgaQwoLU2NvcGVzRW50cnkSCwoDa2V5GAEgASgJEiMKBXZhbHVlGAIgASgLMhQuZGF5cGFzcy52MS5SdWxlTGlzdDoCOAEiNgoJT3BlcmF0aW9uEgoKAmlkGAEgASgJEgwKBHJ1bGUYAiABKAkSDwoHc3VtbWFyeRgDIAEoCSLBAQoPQ3JlZGVudGlhbFBsYWNlEi4KBGtpbmQYASABKA4yIC5kYXlwYXNzLnYxLkNyZWRlbnRpYWxQbGFjZS5LaW5kEgwKBG5hbWUYAiABKAkSEAoIdGVtcGxhdGUYAyABKAkiXgoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASDwoLS0lORF9CRUFSRVIQARIOCgpLSU5EX0JBU0lDEAISDwoLS0lORF9IRUFERVIQAxIOCgpLSU5EX1FVRVJZEAQiHAoKQ2xpZW50TGlzdBIOCgZsYWJlbHMYASADKAkiGQoIUnVsZUxpc3QSDQoFcnVsZXMYASADKAkisAEKD1JlcXVlc3RDbGVhbmluZxIUCgxkcm9wX2hlYWRlcnMYASADKAkSQAoLc2V0X2hlYWRlcnMYAiADKAsyKy5kYXlwYXNzLnYxLlJlcXVlc3RDbGVhbmluZy5TZXRIZWFkZXJzRW50cnkSEgoKZHJvcF9xdWVyeRgDIAMoCRoxCg9TZXRIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ6CgZMaW1pdHMSIwoJcGVyX3Rva2VuGAEgASgLMhAuZGF5cGFzcy52MS5SYXRlEiQKCnBlcl9jbGllbnQYAiABKAsyEC5kYXlwYXNzLnYxLlJhdGUSJQoLcGVyX3NlcnZpY2UYAyABKAsyEC5kYXlwYXNzLnYxLlJhdGUiQAoEUmF0ZRIQCghyZXF1ZXN0cxgBIAEoDRImCgNwZXIYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ibQocU2VydmljZVJlZ2lzdHJ5Q3JlYXRlUmVxdWVzdBIkCgdzZXJ2aWNlGAEgASgLMhMuZGF5cGFzcy52MS5TZXJ2aWNlEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iawodU2VydmljZVJlZ2lzdHJ5Q3JlYXRlUmVzcG9uc2USJAoHc2VydmljZRgBIAEoCzITLmRheXBhc3MudjEuU2VydmljZRIkCgdyb2xsb3V0GAIgASgLMhMuZGF5cGFzcy52MS5Sb2xsb3V0IikKGVNlcnZpY2VSZWdpc3RyeUdldFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJCChpTZXJ2aWNlUmVnaXN0cnlHZXRSZXNwb25zZRIkCgdzZXJ2aWNlGAEgASgLMhMuZGF5cGFzcy52MS5TZXJ2aWNlIkMKGlNlcnZpY2VSZWdpc3RyeUxpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIl0KG1NlcnZpY2VSZWdpc3RyeUxpc3RSZXNwb25zZRIlCghzZXJ2aWNlcxgBIAMoCzITLmRheXBhc3MudjEuU2VydmljZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkingEKHFNlcnZpY2VSZWdpc3RyeVVwZGF0ZVJlcXVlc3QSJAoHc2VydmljZRgBIAEoCzITLmRheXBhc3MudjEuU2VydmljZRIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSJwoEd2FpdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJrCh1TZXJ2aWNlUmVnaXN0cnlVcGRhdGVSZXNwb25zZRIkCgdzZXJ2aWNlGAEgASgLMhMuZGF5cGFzcy52MS5TZXJ2aWNlEiQKB3JvbGxvdXQYAiABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQinAEKHlNlcnZpY2VSZWdpc3RyeVNldFNjb3BlUmVxdWVzdBIPCgdzZXJ2aWNlGAEgASgJEg0KBXNjb3BlGAIgASgJEiMKBXJ1bGVzGAMgASgLMhQuZGF5cGFzcy52MS5SdWxlTGlzdBIMCgRldGFnGAQgASgJEicKBHdhaXQYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ibQofU2VydmljZVJlZ2lzdHJ5U2V0U2NvcGVSZXNwb25zZRIkCgdzZXJ2aWNlGAEgASgLMhMuZGF5cGFzcy52MS5TZXJ2aWNlEiQKB3JvbGxvdXQYAiABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQifQokU2VydmljZVJlZ2lzdHJ5TGlzdE9wZXJhdGlvbnNSZXF1ZXN0Eg8KB3NlcnZpY2UYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSEAoIY29udGFpbnMYBCABKAkSCwoDaWRzGAUgAygJImsKJVNlcnZpY2VSZWdpc3RyeUxpc3RPcGVyYXRpb25zUmVzcG9uc2USKQoKb3BlcmF0aW9ucxgBIAMoCzIVLmRheXBhc3MudjEuT3BlcmF0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJjChxTZXJ2aWNlUmVnaXN0cnlEZWxldGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCRInCgR3YWl0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkUKHVNlcnZpY2VSZWdpc3RyeURlbGV0ZVJlc3BvbnNlEiQKB3JvbGxvdXQYASABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQyyAUKD1NlcnZpY2VSZWdpc3RyeRJdCgZDcmVhdGUSKC5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUNyZWF0ZVJlcXVlc3QaKS5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUNyZWF0ZVJlc3BvbnNlElkKA0dldBIlLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5R2V0UmVxdWVzdBomLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5R2V0UmVzcG9uc2UiA5ACARJcCgRMaXN0EiYuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlMaXN0UmVxdWVzdBonLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5TGlzdFJlc3BvbnNlIgOQAgESXQoGVXBkYXRlEiguZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlVcGRhdGVSZXF1ZXN0GikuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlVcGRhdGVSZXNwb25zZRJjCghTZXRTY29wZRIqLmRheXBhc3MudjEuU2VydmljZVJlZ2lzdHJ5U2V0U2NvcGVSZXF1ZXN0GisuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlTZXRTY29wZVJlc3BvbnNlEnoKDkxpc3RPcGVyYXRpb25zEjAuZGF5cGFzcy52MS5TZXJ2aWNlUmVnaXN0cnlMaXN0T3BlcmF0aW9uc1JlcXVlc3QaMS5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeUxpc3RPcGVyYXRpb25zUmVzcG9uc2UiA5ACARJdCgZEZWxldGUSKC5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeURlbGV0ZVJlcXVlc3QaKS5kYXlwYXNzLnYxLlNlcnZpY2VSZWdpc3RyeURlbGV0ZVJlc3BvbnNlYgZwcm90bzM", [file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * Service is one registered HTTP API.
@@ -170,6 +170,20 @@ export type Service = Message<"daypass.v1.Service"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 21;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * The operations of its OpenAPI document, which rules may name by `op:ID`. Input only: ListOperations returns them.
+   *
+   * @generated from field: repeated daypass.v1.Operation operations = 22;
+   */
+  operations: Operation[];
+
+  /**
+   * Forward paths with `%2F` in a segment; a rule sees the segment as it is written. Default: they are refused.
+   *
+   * @generated from field: bool encoded_slashes = 23;
+   */
+  encodedSlashes: boolean;
 };
 
 /**
@@ -178,6 +192,41 @@ export type Service = Message<"daypass.v1.Service"> & {
  */
 export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
   messageDesc(file_daypass_v1_service, 0);
+
+/**
+ * Operation is one operation of an OpenAPI document, compiled.
+ *
+ * @generated from message daypass.v1.Operation
+ */
+export type Operation = Message<"daypass.v1.Operation"> & {
+  /**
+   * Its `operationId`.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The rule that `op:ID` stands for: a method and a template, without conditions.
+   *
+   * @generated from field: string rule = 2;
+   */
+  rule: string;
+
+  /**
+   * What it does, for people.
+   *
+   * @generated from field: string summary = 3;
+   */
+  summary: string;
+};
+
+/**
+ * Describes the message daypass.v1.Operation.
+ * Use `create(OperationSchema)` to create a new message.
+ */
+export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 1);
 
 /**
  * CredentialPlace says where the data plane puts the credential.
@@ -212,7 +261,7 @@ export type CredentialPlace = Message<"daypass.v1.CredentialPlace"> & {
  * Use `create(CredentialPlaceSchema)` to create a new message.
  */
 export const CredentialPlaceSchema: GenMessage<CredentialPlace> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 1);
+  messageDesc(file_daypass_v1_service, 2);
 
 /**
  * Kind of a place.
@@ -267,7 +316,7 @@ export type CredentialPlace_Kind = (typeof CredentialPlace_Kind)[keyof typeof Cr
  * Describes the enum daypass.v1.CredentialPlace.Kind.
  */
 export const CredentialPlace_KindSchema: GenEnum<CredentialPlace_Kind> = /*@__PURE__*/
-  enumDesc(file_daypass_v1_service, 1, 0);
+  enumDesc(file_daypass_v1_service, 2, 0);
 
 /**
  * ClientList is a list of client labels.
@@ -288,7 +337,7 @@ export type ClientList = Message<"daypass.v1.ClientList"> & {
  * Use `create(ClientListSchema)` to create a new message.
  */
 export const ClientListSchema: GenMessage<ClientList> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 2);
+  messageDesc(file_daypass_v1_service, 3);
 
 /**
  * RuleList is a list of scope rules.
@@ -309,7 +358,7 @@ export type RuleList = Message<"daypass.v1.RuleList"> & {
  * Use `create(RuleListSchema)` to create a new message.
  */
 export const RuleListSchema: GenMessage<RuleList> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 3);
+  messageDesc(file_daypass_v1_service, 4);
 
 /**
  * RequestCleaning says what is taken off and put on a request besides the credential.
@@ -344,7 +393,7 @@ export type RequestCleaning = Message<"daypass.v1.RequestCleaning"> & {
  * Use `create(RequestCleaningSchema)` to create a new message.
  */
 export const RequestCleaningSchema: GenMessage<RequestCleaning> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 4);
+  messageDesc(file_daypass_v1_service, 5);
 
 /**
  * Limits bound what a node lets through, by token bucket.
@@ -379,7 +428,7 @@ export type Limits = Message<"daypass.v1.Limits"> & {
  * Use `create(LimitsSchema)` to create a new message.
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 5);
+  messageDesc(file_daypass_v1_service, 6);
 
 /**
  * Rate is a number of requests in a time; that many may come at once.
@@ -407,7 +456,7 @@ export type Rate = Message<"daypass.v1.Rate"> & {
  * Use `create(RateSchema)` to create a new message.
  */
 export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 6);
+  messageDesc(file_daypass_v1_service, 7);
 
 /**
  * ServiceRegistryCreateRequest registers a service.
@@ -435,7 +484,7 @@ export type ServiceRegistryCreateRequest = Message<"daypass.v1.ServiceRegistryCr
  * Use `create(ServiceRegistryCreateRequestSchema)` to create a new message.
  */
 export const ServiceRegistryCreateRequestSchema: GenMessage<ServiceRegistryCreateRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 7);
+  messageDesc(file_daypass_v1_service, 8);
 
 /**
  * ServiceRegistryCreateResponse is the registered service.
@@ -463,7 +512,7 @@ export type ServiceRegistryCreateResponse = Message<"daypass.v1.ServiceRegistryC
  * Use `create(ServiceRegistryCreateResponseSchema)` to create a new message.
  */
 export const ServiceRegistryCreateResponseSchema: GenMessage<ServiceRegistryCreateResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 8);
+  messageDesc(file_daypass_v1_service, 9);
 
 /**
  * ServiceRegistryGetRequest names a service.
@@ -484,7 +533,7 @@ export type ServiceRegistryGetRequest = Message<"daypass.v1.ServiceRegistryGetRe
  * Use `create(ServiceRegistryGetRequestSchema)` to create a new message.
  */
 export const ServiceRegistryGetRequestSchema: GenMessage<ServiceRegistryGetRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 9);
+  messageDesc(file_daypass_v1_service, 10);
 
 /**
  * ServiceRegistryGetResponse is the service.
@@ -505,7 +554,7 @@ export type ServiceRegistryGetResponse = Message<"daypass.v1.ServiceRegistryGetR
  * Use `create(ServiceRegistryGetResponseSchema)` to create a new message.
  */
 export const ServiceRegistryGetResponseSchema: GenMessage<ServiceRegistryGetResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 10);
+  messageDesc(file_daypass_v1_service, 11);
 
 /**
  * ServiceRegistryListRequest asks for a page of services.
@@ -533,7 +582,7 @@ export type ServiceRegistryListRequest = Message<"daypass.v1.ServiceRegistryList
  * Use `create(ServiceRegistryListRequestSchema)` to create a new message.
  */
 export const ServiceRegistryListRequestSchema: GenMessage<ServiceRegistryListRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 11);
+  messageDesc(file_daypass_v1_service, 12);
 
 /**
  * ServiceRegistryListResponse is a page of services.
@@ -561,7 +610,7 @@ export type ServiceRegistryListResponse = Message<"daypass.v1.ServiceRegistryLis
  * Use `create(ServiceRegistryListResponseSchema)` to create a new message.
  */
 export const ServiceRegistryListResponseSchema: GenMessage<ServiceRegistryListResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 12);
+  messageDesc(file_daypass_v1_service, 13);
 
 /**
  * ServiceRegistryUpdateRequest changes a service.
@@ -596,7 +645,7 @@ export type ServiceRegistryUpdateRequest = Message<"daypass.v1.ServiceRegistryUp
  * Use `create(ServiceRegistryUpdateRequestSchema)` to create a new message.
  */
 export const ServiceRegistryUpdateRequestSchema: GenMessage<ServiceRegistryUpdateRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 13);
+  messageDesc(file_daypass_v1_service, 14);
 
 /**
  * ServiceRegistryUpdateResponse is the changed service.
@@ -624,7 +673,161 @@ export type ServiceRegistryUpdateResponse = Message<"daypass.v1.ServiceRegistryU
  * Use `create(ServiceRegistryUpdateResponseSchema)` to create a new message.
  */
 export const ServiceRegistryUpdateResponseSchema: GenMessage<ServiceRegistryUpdateResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 14);
+  messageDesc(file_daypass_v1_service, 15);
+
+/**
+ * ServiceRegistrySetScopeRequest replaces or removes one named scope.
+ *
+ * @generated from message daypass.v1.ServiceRegistrySetScopeRequest
+ */
+export type ServiceRegistrySetScopeRequest = Message<"daypass.v1.ServiceRegistrySetScopeRequest"> & {
+  /**
+   * The service.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * The scope's name.
+   *
+   * @generated from field: string scope = 2;
+   */
+  scope: string;
+
+  /**
+   * Its new rules. Absent: it is removed, and tokens that carry it lose it.
+   *
+   * @generated from field: daypass.v1.RuleList rules = 3;
+   */
+  rules?: RuleList | undefined;
+
+  /**
+   * When set, must be the service's current one.
+   *
+   * @generated from field: string etag = 4;
+   */
+  etag: string;
+
+  /**
+   * Longest wait for the data planes, 0 to 5 s; absent: 5 s.
+   *
+   * @generated from field: google.protobuf.Duration wait = 5;
+   */
+  wait?: Duration | undefined;
+};
+
+/**
+ * Describes the message daypass.v1.ServiceRegistrySetScopeRequest.
+ * Use `create(ServiceRegistrySetScopeRequestSchema)` to create a new message.
+ */
+export const ServiceRegistrySetScopeRequestSchema: GenMessage<ServiceRegistrySetScopeRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 16);
+
+/**
+ * ServiceRegistrySetScopeResponse is the changed service.
+ *
+ * @generated from message daypass.v1.ServiceRegistrySetScopeResponse
+ */
+export type ServiceRegistrySetScopeResponse = Message<"daypass.v1.ServiceRegistrySetScopeResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: daypass.v1.Service service = 1;
+   */
+  service?: Service | undefined;
+
+  /**
+   * How far the change has travelled.
+   *
+   * @generated from field: daypass.v1.Rollout rollout = 2;
+   */
+  rollout?: Rollout | undefined;
+};
+
+/**
+ * Describes the message daypass.v1.ServiceRegistrySetScopeResponse.
+ * Use `create(ServiceRegistrySetScopeResponseSchema)` to create a new message.
+ */
+export const ServiceRegistrySetScopeResponseSchema: GenMessage<ServiceRegistrySetScopeResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 17);
+
+/**
+ * ServiceRegistryListOperationsRequest asks for a page of operations.
+ *
+ * @generated from message daypass.v1.ServiceRegistryListOperationsRequest
+ */
+export type ServiceRegistryListOperationsRequest = Message<"daypass.v1.ServiceRegistryListOperationsRequest"> & {
+  /**
+   * The service.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * At most this many, 1 to 1,000; 0: 100.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From an earlier answer.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * Only those whose id, rule or summary holds this text, in any case.
+   *
+   * @generated from field: string contains = 4;
+   */
+  contains: string;
+
+  /**
+   * Only these ids, at most 1,000.
+   *
+   * @generated from field: repeated string ids = 5;
+   */
+  ids: string[];
+};
+
+/**
+ * Describes the message daypass.v1.ServiceRegistryListOperationsRequest.
+ * Use `create(ServiceRegistryListOperationsRequestSchema)` to create a new message.
+ */
+export const ServiceRegistryListOperationsRequestSchema: GenMessage<ServiceRegistryListOperationsRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 18);
+
+/**
+ * ServiceRegistryListOperationsResponse is a page of operations.
+ *
+ * @generated from message daypass.v1.ServiceRegistryListOperationsResponse
+ */
+export type ServiceRegistryListOperationsResponse = Message<"daypass.v1.ServiceRegistryListOperationsResponse"> & {
+  /**
+   * In the order of their ids.
+   *
+   * @generated from field: repeated daypass.v1.Operation operations = 1;
+   */
+  operations: Operation[];
+
+  /**
+   * Of the next page; empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message daypass.v1.ServiceRegistryListOperationsResponse.
+ * Use `create(ServiceRegistryListOperationsResponseSchema)` to create a new message.
+ */
+export const ServiceRegistryListOperationsResponseSchema: GenMessage<ServiceRegistryListOperationsResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_service, 19);
 
 /**
  * ServiceRegistryDeleteRequest names a service to remove.
@@ -659,7 +862,7 @@ export type ServiceRegistryDeleteRequest = Message<"daypass.v1.ServiceRegistryDe
  * Use `create(ServiceRegistryDeleteRequestSchema)` to create a new message.
  */
 export const ServiceRegistryDeleteRequestSchema: GenMessage<ServiceRegistryDeleteRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 15);
+  messageDesc(file_daypass_v1_service, 20);
 
 /**
  * ServiceRegistryDeleteResponse says that it is gone.
@@ -680,7 +883,7 @@ export type ServiceRegistryDeleteResponse = Message<"daypass.v1.ServiceRegistryD
  * Use `create(ServiceRegistryDeleteResponseSchema)` to create a new message.
  */
 export const ServiceRegistryDeleteResponseSchema: GenMessage<ServiceRegistryDeleteResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_service, 16);
+  messageDesc(file_daypass_v1_service, 21);
 
 /**
  * ServiceRegistry keeps the services. Every change is published as a new snapshot version.
@@ -728,6 +931,27 @@ export const ServiceRegistry: GenService<{
     methodKind: "unary";
     input: typeof ServiceRegistryUpdateRequestSchema;
     output: typeof ServiceRegistryUpdateResponseSchema;
+  },
+  /**
+   * SetScope replaces or removes one named scope. Open to admins, and to callers that may edit scopes: where it gets
+   * wider, all of it must lie within their ceiling. Errors: `not_found`, `aborted` for a stale etag, `permission_denied` naming the rule.
+   *
+   * @generated from rpc daypass.v1.ServiceRegistry.SetScope
+   */
+  setScope: {
+    methodKind: "unary";
+    input: typeof ServiceRegistrySetScopeRequestSchema;
+    output: typeof ServiceRegistrySetScopeResponseSchema;
+  },
+  /**
+   * ListOperations returns the operations that rules may name by `op:ID`, in the order of their ids.
+   *
+   * @generated from rpc daypass.v1.ServiceRegistry.ListOperations
+   */
+  listOperations: {
+    methodKind: "unary";
+    input: typeof ServiceRegistryListOperationsRequestSchema;
+    output: typeof ServiceRegistryListOperationsResponseSchema;
   },
   /**
    * Delete removes a service; its tokens are refused from then on. Errors: `not_found`, `aborted` for a stale etag.

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file daypass/v1/token.proto.
  */
 export const file_daypass_v1_token: GenFile = /*@__PURE__*/
-  fileDesc("ChZkYXlwYXNzL3YxL3Rva2VuLnByb3RvEgpkYXlwYXNzLnYxIpEBCgtNaW50UmVxdWVzdBIPCgdzZXJ2aWNlGAEgASgJEg0KBWFsbG93GAIgAygJEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZjbGllbnQYBCABKAkSDwoHc3ViamVjdBgFIAEoCRIZChFzZWFsZWRfY3JlZGVudGlhbBgGIAEoCSJqCgxNaW50UmVzcG9uc2USDQoFdG9rZW4YASABKAkSCwoDanRpGAIgASgJEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhbGxvdxgEIAMoCSIiChFJbnRyb3NwZWN0UmVxdWVzdBINCgV0b2tlbhgBIAEoCSJWChJJbnRyb3NwZWN0UmVzcG9uc2USDgoGYWN0aXZlGAEgASgIEg4KBnJlYXNvbhgCIAEoCRIgCgV0b2tlbhgDIAEoCzIRLmRheXBhc3MudjEuVG9rZW4ijwIKBVRva2VuEgsKA2p0aRgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEg4KBmNsaWVudBgDIAEoCRIPCgdzdWJqZWN0GAQgASgJEg4KBmNhbGxlchgFIAEoCRINCgVhbGxvdxgGIAMoCRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3Jldm9rZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1jcmVkZW50aWFsX2lkGAogASgJIokBCg1SZXZva2VSZXF1ZXN0Eg0KA2p0aRgBIAEoCUgAEg8KBXRva2VuGAIgASgJSAASJQoHY3V0X29mZhgDIAEoCzISLmRheXBhc3MudjEuQ3V0T2ZmSAASJwoEd2FpdBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIICgZ0YXJnZXQilAEKBkN1dE9mZhIPCgdzZXJ2aWNlGAEgASgJEg4KBmNsaWVudBgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEg4KBmNhbGxlchgEIAEoCRIVCg1jcmVkZW50aWFsX2lkGAUgASgJEjEKDW1pbnRlZF9iZWZvcmUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjYKDlJldm9rZVJlc3BvbnNlEiQKB3JvbGxvdXQYASABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQidgoXVG9rZW5TZXJ2aWNlTGlzdFJlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDwoHc2VydmljZRgDIAEoCRIOCgZjbGllbnQYBCABKAkSEwoLYWN0aXZlX29ubHkYBSABKAgiVgoYVG9rZW5TZXJ2aWNlTGlzdFJlc3BvbnNlEiEKBnRva2VucxgBIAMoCzIRLmRheXBhc3MudjEuVG9rZW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMq8CCgxUb2tlblNlcnZpY2USOQoETWludBIXLmRheXBhc3MudjEuTWludFJlcXVlc3QaGC5kYXlwYXNzLnYxLk1pbnRSZXNwb25zZRJLCgpJbnRyb3NwZWN0Eh0uZGF5cGFzcy52MS5JbnRyb3NwZWN0UmVxdWVzdBoeLmRheXBhc3MudjEuSW50cm9zcGVjdFJlc3BvbnNlEj8KBlJldm9rZRIZLmRheXBhc3MudjEuUmV2b2tlUmVxdWVzdBoaLmRheXBhc3MudjEuUmV2b2tlUmVzcG9uc2USVgoETGlzdBIjLmRheXBhc3MudjEuVG9rZW5TZXJ2aWNlTGlzdFJlcXVlc3QaJC5kYXlwYXNzLnYxLlRva2VuU2VydmljZUxpc3RSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChZkYXlwYXNzL3YxL3Rva2VuLnByb3RvEgpkYXlwYXNzLnYxIqMBCgtNaW50UmVxdWVzdBIPCgdzZXJ2aWNlGAEgASgJEg0KBWFsbG93GAIgAygJEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZjbGllbnQYBCABKAkSDwoHc3ViamVjdBgFIAEoCRIZChFzZWFsZWRfY3JlZGVudGlhbBgGIAEoCRIQCghkcG9wX2prdBgHIAEoCSJqCgxNaW50UmVzcG9uc2USDQoFdG9rZW4YASABKAkSCwoDanRpGAIgASgJEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhbGxvdxgEIAMoCSKBAQoPRXhjaGFuZ2VSZXF1ZXN0EhUKDXN1YmplY3RfdG9rZW4YASABKAkSDQoFYWxsb3cYAiADKAkSJgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmNsaWVudBgEIAEoCRIQCghkcG9wX2prdBgFIAEoCSJuChBFeGNoYW5nZVJlc3BvbnNlEg0KBXRva2VuGAEgASgJEgsKA2p0aRgCIAEoCRIvCgtleHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWxsb3cYBCADKAkiIgoRSW50cm9zcGVjdFJlcXVlc3QSDQoFdG9rZW4YASABKAkiVgoSSW50cm9zcGVjdFJlc3BvbnNlEg4KBmFjdGl2ZRgBIAEoCBIOCgZyZWFzb24YAiABKAkSIAoFdG9rZW4YAyABKAsyES5kYXlwYXNzLnYxLlRva2VuIsICCgVUb2tlbhILCgNqdGkYASABKAkSDwoHc2VydmljZRgCIAEoCRIOCgZjbGllbnQYAyABKAkSDwoHc3ViamVjdBgEIAEoCRIOCgZjYWxsZXIYBSABKAkSDQoFYWxsb3cYBiADKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY3JlZGVudGlhbF9pZBgKIAEoCRIQCghkcG9wX2prdBgLIAEoCRIPCgdwYXJlbnRzGAwgAygJEg4KBmFjdG9ycxgNIAMoCSKJAQoNUmV2b2tlUmVxdWVzdBINCgNqdGkYASABKAlIABIPCgV0b2tlbhgCIAEoCUgAEiUKB2N1dF9vZmYYAyABKAsyEi5kYXlwYXNzLnYxLkN1dE9mZkgAEicKBHdhaXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCAoGdGFyZ2V0IpQBCgZDdXRPZmYSDwoHc2VydmljZRgBIAEoCRIOCgZjbGllbnQYAiABKAkSDwoHc3ViamVjdBgDIAEoCRIOCgZjYWxsZXIYBCABKAkSFQoNY3JlZGVudGlhbF9pZBgFIAEoCRIxCg1taW50ZWRfYmVmb3JlGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI2Cg5SZXZva2VSZXNwb25zZRIkCgdyb2xsb3V0GAEgASgLMhMuZGF5cGFzcy52MS5Sb2xsb3V0InYKF1Rva2VuU2VydmljZUxpc3RSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg8KB3NlcnZpY2UYAyABKAkSDgoGY2xpZW50GAQgASgJEhMKC2FjdGl2ZV9vbmx5GAUgASgIIlYKGFRva2VuU2VydmljZUxpc3RSZXNwb25zZRIhCgZ0b2tlbnMYASADKAsyES5kYXlwYXNzLnYxLlRva2VuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTL2AgoMVG9rZW5TZXJ2aWNlEjkKBE1pbnQSFy5kYXlwYXNzLnYxLk1pbnRSZXF1ZXN0GhguZGF5cGFzcy52MS5NaW50UmVzcG9uc2USRQoIRXhjaGFuZ2USGy5kYXlwYXNzLnYxLkV4Y2hhbmdlUmVxdWVzdBocLmRheXBhc3MudjEuRXhjaGFuZ2VSZXNwb25zZRJLCgpJbnRyb3NwZWN0Eh0uZGF5cGFzcy52MS5JbnRyb3NwZWN0UmVxdWVzdBoeLmRheXBhc3MudjEuSW50cm9zcGVjdFJlc3BvbnNlEj8KBlJldm9rZRIZLmRheXBhc3MudjEuUmV2b2tlUmVxdWVzdBoaLmRheXBhc3MudjEuUmV2b2tlUmVzcG9uc2USVgoETGlzdBIjLmRheXBhc3MudjEuVG9rZW5TZXJ2aWNlTGlzdFJlcXVlc3QaJC5kYXlwYXNzLnYxLlRva2VuU2VydmljZUxpc3RSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * MintRequest asks for a token.
@@ -65,6 +65,13 @@ export type MintRequest = Message<"daypass.v1.MintRequest"> & {
    * @generated from field: string sealed_credential = 6;
    */
   sealedCredential: string;
+
+  /**
+   * The key that must prove each use (RFC 9449 §10): its SHA-256 thumbprint (RFC 7638), base64url. Empty: none.
+   *
+   * @generated from field: string dpop_jkt = 7;
+   */
+  dpopJkt: string;
 };
 
 /**
@@ -117,6 +124,97 @@ export const MintResponseSchema: GenMessage<MintResponse> = /*@__PURE__*/
   messageDesc(file_daypass_v1_token, 1);
 
 /**
+ * ExchangeRequest asks for a narrower token in place of another.
+ *
+ * @generated from message daypass.v1.ExchangeRequest
+ */
+export type ExchangeRequest = Message<"daypass.v1.ExchangeRequest"> & {
+  /**
+   * The token to narrow.
+   *
+   * @generated from field: string subject_token = 1;
+   */
+  subjectToken: string;
+
+  /**
+   * What the new one allows: rules that each lie within a rule of the first. Empty: all of them.
+   *
+   * @generated from field: repeated string allow = 2;
+   */
+  allow: string[];
+
+  /**
+   * How long it lives, at least 1 s and not beyond the first; absent: 15 min, or as long as the first.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 3;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * Label of the client that will use it (`client_id`), which acts for the subject of the first; default: the caller's name.
+   *
+   * @generated from field: string client = 4;
+   */
+  client: string;
+
+  /**
+   * The key that must prove each use. A token that is bound to a key can only be exchanged for one bound to the same.
+   *
+   * @generated from field: string dpop_jkt = 5;
+   */
+  dpopJkt: string;
+};
+
+/**
+ * Describes the message daypass.v1.ExchangeRequest.
+ * Use `create(ExchangeRequestSchema)` to create a new message.
+ */
+export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_token, 2);
+
+/**
+ * ExchangeResponse is the narrower token.
+ *
+ * @generated from message daypass.v1.ExchangeResponse
+ */
+export type ExchangeResponse = Message<"daypass.v1.ExchangeResponse"> & {
+  /**
+   * The token: a compact JWS of at most 6,000 bytes. It cannot be had again.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * Its id.
+   *
+   * @generated from field: string jti = 2;
+   */
+  jti: string;
+
+  /**
+   * When it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * What it allows, in canonical form.
+   *
+   * @generated from field: repeated string allow = 4;
+   */
+  allow: string[];
+};
+
+/**
+ * Describes the message daypass.v1.ExchangeResponse.
+ * Use `create(ExchangeResponseSchema)` to create a new message.
+ */
+export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_token, 3);
+
+/**
  * IntrospectRequest asks about a token.
  *
  * @generated from message daypass.v1.IntrospectRequest
@@ -135,7 +233,7 @@ export type IntrospectRequest = Message<"daypass.v1.IntrospectRequest"> & {
  * Use `create(IntrospectRequestSchema)` to create a new message.
  */
 export const IntrospectRequestSchema: GenMessage<IntrospectRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 2);
+  messageDesc(file_daypass_v1_token, 4);
 
 /**
  * IntrospectResponse is what is known of a token.
@@ -170,7 +268,7 @@ export type IntrospectResponse = Message<"daypass.v1.IntrospectResponse"> & {
  * Use `create(IntrospectResponseSchema)` to create a new message.
  */
 export const IntrospectResponseSchema: GenMessage<IntrospectResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 3);
+  messageDesc(file_daypass_v1_token, 5);
 
 /**
  * Token is a minted token's record.
@@ -247,6 +345,27 @@ export type Token = Message<"daypass.v1.Token"> & {
    * @generated from field: string credential_id = 10;
    */
   credentialId: string;
+
+  /**
+   * Thumbprint of the key that must prove each use; empty: none.
+   *
+   * @generated from field: string dpop_jkt = 11;
+   */
+  dpopJkt: string;
+
+  /**
+   * Ids of the tokens that it was exchanged from, the nearest first.
+   *
+   * @generated from field: repeated string parents = 12;
+   */
+  parents: string[];
+
+  /**
+   * Who acts for the subject, the latest first (`act`).
+   *
+   * @generated from field: repeated string actors = 13;
+   */
+  actors: string[];
 };
 
 /**
@@ -254,7 +373,7 @@ export type Token = Message<"daypass.v1.Token"> & {
  * Use `create(TokenSchema)` to create a new message.
  */
 export const TokenSchema: GenMessage<Token> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 4);
+  messageDesc(file_daypass_v1_token, 6);
 
 /**
  * RevokeRequest names what to revoke.
@@ -306,7 +425,7 @@ export type RevokeRequest = Message<"daypass.v1.RevokeRequest"> & {
  * Use `create(RevokeRequestSchema)` to create a new message.
  */
 export const RevokeRequestSchema: GenMessage<RevokeRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 5);
+  messageDesc(file_daypass_v1_token, 7);
 
 /**
  * CutOff refuses every token of a kind minted up to a time. Fields that are set must all fit; at least one must be.
@@ -362,7 +481,7 @@ export type CutOff = Message<"daypass.v1.CutOff"> & {
  * Use `create(CutOffSchema)` to create a new message.
  */
 export const CutOffSchema: GenMessage<CutOff> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 6);
+  messageDesc(file_daypass_v1_token, 8);
 
 /**
  * RevokeResponse is the receipt.
@@ -383,7 +502,7 @@ export type RevokeResponse = Message<"daypass.v1.RevokeResponse"> & {
  * Use `create(RevokeResponseSchema)` to create a new message.
  */
 export const RevokeResponseSchema: GenMessage<RevokeResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 7);
+  messageDesc(file_daypass_v1_token, 9);
 
 /**
  * TokenServiceListRequest asks for a page of tokens.
@@ -432,7 +551,7 @@ export type TokenServiceListRequest = Message<"daypass.v1.TokenServiceListReques
  * Use `create(TokenServiceListRequestSchema)` to create a new message.
  */
 export const TokenServiceListRequestSchema: GenMessage<TokenServiceListRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 8);
+  messageDesc(file_daypass_v1_token, 10);
 
 /**
  * TokenServiceListResponse is a page of tokens.
@@ -460,7 +579,7 @@ export type TokenServiceListResponse = Message<"daypass.v1.TokenServiceListRespo
  * Use `create(TokenServiceListResponseSchema)` to create a new message.
  */
 export const TokenServiceListResponseSchema: GenMessage<TokenServiceListResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_token, 9);
+  messageDesc(file_daypass_v1_token, 11);
 
 /**
  * TokenService mints, inspects and revokes tokens.
@@ -478,6 +597,17 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof MintRequestSchema;
     output: typeof MintResponseSchema;
+  },
+  /**
+   * Exchange swaps a token for a narrower, shorter one (RFC 8693). Revoking the first revokes the second. Errors:
+   * `invalid_argument` for a token that is not good, `permission_denied` naming the field that is wider.
+   *
+   * @generated from rpc daypass.v1.TokenService.Exchange
+   */
+  exchange: {
+    methodKind: "unary";
+    input: typeof ExchangeRequestSchema;
+    output: typeof ExchangeResponseSchema;
   },
   /**
    * Introspect says whether a token is good now (RFC 7662). A token that is not is `active: false`, never an error.
