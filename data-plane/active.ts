@@ -1,4 +1,5 @@
 // An activated snapshot: everything that is computed once for each snapshot, so that a request only looks up.
+import { setImmediate } from 'node:timers/promises';
 import { inflateSync } from 'node:zlib';
 import { DaypassError } from '@daypass/core/errors';
 import { type CompiledRules, compileRules } from '@daypass/core/rule-match';
@@ -19,7 +20,11 @@ export type ActiveSnapshot = {
   readonly fleet: string;
   readonly pool: string;
   readonly services: ReadonlyMap<string, ActiveService>;
+  /** Named scopes by `SERVICE/NAME`, for the next snapshot, which often has the same. */
+  readonly scopes: ReadonlyMap<string, NamedScope>;
   readonly defaultService: ActiveService | undefined;
+  /** Nodes of the pool; undefined: it was not said. */
+  readonly poolNodes: number | undefined;
   /** Keys that verify tokens, by `kid`. */
   readonly keys: ReadonlyMap<string, VerificationKey>;
   /** What each key is, by `kid`: equal texts are equal keys. */
@@ -38,15 +43,24 @@ export type CutOffSubject = {
   readonly credentialId: string | undefined;
 };
 
-/** Computes what requests need of a verified snapshot. Throws `snapshot_inconsistent` naming the entry. */
-export async function activate(verified: VerifiedSnapshot): Promise<ActiveSnapshot> {
-  const { manifest } = verified;
-  const scopes = compileScopes(verified);
+/** A named scope: its rules as the snapshot has them, and made ready. */
+export type NamedScope = { readonly texts: readonly string[]; readonly rules: CompiledRules };
+
+/**
+ * Computes what requests need of a verified snapshot, taking what is the same from the `previous` one. It lets go of
+ * the event loop on its way. Throws `snapshot_inconsistent` naming the entry.
+ */
+export async function activate(verified: VerifiedSnapshot, previous?: ActiveSnapshot): Promise<ActiveSnapshot> {
+  const { manifest, pool } = verified;
+  if (pool !== undefined && pool.name !== manifest.pool)
+    throw inconsistent(`The entry pool/${pool.name} is of another pool`);
+  const scopes = await compileScopes(verified, previous);
+  const byService = groupScopes(scopes);
   const services = new Map<string, ActiveService>();
   for (const config of verified.services.values()) {
     if (config.pool !== manifest.pool) throw inconsistent(`The service ${config.name} is of another pool`);
     const credential = verified.credentials.get(config.name);
-    services.set(config.name, prepareService(config, credential, scopes.get(config.name) ?? NO_SCOPES));
+    services.set(config.name, prepareService(config, credential, byService.get(config.name) ?? NO_SCOPES));
   }
   return Object.freeze({
     version: manifest.version,
@@ -55,7 +69,9 @@ export async function activate(verified: VerifiedSnapshot): Promise<ActiveSnapsh
     fleet: manifest.fleet,
     pool: manifest.pool,
     services,
+    scopes,
     defaultService: findDefault(services),
+    poolNodes: pool?.nodes,
     keys: await importKeys(verified.keys),
     keyPrints: new Map([...verified.keys].map(([kid, entry]) => [kid, JSON.stringify(entry)])),
     isRevoked: revocation(verified.status),
@@ -66,12 +82,40 @@ export async function activate(verified: VerifiedSnapshot): Promise<ActiveSnapsh
 type Scopes = ReadonlyMap<string, CompiledRules>;
 const NO_SCOPES: Scopes = new Map();
 
-function compileScopes({ scopes }: VerifiedSnapshot): ReadonlyMap<string, Scopes> {
+// Ten thousand rules take about 100 ms, so that requests come in between one scope and the next.
+async function compileScopes(
+  { scopes }: VerifiedSnapshot,
+  previous: ActiveSnapshot | undefined,
+): Promise<ReadonlyMap<string, NamedScope>> {
+  const compiled = new Map<string, NamedScope>();
+  let unseen = 0;
+  for (const [name, { rules: texts }] of scopes) {
+    const before = previous?.scopes.get(name);
+    if (before !== undefined && isSameList(before.texts, texts)) {
+      compiled.set(name, before);
+      continue;
+    }
+    unseen += texts.length;
+    if (unseen > RULES_AT_ONCE) {
+      await setImmediate();
+      unseen = texts.length;
+    }
+    compiled.set(name, { texts, rules: attempt(`scope/${name}`, () => compileRules(parseRules(texts))) });
+  }
+  return compiled;
+}
+
+/** Compiled without a break: about 10 ms. */
+const RULES_AT_ONCE = 1000;
+
+const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((text, at) => text === b[at]);
+
+function groupScopes(scopes: ReadonlyMap<string, NamedScope>): ReadonlyMap<string, Scopes> {
   const byService = new Map<string, Map<string, CompiledRules>>();
-  for (const [name, entry] of scopes) {
+  for (const [name, { rules }] of scopes) {
     const slash = name.indexOf('/');
     const service = name.slice(0, slash);
-    const rules = attempt(`scope/${name}`, () => compileRules(parseRules(entry.rules)));
     byService.set(service, (byService.get(service) ?? new Map()).set(name.slice(slash + 1), rules));
   }
   return byService;

@@ -1,6 +1,7 @@
 // What of a request goes upstream: rules are asked about nothing else.
+
+import { withoutKeys } from '@daypass/core/query-keys';
 import type { ActiveService } from './active-service.ts';
-import { withoutKeys } from './query.ts';
 import type { Head } from './wire.ts';
 
 /** The values of all fields of this lower-case name that go upstream. */

@@ -1,8 +1,9 @@
 // Injection: the request as the upstream will see it. The caller's own credentials end here, and the service's begins.
+
+import { withPair } from '@daypass/core/query-keys';
 import type { Grant } from './authorize.ts';
 import { forwardedQuery } from './forwarded.ts';
 import type { Permit } from './limit.ts';
-import { withPair } from './query.ts';
 import { type Head, hasBody } from './wire.ts';
 
 declare const injected: unique symbol;

@@ -1,5 +1,5 @@
 // Rewrites the URLs of a response head that point at the upstream, so that they lead back through the proxy.
-import { queryName, withoutKeys } from './query.ts';
+import { queryName, withoutKeys } from '@daypass/core/query-keys';
 
 /** What is known of the exchange whose head is rewritten. */
 export type RewriteContext = {

@@ -75,7 +75,7 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
       now: now() / 1000,
       sha256,
     };
-    return await activate(await verifySnapshot(signed, trust));
+    return await activate(await verifySnapshot(signed, trust), active);
   };
   /** What a snapshot of that digest has to be newer than: what is served, or what was before the last start. */
   const newestBefore = (digest: string) => {

@@ -1,6 +1,6 @@
 // Reads an executable GraphQL document (October 2021, §2.2–2.12) as far as it decides what is asked of the root.
 
-import { GraphqlProblem, readTokens, type Token } from './graphql-lexer.ts';
+import { GraphqlProblem, readTokens, type Spend, type Token } from './graphql-lexer.ts';
 
 /** A value as it is written. */
 export type Written =
@@ -32,7 +32,8 @@ export type Document = {
 export type Fragment = { readonly selections: readonly Selection[]; readonly isDirected: boolean };
 
 /** @throws GraphqlProblem for anything but one operation and fragments, each named once */
-export const readDocument = (source: string): Document => new Parser(readTokens(source)).document();
+export const readDocument = (source: string, spend?: Spend): Document =>
+  new Parser(readTokens(source, spend)).document();
 
 /** How deep selections and values may nest. */
 const MAX_DEPTH = 64;
@@ -93,7 +94,7 @@ class Parser {
       this.#need(':');
       this.#type();
       variables.set(name, this.#take('=') ? this.#value(true) : undefined);
-      this.#directives();
+      this.#directives(true);
     } while (!this.#take(')'));
     return variables;
   }
@@ -154,12 +155,12 @@ class Parser {
   }
 
   /** Whether there are any. */
-  #directives(): boolean {
+  #directives(isConstant = false): boolean {
     let any = false;
     while (this.#take('@')) {
       any = true;
       this.#name();
-      this.#arguments(false);
+      this.#arguments(isConstant);
     }
     return any;
   }

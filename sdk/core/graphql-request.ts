@@ -1,6 +1,6 @@
 // Reads one GraphQL request of a body: which root fields it asks for and with which arguments, or refuses it.
 
-import { foldName } from './fold.ts';
+import { isSpellingOf } from './fold.ts';
 import {
   type Arguments,
   type Document,
@@ -10,7 +10,7 @@ import {
   type Written,
 } from './graphql-document.ts';
 import { GraphqlProblem } from './graphql-lexer.ts';
-import { type BodyObject, type BodyValue, isBodyObject, NumberText } from './request-body.ts';
+import { type BodyObject, type BodyValue, isBodyObject, type JsonBody, NumberText } from './request-body.ts';
 import type { GraphqlOperation } from './rule.ts';
 
 /** What is asked for. */
@@ -25,8 +25,11 @@ const MEMBERS = new Set(['query', 'operationName', 'variables', 'extensions', 'd
 const MAX_ROOT_FIELDS = 1000;
 const NOTHING: BodyObject = Object.freeze(Object.create(null));
 
-/** `undefined` for a batch, and for anything that two servers could read in two ways. */
-export const readGraphqlCall = (value: BodyValue): GraphqlCall | undefined => {
+/**
+ * `undefined` for a batch, and for anything that two servers could read in two ways. The document's tokens are taken
+ * from the budget of the `body` that it came in.
+ */
+export const readGraphqlCall = (value: BodyValue, body?: JsonBody): GraphqlCall | undefined => {
   if (!isBodyObject(value) || !Object.keys(value).every((member) => MEMBERS.has(member))) return undefined;
   const { query, operationName = null, variables = null, extensions = null, documentId } = value;
   if (operationName !== null && typeof operationName !== 'string') return undefined;
@@ -36,7 +39,8 @@ export const readGraphqlCall = (value: BodyValue): GraphqlCall | undefined => {
   if (query === undefined) return readPersisted(documentId, extensions, given);
   if (typeof query !== 'string' || documentId !== undefined || namesDocument(extensions)) return undefined;
   try {
-    return readCall(readDocument(query), operationName, given);
+    const spend = body === undefined ? undefined : (steps: number) => body.spend(steps);
+    return readCall(readDocument(query, spend), operationName, given);
   } catch (error) {
     if (error instanceof GraphqlProblem) return undefined;
     throw error;
@@ -44,7 +48,7 @@ export const readGraphqlCall = (value: BodyValue): GraphqlCall | undefined => {
 };
 
 const namesDocument = (extensions: BodyObject | null): boolean =>
-  extensions !== null && Object.keys(extensions).some((name) => foldName(name) === 'persistedquery');
+  extensions !== null && Object.keys(extensions).some((name) => isSpellingOf(name, 'persistedquery'));
 
 const readPersisted = (
   documentId: BodyValue | undefined,
@@ -65,6 +69,7 @@ const hashOf = (persisted: BodyValue | undefined): string | undefined => {
 };
 
 const readCall = (document: Document, operationName: string | null, given: BodyObject): GraphqlCall => {
+  const source: Source = { document, given, presets: new Map() };
   if (document.isDirected) throw new GraphqlProblem('a directive on the operation');
   if (operationName !== null && operationName !== document.name) throw new GraphqlProblem('another operation is named');
   const fields: { name: string; args: BodyObject }[] = [];
@@ -74,7 +79,7 @@ const readCall = (document: Document, operationName: string | null, given: BodyO
       // What is skipped or included by a directive depends on the server.
       if (selection.isDirected) throw new GraphqlProblem('a directive at the root');
       if (selection.kind === 'field') {
-        fields.push({ name: selection.name, args: readArguments(selection.args, document, given) });
+        fields.push({ name: selection.name, args: readArguments(selection.args, source) });
         if (fields.length > MAX_ROOT_FIELDS) throw new GraphqlProblem('too many root fields');
       } else if (selection.kind === 'inline') collect(selection.selections);
       else collectFragment(selection.name);
@@ -93,10 +98,18 @@ const readCall = (document: Document, operationName: string | null, given: BodyO
   return { operation: document.type, fields };
 };
 
-const readArguments = (written: Arguments, document: Document, given: BodyObject): BodyObject => {
+/** Where values come from. */
+type Source = {
+  readonly document: Document;
+  readonly given: BodyObject;
+  /** Defaults that were asked for: a long one is made once, however often it is used. */
+  readonly presets: Map<string, BodyValue | undefined>;
+};
+
+const readArguments = (written: Arguments, source: Source): BodyObject => {
   const args: Record<string, BodyValue> = Object.create(null);
   for (const [name, one] of written) {
-    const value = resolve(one, document, given);
+    const value = resolve(one, source);
     if (value !== undefined) args[name] = value;
   }
   return args;
@@ -106,10 +119,10 @@ const readArguments = (written: Arguments, document: Document, given: BodyObject
 const UNREADABLE = new NumberText('');
 
 /** `undefined` for a variable that has neither a value nor a default: the argument is not given then (§6.4.1). */
-const resolve = (written: Written, document: Document, given: BodyObject): BodyValue | undefined => {
+const resolve = (written: Written, source: Source): BodyValue | undefined => {
   switch (written.kind) {
     case 'variable':
-      return resolveVariable(written.name, document, given);
+      return resolveVariable(written.name, source);
     case 'number':
       return new NumberText(written.text);
     case 'string':
@@ -120,19 +133,21 @@ const resolve = (written: Written, document: Document, given: BodyObject): BodyV
       return UNREADABLE;
     case 'list':
       return written.items.map((item) => {
-        const value = resolve(item, document, given);
+        const value = resolve(item, source);
         return value === undefined ? UNREADABLE : value;
       });
     case 'object':
-      return readArguments(written.fields, document, given);
+      return readArguments(written.fields, source);
     default:
       return written satisfies never;
   }
 };
 
-const resolveVariable = (name: string, document: Document, given: BodyObject): BodyValue | undefined => {
+const resolveVariable = (name: string, source: Source): BodyValue | undefined => {
+  const { document, given, presets } = source;
   if (!document.variables.has(name)) throw new GraphqlProblem('a variable that is not declared');
   if (Object.hasOwn(given, name)) return given[name];
   const preset = document.variables.get(name);
-  return preset === undefined ? undefined : resolve(preset, document, given);
+  if (!presets.has(name)) presets.set(name, preset === undefined ? undefined : resolve(preset, source));
+  return presets.get(name);
 };

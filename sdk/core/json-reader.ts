@@ -23,6 +23,8 @@ export type Bounds = {
   readonly maxDepth: number;
   /** Values in all; no limit if left out. */
   readonly maxValues?: number;
+  /** Members of all objects together, which cost the most to read; no limit if left out. */
+  readonly maxMembers?: number;
 };
 
 /**
@@ -39,20 +41,11 @@ export const readDouble: NumberReader<number> = (text) => {
 };
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
-// Everything in a string up to a quote, an escape or a control character.
-const PLAIN = /[^"\\\u0000-\u001f]*/y;
 const HEX4 = /[0-9a-fA-F]{4}/y;
-const SPACE = /[ \t\n\r]*/y;
-const ESCAPES: Readonly<Record<string, string>> = {
-  '"': '"',
-  '\\': '\\',
-  '/': '/',
-  b: '\b',
-  f: '\f',
-  n: '\n',
-  r: '\r',
-  t: '\t',
-};
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+/** What may follow a backslash. */
+const ESCAPES = new Set('"\\/bfnrtu');
 
 class Reader<N> {
   readonly #text: string;
@@ -60,11 +53,13 @@ class Reader<N> {
   readonly #readNumber: NumberReader<N>;
   #at = 0;
   #valuesLeft: number;
+  #membersLeft: number;
 
-  constructor(text: string, { maxDepth, maxValues = Number.POSITIVE_INFINITY }: Bounds, readNumber: NumberReader<N>) {
+  constructor(text: string, { maxDepth, maxValues, maxMembers }: Bounds, readNumber: NumberReader<N>) {
     this.#text = text;
     this.#maxDepth = maxDepth;
-    this.#valuesLeft = maxValues;
+    this.#valuesLeft = maxValues ?? Number.POSITIVE_INFINITY;
+    this.#membersLeft = maxMembers ?? Number.POSITIVE_INFINITY;
     this.#readNumber = readNumber;
   }
 
@@ -106,6 +101,8 @@ class Reader<N> {
       const start = this.#at;
       if (this.#text[start] !== '"') throw this.#wrong('a member name is missing');
       const name = this.#string();
+      this.#membersLeft -= 1;
+      if (this.#membersLeft < 0) throw this.#wrong('too many members', start);
       if (Object.hasOwn(object, name)) throw this.#wrong(`the member ${quote(name)} occurs twice`, start);
       if (!this.#takeAfterSpace(':')) throw this.#wrong('a colon is missing');
       object[name] = this.#value(depth);
@@ -131,32 +128,31 @@ class Reader<N> {
 
   #string(): string {
     const start = this.#at;
+    let hasEscape = false;
     this.#at += 1;
-    let text = '';
     for (;;) {
-      text += this.#match(PLAIN) ?? '';
-      const next = this.#text[this.#at];
-      if (next === undefined) throw this.#wrong('a string does not end', start);
+      const code = this.#text.charCodeAt(this.#at);
+      if (Number.isNaN(code)) throw this.#wrong('a string does not end', start);
+      if (code < 0x20) throw this.#wrong('a control character in a string');
       this.#at += 1;
-      if (next === '"') break;
-      if (next !== '\\') throw this.#wrong('a control character in a string', this.#at - 1);
-      text += this.#escape();
+      if (code === QUOTE) break;
+      if (code !== BACKSLASH) continue;
+      hasEscape = true;
+      this.#skipEscape();
     }
+    // What is checked already is decoded by the engine, at once: escape by escape it takes ten times as long.
+    const text = hasEscape
+      ? String(JSON.parse(this.#text.slice(start, this.#at)))
+      : this.#text.slice(start + 1, this.#at - 1);
     if (!text.isWellFormed()) throw this.#wrong('a lone surrogate in a string', start);
     return text;
   }
 
-  #escape(): string {
+  #skipEscape(): void {
     const letter = this.#text[this.#at] ?? '';
+    if (!ESCAPES.has(letter)) throw this.#wrong('an unknown escape');
     this.#at += 1;
-    if (letter === 'u') {
-      const hex = this.#match(HEX4);
-      if (hex === undefined) throw this.#wrong('four hex digits are missing');
-      return String.fromCharCode(Number.parseInt(hex, 16));
-    }
-    const meaning = Object.hasOwn(ESCAPES, letter) ? ESCAPES[letter] : undefined;
-    if (meaning === undefined) throw this.#wrong('an unknown escape', this.#at - 1);
-    return meaning;
+    if (letter === 'u' && this.#match(HEX4) === undefined) throw this.#wrong('four hex digits are missing');
   }
 
   #number(): N {
@@ -182,7 +178,7 @@ class Reader<N> {
   }
 
   #space(): void {
-    this.#match(SPACE);
+    while (isSpace(this.#text.charCodeAt(this.#at))) this.#at += 1;
   }
 
   #match(pattern: RegExp): string | undefined {
@@ -196,5 +192,7 @@ class Reader<N> {
     return new DaypassError('invalid_json', `${what} (at character ${at + 1})`, { column: at + 1 });
   }
 }
+
+const isSpace = (code: number): boolean => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
 
 const quote = (name: string): string => JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name);

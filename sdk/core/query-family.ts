@@ -6,11 +6,14 @@
  * for each other.
  */
 export const queryFamily = (name: string): string => {
+  if (PLAIN.test(name)) return name.toLowerCase();
   const plain = name.normalize('NFKC').trim();
   const bracket = plain.indexOf('[');
   const base = bracket > 0 ? plain.slice(0, bracket) : plain;
   return base.replace(/[. ]/g, '_').toUpperCase().toLowerCase();
 };
+
+const PLAIN = /^[A-Za-z0-9_-]*$/;
 
 /** A query pair. */
 export type QueryPair = {
@@ -34,7 +37,7 @@ export const readQuery = (query: string | undefined): ReadonlyMap<string, readon
       if (piece === '') continue;
       const equals = piece.indexOf('=');
       const name = decode(equals < 0 ? piece : piece.slice(0, equals));
-      if (name === undefined || ODD_NAME.test(name) || !isBalanced(name)) return undefined;
+      if (name === undefined || !isQueryName(name)) return undefined;
       const value = pieces.length > 1 || equals < 0 ? undefined : decode(piece.slice(equals + 1));
       const family = queryFamily(name);
       const pairs = families.get(family);
@@ -45,11 +48,15 @@ export const readQuery = (query: string | undefined): ReadonlyMap<string, readon
   return families;
 };
 
+/** Whether a decoded key is one that everybody reads alike: no control character, and brackets in pairs at its end. */
+export const isQueryName = (name: string): boolean => PLAIN.test(name) || (!ODD_NAME.test(name) && isBalanced(name));
+
 const ODD_NAME = /[\p{Cc}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\ufffd]/u;
 
 const isBalanced = (name: string): boolean => /^[^[\]]*(?:\[[^[\]]*\])*$/.test(name);
 
 const decode = (text: string): string | undefined => {
+  if (PLAIN.test(text)) return text;
   try {
     return decodeURIComponent(text.replaceAll('+', ' '));
   } catch {

@@ -15,11 +15,14 @@ export class NumberText {
 export type BodyValue = Json<NumberText>;
 export type BodyObject = { readonly [member: string]: BodyValue };
 
-/** A body may hold this much: reading it must not keep other requests waiting. */
-const BOUNDS = { maxDepth: 64, maxValues: 100_000 };
+/** How deep a body may nest. */
+export const MAX_BODY_DEPTH = 64;
 
-/** Steps that all conditions on one body may take together. */
-const WORK = 2_000_000;
+/** A body may hold this much: reading it must not keep other requests waiting. */
+const BOUNDS = { maxDepth: MAX_BODY_DEPTH, maxValues: 100_000, maxMembers: 25_000 };
+
+/** Steps that all that is decided on one body may take together; one takes 150 ns at most. */
+const WORK = 250_000;
 
 /** A body that has one reading. */
 export class JsonBody {
@@ -41,10 +44,10 @@ export class JsonBody {
   }
 
   /** What `read` makes of the body or a member of it, made once. */
-  readOnce<T>(value: BodyValue, read: (value: BodyValue) => T): T {
+  readOnce<V extends BodyValue, T>(value: V, read: (value: V, body: JsonBody) => T): T {
     const known = this.#readings.get(read) ?? new Map<BodyValue, unknown>();
     this.#readings.set(read, known);
-    if (!known.has(value)) known.set(value, read(value));
+    if (!known.has(value)) known.set(value, read(value, this));
     return known.get(value) as T;
   }
 }

@@ -2,7 +2,7 @@
 
 import type { JsonValue } from './json.ts';
 import type { GraphqlRule, McpRule, Step, Subject, Value } from './rule.ts';
-import { NAMED_METHODS } from './rule.ts';
+import { NAMED_METHODS, RESPONSE } from './rule.ts';
 
 /** A request as a person could send it. */
 export type ExampleRequest = {
@@ -62,8 +62,9 @@ export const callBody = (rule: GraphqlRule | McpRule, { json, fields, isBatch }:
 const rpcCall = (args: JsonValue, [method = '', name = '']: readonly string[]): JsonValue => ({
   jsonrpc: '2.0',
   id: 1,
-  method,
-  params: NAMED_METHODS.has(method) ? { name, arguments: args } : args,
+  ...(method === RESPONSE
+    ? { result: args }
+    : { method, params: NAMED_METHODS.has(method) ? { name, arguments: args } : args }),
 });
 
 const graphqlCall = (

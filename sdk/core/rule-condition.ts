@@ -1,28 +1,33 @@
 // Decides whether a condition holds: its value is there once, of the stated type, and passes. In doubt it does not.
 
 import { isOnSide, readDecimal } from './decimal.ts';
-import { foldName } from './fold.ts';
+import { foldCost, foldName } from './fold.ts';
 import { queryFamily } from './query-family.ts';
-import { type BodyValue, isBodyArray, isBodyObject, NumberText } from './request-body.ts';
+import {
+  type BodyObject,
+  type BodyValue,
+  isBodyArray,
+  isBodyObject,
+  type JsonBody,
+  NumberText,
+} from './request-body.ts';
 import type { RequestDetails } from './request-details.ts';
-import type { Condition, Segment, Step, Test, Value } from './rule.ts';
-
-/** Takes steps from a budget; false when it is spent. */
-export type Spend = (steps: number) => boolean;
+import type { Condition, Segment, Step, Test } from './rule.ts';
 
 /** A condition on path, query or headers, made ready. */
 export type HeadCheck = (path: string, details: RequestDetails) => boolean;
 
-/** A condition on JSON, made ready: on the body or on arguments. */
-export type JsonCheck = (root: BodyValue, spend: Spend) => boolean;
+/** A condition on JSON, made ready: on the body or on arguments in it. Takes its steps from the body's budget. */
+export type JsonCheck = (root: BodyValue, body: JsonBody) => boolean;
 
 /** The check of a condition on path, query or headers; `undefined` for others. */
 export const compileHeadCheck = ({ subject, test }: Condition, segments: readonly Segment[]): HeadCheck | undefined => {
+  const passes = textTest(test);
   switch (subject.in) {
     case 'path': {
       const index = segments.findIndex((segment) => segment.kind === 'name' && segment.name === subject.name);
       if (index < 0) return () => false;
-      return (path) => textPasses(segmentAt(path, index), test);
+      return (path) => passes(segmentAt(path, index));
     }
     case 'query': {
       const family = queryFamily(subject.name);
@@ -31,14 +36,14 @@ export const compileHeadCheck = ({ subject, test }: Condition, segments: readonl
         const pairs = query.get(family) ?? [];
         if (test.kind === 'absent') return pairs.length === 0;
         const [pair] = pairs;
-        return pairs.length === 1 && pair?.name === subject.name && textPasses(pair.value, test);
+        return pairs.length === 1 && pair?.name === subject.name && passes(pair.value);
       };
     }
     case 'header':
       return (_path, { header }) => {
         const values = header(subject.name);
         if (test.kind === 'absent') return values.length === 0;
-        return values.length === 1 && textPasses(values[0], test);
+        return values.length === 1 && passes(values[0]);
       };
     case 'body':
     case 'arg':
@@ -54,7 +59,8 @@ export const compileJsonCheck = ({ subject, test }: Condition): JsonCheck | unde
   const steps = subject.steps.map(prepareStep);
   // The parser lets none through: what it would mean is not said.
   if (test.kind === 'absent' && steps.some(({ kind }) => kind === 'each')) return () => false;
-  return (root, spend) => holds(root, steps, 0, test, spend);
+  const passes = jsonTest(test);
+  return (root, body) => holds(root, { steps, isAbsent: test.kind === 'absent', passes, body }, 0);
 };
 
 type Prepared = { readonly kind: 'each' } | { readonly kind: 'member'; readonly name: string; readonly folded: string };
@@ -62,80 +68,99 @@ type Prepared = { readonly kind: 'each' } | { readonly kind: 'member'; readonly 
 const prepareStep = (step: Step): Prepared =>
   step.kind === 'each' ? step : { kind: 'member', name: step.name, folded: foldName(step.name) };
 
-const holds = (value: BodyValue, steps: readonly Prepared[], at: number, test: Test, spend: Spend): boolean => {
-  const step = steps[at];
-  if (step === undefined) return spend(1) && jsonPasses(value, test);
-  if (step.kind === 'each') {
-    return isBodyArray(value) && value.length > 0 && value.every((item) => holds(item, steps, at + 1, test, spend));
-  }
-  if (!isBodyObject(value) || !isSpeltOneWay(value, step, spend)) return false;
-  if (!Object.hasOwn(value, step.name)) return test.kind === 'absent';
+type Asked = {
+  readonly steps: readonly Prepared[];
+  readonly isAbsent: boolean;
+  readonly passes: (value: BodyValue) => boolean;
+  readonly body: JsonBody;
+};
+
+const holds = (value: BodyValue, asked: Asked, at: number): boolean => {
+  const step = asked.steps[at];
+  if (step === undefined) return asked.body.spend(1) && asked.passes(value);
+  if (step.kind === 'each')
+    return isBodyArray(value) && value.length > 0 && value.every((item) => holds(item, asked, at + 1));
+  if (!isBodyObject(value) || !isSpeltOneWay(value, step, asked.body)) return false;
+  if (!Object.hasOwn(value, step.name)) return asked.isAbsent;
   const member = value[step.name];
-  return member !== undefined && holds(member, steps, at + 1, test, spend);
+  return member !== undefined && holds(member, asked, at + 1);
 };
 
 /** No member is equal to the name but for case. */
 const isSpeltOneWay = (
-  object: { readonly [member: string]: BodyValue },
+  object: BodyObject,
   { name, folded }: { readonly name: string; readonly folded: string },
-  spend: Spend,
+  body: JsonBody,
 ): boolean => {
-  const names = Object.keys(object);
-  return spend(names.length + 1) && names.every((other) => other === name || foldName(other) !== folded);
+  const spellings = body.readOnce(object, readSpellings);
+  if (!body.spend(1) || spellings === undefined) return false;
+  const only = spellings.get(folded);
+  return only === undefined || only === name;
 };
 
-const jsonPasses = (value: BodyValue, test: Test): boolean => {
+/** The member that folds to a name, `null` if there are several. `undefined` if that takes too long to tell. */
+const readSpellings = (object: BodyObject, body: JsonBody): ReadonlyMap<string, string | null> | undefined => {
+  const spellings = new Map<string, string | null>();
+  if (!body.spend(4)) return undefined;
+  for (const name of Object.keys(object)) {
+    if (!body.spend(foldCost(name))) return undefined;
+    const folded = foldName(name);
+    spellings.set(folded, spellings.has(folded) ? null : name);
+  }
+  return spellings;
+};
+
+const jsonTest = (test: Test): ((value: BodyValue) => boolean) => {
   switch (test.kind) {
     case 'absent':
-      return false;
-    case 'compare': {
-      const number = value instanceof NumberText ? readDecimal(value.text) : undefined;
-      return isOnSide(number, test.operator, test.bound);
-    }
+      return () => false;
+    case 'compare':
+      return (value) => isOnSide(decimalOf(value), test.operator, test.bound);
     case 'in': {
-      const number = value instanceof NumberText ? readDecimal(value.text) : undefined;
-      return test.values.some((literal) => jsonIs(value, number, literal));
+      const { texts, numbers } = sortLiterals(test);
+      const flags = new Set(test.values.flatMap((literal) => (literal.kind === 'boolean' ? [literal.value] : [])));
+      const hasNull = test.values.some((literal) => literal.kind === 'null');
+      return (value) => {
+        if (typeof value === 'string') return texts.has(value);
+        if (typeof value === 'boolean') return flags.has(value);
+        if (value === null) return hasNull;
+        const number = numbers.size === 0 ? undefined : decimalOf(value);
+        return number !== undefined && numbers.has(number);
+      };
     }
     default:
       return test satisfies never;
   }
 };
 
-const jsonIs = (value: BodyValue, number: string | undefined, literal: Value): boolean => {
-  switch (literal.kind) {
-    case 'string':
-      return value === literal.value;
-    case 'number':
-      return number === literal.text;
-    case 'boolean':
-      return value === literal.value;
-    case 'null':
-      return value === null;
-    default:
-      return literal satisfies never;
-  }
-};
+const decimalOf = (value: BodyValue): string | undefined =>
+  value instanceof NumberText ? readDecimal(value.text) : undefined;
 
-const textPasses = (text: string | undefined, test: Test): boolean => {
-  if (text === undefined) return false;
+const textTest = (test: Test): ((text: string | undefined) => boolean) => {
   switch (test.kind) {
     case 'absent':
-      return false;
-    case 'compare': {
-      const number = readDecimal(text);
-      return isOnSide(number, test.operator, test.bound);
+      return () => false;
+    case 'compare':
+      return (text) => text !== undefined && isOnSide(readDecimal(text), test.operator, test.bound);
+    case 'in': {
+      const { texts, numbers } = sortLiterals(test);
+      return (text) => {
+        if (text === undefined) return false;
+        if (texts.has(text)) return true;
+        const number = numbers.size === 0 ? undefined : readDecimal(text);
+        return number !== undefined && numbers.has(number);
+      };
     }
-    case 'in':
-      return test.values.some((literal) => textIs(text, literal));
     default:
       return test satisfies never;
   }
 };
 
-const textIs = (text: string, literal: Value): boolean => {
-  if (literal.kind === 'string') return text === literal.value;
-  return literal.kind === 'number' && readDecimal(text) === literal.text;
-};
+// A list of a thousand literals is asked as fast as one of two.
+const sortLiterals = ({ values }: Extract<Test, { kind: 'in' }>) => ({
+  texts: new Set(values.flatMap((literal) => (literal.kind === 'string' ? [literal.value] : []))),
+  numbers: new Set(values.flatMap((literal) => (literal.kind === 'number' ? [literal.text] : []))),
+});
 
 const segmentAt = (path: string, index: number): string | undefined => {
   let start = 1;

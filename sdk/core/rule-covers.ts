@@ -1,7 +1,7 @@
 // Whether one list of rules allows nothing that another does not.
 
-import { compilePattern } from './pattern.ts';
 import type { Condition, GraphqlRule, McpRule, Methods, RegexRule, Rule, Segment, Value } from './rule.ts';
+import { type Budget, type Ceiling, compiledPattern, createCeiling } from './rule-ceiling.ts';
 import { printRule } from './rule-print.ts';
 import { implies, type PathRule, type RuleReading, readRule } from './rule-reading.ts';
 
@@ -39,93 +39,106 @@ export type Coverage = { readonly covered: true } | ({ readonly covered: false }
  * wider. Says yes to every single pair of template rules that is not; but no where only several rules together would
  * cover, and for `~` rules wherever it is not plain. `scope:NAME` and `op:` rules are covered by the same rule alone.
  */
-export const covers = (a: readonly Rule[], b: readonly Rule[]): Coverage => {
-  for (const gap of gapsBetween(a, b)) return { covered: false, ...gap };
+export const covers = (a: readonly Rule[] | Ceiling, b: readonly Rule[], budget?: Budget): Coverage => {
+  for (const gap of gapsBetween(a, b, budget)) return { covered: false, ...gap };
   return { covered: true };
 };
 
-/** What of `b` no single rule of `a` covers, in the order of `b`. */
-export function* gapsBetween(a: readonly Rule[], b: readonly Rule[]): Generator<Gap, undefined> {
-  const ceiling = readCeiling(a);
-  const budget = { left: MAX_COMPARISONS };
+/** What of `b` no single rule of `a` covers, in the order of `b`; where the budget ends, what is left is not covered. */
+export function* gapsBetween(
+  a: readonly Rule[] | Ceiling,
+  b: readonly Rule[],
+  budget: Budget = { left: MAX_COST },
+): Generator<Gap, undefined> {
+  const ceiling = 'texts' in a ? a : createCeiling(a);
   for (const rule of b) {
     if (ceiling.texts.has(printRule(rule))) continue;
-    for (const gap of gapsOf(rule, rule, ceiling.candidates(rule), budget)) {
-      const beginsOtherwise = gap.clause.kind === 'form' && 'segments' in rule && ceiling.hasPaths;
+    const reading = readRule(rule);
+    for (const gap of gapsOf(rule, reading, ceiling.candidates(reading, budget), { ceiling, budget })) {
+      const beginsOtherwise = gap.clause.kind === 'form' && 'segments' in rule && ceiling.hasPaths();
       yield beginsOtherwise ? { ...gap, clause: { kind: 'path' } } : gap;
     }
   }
   return undefined;
 }
 
-/** So many pairs are compared at most, so that no list can keep a plane busy. */
-const MAX_COMPARISONS = 2_000_000;
+/** Two seconds or so. */
+const MAX_COST = 10_000_000;
 
-type Ceiling = {
-  readonly texts: ReadonlySet<string>;
-  readonly hasPaths: boolean;
-  candidates(rule: Rule): readonly RuleReading[];
-};
-
-// Rules that begin with different literal segments have nothing to do with each other.
-const readCeiling = (rules: readonly Rule[]): Ceiling => {
-  const all = rules.map((rule) => readRule(rule));
-  const others = all.filter(({ rule }) => firstLiteral(rule) === undefined);
-  const byFirst = new Map<string, RuleReading[]>();
-  for (const reading of all) {
-    const first = firstLiteral(reading.rule);
-    if (first === undefined) continue;
-    const list = byFirst.get(first) ?? [];
-    list.push(reading);
-    byFirst.set(first, list);
-  }
-  return {
-    texts: new Set(rules.map(printRule)),
-    hasPaths: rules.some(({ kind }) => kind === 'template'),
-    candidates: (rule) => {
-      const first = firstLiteral(rule);
-      return first === undefined ? all : [...(byFirst.get(first) ?? []), ...others];
-    },
-  };
-};
-
-const firstLiteral = (rule: Rule): string | undefined => {
-  const first = 'segments' in rule ? rule.segments[0] : undefined;
-  return first?.kind === 'literal' ? first.text : undefined;
-};
+type Near = { readonly rule: Rule; readonly clause: Clause; readonly rank: number };
+type Run = { readonly ceiling: Ceiling; readonly budget: Budget };
 
 function* gapsOf(
   of: Rule,
-  rule: Rule,
-  candidates: readonly RuleReading[],
-  budget: { left: number },
+  reading: RuleReading,
+  candidates: Iterable<RuleReading>,
+  run: Run,
 ): Generator<Gap, undefined> {
-  const reading = readRule(rule);
+  const { rule } = reading;
+  const { budget } = run;
   if (reading.isEmpty) return undefined;
-  let nearest: { readonly rule: Rule; readonly clause: Clause; readonly rank: number } | undefined;
+  let nearest: Near | undefined;
   const remaining: RuleReading[] = [];
   for (const candidate of candidates) {
     budget.left -= 1;
-    if (budget.left < 0) {
-      yield { of, part: rule, rule, nearest: undefined, clause: { kind: 'combinations' } };
-      return undefined;
-    }
+    if (budget.left < 0) break;
     const clause = obstacle(candidate, reading);
+    budget.left -= costOf(clause, candidate.rule, rule);
     if (clause === undefined) return undefined;
     const rank = rankOf(clause, candidate.rule);
     if (nearest === undefined || rank > nearest.rank) nearest = { rule: candidate.rule, clause, rank };
     if (mayCoverPart(clause, candidate, reading)) remaining.push(candidate);
   }
-  const parts = remaining.length === 0 ? undefined : split(rule);
-  if (parts !== undefined) {
-    for (const part of parts) yield* gapsOf(of, part, remaining, budget);
+  if (budget.left < 0) {
+    yield { of, part: rule, rule, nearest: undefined, clause: { kind: 'combinations' } };
     return undefined;
   }
+  const parts = remaining.length === 0 ? undefined : split(rule);
+  if (parts !== undefined) {
+    for (const part of parts) {
+      budget.left -= READING_COST + weightOf(part);
+      yield* gapsOf(of, readRule(part), remaining, run);
+    }
+    return undefined;
+  }
+  const near = nearest === undefined || nearest.rank <= RANK_OF_PATH ? nearestHint(reading, run.ceiling) : nearest;
   const found = { of, part: rule, rule: firstPart(rule) };
-  if (nearest === undefined || nearest.rank === 0) yield { ...found, nearest: undefined, clause: { kind: 'form' } };
-  else yield { ...found, nearest: nearest.rule, clause: nearest.clause };
+  yield { ...found, nearest: near?.rule, clause: near?.clause ?? { kind: 'form' } };
   return undefined;
 }
+
+/** Comparisons of paths that take as long as a rule's reading. */
+const READING_COST = 4;
+const RANK_OF_PATH = 1;
+
+/** What a comparison took beyond that of the paths: conditions look through each other's lists, patterns through a path. */
+const costOf = (clause: Clause | undefined, a: Rule, b: Rule): number => {
+  if (clause !== undefined && clause.kind !== 'condition') return a.kind === 'regex' ? PATTERN_COST : 0;
+  return weightOf(a) + (valuesOf(a) * valuesOf(b)) / 32 + weightOf(b);
+};
+
+const PATTERN_COST = 50;
+
+const weightOf = (rule: Rule): number =>
+  rule.kind === 'regex'
+    ? PATTERN_COST
+    : 'conditions' in rule
+      ? 8 * rule.conditions.length + valuesOf(rule) ** 2 / 32
+      : 0;
+
+const valuesOf = (rule: Rule): number =>
+  'conditions' in rule
+    ? rule.conditions.reduce((sum, { test }) => sum + (test.kind === 'in' ? test.values.length : 1), 0)
+    : 0;
+
+/** Where no rule got further than the path: the first one that could have. */
+const nearestHint = (reading: RuleReading, ceiling: Ceiling): Pick<Near, 'rule' | 'clause'> | undefined => {
+  for (const hint of ceiling.hints(reading.rule)) {
+    const clause = obstacle(hint, reading);
+    if (clause !== undefined && clause.kind !== 'form') return { rule: hint.rule, clause };
+  }
+  return undefined;
+};
 
 /** How far the comparison went: a rule that fails late is nearer. */
 const rankOf = (clause: Clause, rule: Rule): number => {
@@ -134,7 +147,7 @@ const rankOf = (clause: Clause, rule: Rule): number => {
     case 'combinations':
       return 0;
     case 'path':
-      return 1;
+      return RANK_OF_PATH;
     case 'methods':
       return 2;
     case 'operation':
@@ -185,7 +198,7 @@ const regexObstacle = (a: RegexRule, b: RuleReading): Clause | 'none' => {
   } else {
     if (!('segments' in b.rule)) return { kind: 'form' };
     const path = onlyPath(b, b.rule);
-    if (path === undefined || !compilePattern(a.pattern).matchesWhole(path)) return { kind: 'path' };
+    if (path === undefined || !compiledPattern(a).matchesWhole(path)) return { kind: 'path' };
   }
   return methodsCover(a.methods, b.methods) ? 'none' : { kind: 'methods' };
 };

@@ -5,7 +5,14 @@ import { patternOf } from './pattern.ts';
 import { type BodyValue, isBodyArray } from './request-body.ts';
 import type { RequestDetails } from './request-details.ts';
 import { MAX_REGEX_CHARS, MAX_RULE_CHARS, type Rule } from './rule.ts';
-import { compileEntries, type Entry, type RequestEntry } from './rule-compile.ts';
+import {
+  compileEntries,
+  type Entries,
+  MAX_PATTERN_STEPS,
+  type PatternBudget,
+  type RequestEntry,
+  type ScopeEntry,
+} from './rule-compile.ts';
 
 declare const compiled: unique symbol;
 
@@ -20,8 +27,7 @@ export type ScopeLookup = (name: string) => CompiledRules | undefined;
  * @throws DaypassError `invalid_rule` if there are too many rules, or too many or too costly `~` rules
  */
 export const compileRules = (rules: readonly Rule[], scopes?: ScopeLookup): CompiledRules => {
-  const entries = compileEntries(rules);
-  const content: Content = { entries, scopes };
+  const content: Content = { ...compileEntries(rules), scopes };
   return content as unknown as CompiledRules;
 };
 
@@ -42,22 +48,15 @@ export const matchRules = (
   if (!isMethod(method) || NEVER_FORWARDED.has(method)) return undefined;
   const content = rules as unknown as Content;
   const lookup = scopes ?? content.scopes;
-  for (const entry of content.entries) {
-    const allowed =
-      entry.kind === 'scope'
-        ? requestEntries(lookup?.(entry.name)).some(
-            (one) => one.kind === 'request' && allows(one, method, path, details),
-          )
-        : allows(entry, method, path, details);
-    if (allowed) return entry.text;
-  }
+  const asked = ask(method, path, details);
+  const allowing = firstEntry(content, lookup, asked, allows);
   const value = details?.body?.value;
-  if (details === undefined || !isBodyArray(value)) return undefined;
-  const open = openEntries(
-    content.entries,
-    lookup,
-    (entry) => entry.batch !== undefined && opens(entry, method, path, details),
-  );
+  if (allowing !== undefined || details === undefined || !isBodyArray(value)) return allowing;
+  const open: Open[] = [];
+  firstEntry(content, lookup, asked, (entry, _, text) => {
+    if (entry.batch !== undefined && opens(entry, asked)) open.push({ entry, text });
+    return false;
+  });
   return matchBatch(open, 'mcp', value, details) ?? matchBatch(open, 'graphql', value, details);
 };
 
@@ -74,8 +73,8 @@ export const needsBody = (
 ): boolean => {
   if (!isMethod(method) || NEVER_FORWARDED.has(method)) return false;
   const content = rules as unknown as Content;
-  const isOpen = (entry: RequestEntry) => entry.body !== undefined && opens(entry, method, path, details);
-  return openEntries(content.entries, scopes ?? content.scopes, isOpen).length > 0;
+  const needs = (entry: RequestEntry, asked: Asked) => entry.body !== undefined && opens(entry, asked);
+  return firstEntry(content, scopes ?? content.scopes, ask(method, path, details), needs) !== undefined;
 };
 
 /**
@@ -88,42 +87,85 @@ export const smallestRule = (method: string, path: string): string => {
   const pattern = patternOf(path);
   if (pattern.length <= MAX_REGEX_CHARS) return `${method} ~${pattern}`;
   // A star cannot stand in a literal segment.
-  const template = path.replaceAll(/[^/]*\*[^/]*/g, '*');
+  const template = path.replaceAll(/(?<![^/])[^/]*\*[^/]*/g, '*');
   return `${method} ${template.length <= room ? template : shorten(template, room)}`;
 };
 
 const shorten = (path: string, room: number): string => `${path.slice(0, path.lastIndexOf('/', room - 3) + 1)}**`;
 
-type Content = { readonly entries: readonly Entry[]; readonly scopes: ScopeLookup | undefined };
+type Content = Entries & { readonly scopes: ScopeLookup | undefined };
+
+/** A request, and what its rules may still take of it. */
+type Asked = {
+  readonly method: string;
+  readonly path: string;
+  readonly details: RequestDetails | undefined;
+  steps: number;
+  readonly patterns: PatternBudget;
+};
+
+/**
+ * Rules and conditions that one request is compared with at most: no list, and no number of named scopes, can keep the
+ * others waiting. Even 10,000 rules that differ in two conditions alone take 30,000; beyond it, nothing more allows.
+ */
+const MAX_STEPS = 100_000;
+
+const ask = (method: string, path: string, details: RequestDetails | undefined): Asked => ({
+  method,
+  path,
+  details,
+  steps: MAX_STEPS,
+  patterns: { steps: MAX_PATTERN_STEPS },
+});
+
+/** Decides on an entry; `text` is that of the rule in the token's list, which may be a named scope. */
+type EntryTest = (entry: RequestEntry, asked: Asked, text: string) => boolean;
+
+/** The text of the first entry that fits, in the order of the list. */
+const firstEntry = (
+  { entries, index }: Entries,
+  lookup: ScopeLookup | undefined,
+  asked: Asked,
+  fits: EntryTest,
+): string | undefined => {
+  const { places, visited } = index(asked.path);
+  asked.steps -= visited;
+  for (const place of places) {
+    const entry = entries[place];
+    if (entry === undefined) continue;
+    if (entry.kind === 'request' ? fits(entry, asked, entry.text) : fitsScope(entry, lookup, asked, fits))
+      return entry.text;
+    if (asked.steps < 0) return undefined;
+  }
+  return undefined;
+};
+
+// A named scope's own `scope:` rules find nothing.
+const fitsScope = ({ name, text }: ScopeEntry, lookup: ScopeLookup | undefined, asked: Asked, fits: EntryTest) => {
+  const scope = lookup?.(name) as Content | undefined;
+  asked.steps -= 1;
+  if (scope === undefined) return false;
+  return firstEntry(scope, undefined, asked, (entry) => fits(entry, asked, text)) !== undefined;
+};
 
 /** Everything but the body fits. */
-const opens = (entry: RequestEntry, method: string, path: string, details: RequestDetails | undefined): boolean =>
-  (entry.methods === '*' || entry.methods.includes(method)) &&
-  entry.matches(path) &&
-  (entry.head === undefined || (details !== undefined && entry.head(path, details)));
+const opens = (entry: RequestEntry, asked: Asked): boolean => {
+  asked.steps -= entry.cost;
+  if (entry.methods !== '*' && !entry.methods.includes(asked.method)) return false;
+  if (asked.steps < 0 || !entry.matches(asked.path, asked.patterns)) return false;
+  if (entry.head === undefined) return true;
+  asked.steps -= entry.headCost;
+  return asked.steps >= 0 && asked.details !== undefined && entry.head(asked.path, asked.details);
+};
 
-const allows = (entry: RequestEntry, method: string, path: string, details: RequestDetails | undefined): boolean =>
-  opens(entry, method, path, details) &&
-  (entry.body === undefined || (details?.body !== undefined && entry.body(details.body)));
-
-const requestEntries = (scope: CompiledRules | undefined): readonly Entry[] =>
-  scope === undefined ? [] : (scope as unknown as Content).entries;
+const allows: EntryTest = (entry, asked) => {
+  if (!opens(entry, asked)) return false;
+  if (entry.body === undefined) return true;
+  const body = asked.details?.body;
+  return body !== undefined && entry.body(body);
+};
 
 type Open = { readonly entry: RequestEntry; readonly text: string };
-
-/** The entries that fit, those of named scopes under the scope's text. */
-const openEntries = (
-  entries: readonly Entry[],
-  lookup: ScopeLookup | undefined,
-  isOpen: (entry: RequestEntry) => boolean,
-): readonly Open[] => {
-  const found: Open[] = [];
-  for (const entry of entries) {
-    const own = entry.kind === 'scope' ? requestEntries(lookup?.(entry.name)) : [entry];
-    for (const one of own) if (one.kind === 'request' && isOpen(one)) found.push({ entry: one, text: entry.text });
-  }
-  return found;
-};
 
 /** Members of one array. */
 const MAX_BATCH = 64;
@@ -137,7 +179,9 @@ const matchBatch = (
   if (body === undefined || members.length === 0 || members.length > MAX_BATCH) return undefined;
   const texts = new Set<string>();
   for (const member of members) {
-    const allowing = open.find(({ entry }) => entry.batch?.kind === kind && entry.batch.allows(member, body));
+    const allowing = open.find(
+      ({ entry }) => entry.batch?.kind === kind && body.spend(1) && entry.batch.allows(member, body),
+    );
     if (allowing === undefined) return undefined;
     texts.add(allowing.text);
   }

@@ -113,6 +113,9 @@ const parsePattern = (source: RuleText): string => {
 
 const OPERATION_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}$/;
 
+/** Whether an `op:` rule can name an operation by this id. */
+export const isOperationId = (id: string): boolean => OPERATION_NAME.test(id);
+
 const parseOp = (source: RuleText): OpRule => {
   const start = source.at;
   const operation = source.word();

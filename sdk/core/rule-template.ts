@@ -9,7 +9,8 @@ import { wrong } from './rule-text.ts';
  * @throws DaypassError `invalid_rule` with the column
  */
 export const parseTemplate = (text: string, start: number, end: number): readonly Segment[] => {
-  if (start >= end || text[start] !== '/') throw wrong(text, start, 'the path must start with a slash');
+  if (start >= end || text[start] !== '/')
+    throw wrong(text, start, `the path must start with a slash${hintAt(text, start)}`);
   const names = new Set<string>();
   const segments: Segment[] = [];
   let column = start + 1;
@@ -51,5 +52,14 @@ const parseName = (text: string, column: number, part: string, names: Set<string
 const refuseUnmatchable = (text: string, column: number, part: string): void => {
   if (part === '') throw wrong(text, column, 'no path has an empty segment');
   const ambiguity = findAmbiguity(`/${part}`, true);
-  if (ambiguity !== undefined) throw wrong(text, column + ambiguity.index - 1, `no path may have ${ambiguity.reason}`);
+  if (ambiguity === undefined) return;
+  const at = column + ambiguity.index - 1;
+  throw wrong(text, at, `no path may have ${ambiguity.reason}${hintAt(text, at)}`);
+};
+
+/** What may have been meant. */
+const hintAt = (text: string, at: number): string => {
+  if (text[at] === '?') return '; a query is asked for by a condition, as in where query.page = 1';
+  if (text[at] === ' ') return ' after one space';
+  return /^https?:/i.test(text.slice(at, at + 6)) ? '; a rule is for one service, and names no origin' : '';
 };

@@ -2,8 +2,10 @@
 
 import { findAmbiguity } from './ambiguity.ts';
 import { readDecimal } from './decimal.ts';
+import { isRequestFieldDropped } from './dropped-fields.ts';
 import { foldName } from './fold.ts';
-import { queryFamily } from './query-family.ts';
+import { isQueryName, queryFamily } from './query-family.ts';
+import { MAX_BODY_DEPTH } from './request-body.ts';
 import {
   type Condition,
   type Conditions,
@@ -99,6 +101,7 @@ const parseMember = (source: RuleText): string | undefined => {
 
 const parseSteps = (source: RuleText, kind: 'body' | 'arg'): readonly Step[] => {
   const steps: Step[] = [];
+  const first = source.at;
   for (;;) {
     const start = source.at;
     if (source.take('[*]')) {
@@ -111,6 +114,7 @@ const parseSteps = (source: RuleText, kind: 'body' | 'arg'): readonly Step[] => 
     steps.push({ kind: 'member', name });
   }
   if (steps.length === 0) throw source.wrong(`a member is needed, as in ${kind}.name`);
+  if (steps.length > MAX_BODY_DEPTH) throw source.wrong(`no body is nested deeper than ${MAX_BODY_DEPTH}`, first);
   return steps;
 };
 
@@ -123,31 +127,18 @@ const checkName = (
 ): string => {
   if (kind === 'header') {
     if (!/^[A-Za-z][A-Za-z0-9-]{0,63}$/.test(name)) throw source.wrong('a header name is letters, digits and -', start);
-    if (NOT_COMPARED.has(name.toLowerCase())) throw source.wrong(`${name.toLowerCase()} is never compared`, start);
+    if (isRequestFieldDropped(name.toLowerCase()))
+      throw source.wrong(`${name.toLowerCase()} never passes the proxy, so that nothing can be asked of it`, start);
     return name.toLowerCase();
   }
   if (kind === 'query') {
     if (!/^[!-~](?:[ -~]*[!-~])?$/.test(name)) throw source.wrong('a query name is visible ASCII', start);
+    if (!isQueryName(name)) throw source.wrong('brackets come in pairs, at the end of a query name', start);
     return name;
   }
   if (names === undefined ? SEGMENT_NAME.test(name) : names.includes(name)) return name;
   throw source.wrong(`the path of the rule has no {${name}}`, start);
 };
-
-/** What these say is for the proxy, or a secret. */
-const NOT_COMPARED = new Set([
-  'authorization',
-  'connection',
-  'content-length',
-  'expect',
-  'host',
-  'keep-alive',
-  'proxy-authorization',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
 
 const OPERATORS: readonly Operator[] = ['>=', '<=', '>', '<'];
 

@@ -18,6 +18,9 @@ export const MAX_CONDITIONS = 32;
 /** JSON-RPC methods whose `params.name` says what is called, with `params.arguments`. */
 export const NAMED_METHODS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get']);
 
+/** Stands among the methods of an `mcp` rule for a message without one: an answer to a request of the server. */
+export const RESPONSE = 'response';
+
 /** `*` is every method but those that are never forwarded; a list is sorted and names each method once. */
 export type Methods = '*' | readonly string[];
 
@@ -119,17 +122,18 @@ export type GraphqlRule = {
 };
 
 /**
- * `mcp /mcp tools/call add_labels where arg.repo = "site"`: a POST of one such JSON-RPC 2.0 request or notification, or
- * of an array of which each member is allowed by some rule.
+ * `mcp /mcp tools/call add_labels where arg.repo = "site"`: a POST of one such JSON-RPC 2.0 message, or of an array of
+ * which each member is allowed by some rule.
  */
 export type McpRule = {
   readonly kind: 'mcp';
   readonly segments: readonly Segment[];
-  /** JSON-RPC methods, sorted, each once, at least one. */
+  /** JSON-RPC methods and `RESPONSE`, sorted, each once, at least one. */
   readonly rpcMethods: readonly string[];
   /**
    * What `params.name` may be, sorted, each once, at least one; `undefined`: anything. Only if `rpcMethods` is
-   * `tools/call` alone or `prompts/get` alone, whose arguments are `params.arguments`; of others they are `params`.
+   * `tools/call` alone or `prompts/get` alone, whose arguments are `params.arguments`; of others they are `params`,
+   * of an answer its `result`.
    */
   readonly names: readonly string[] | undefined;
   readonly conditions: Conditions;

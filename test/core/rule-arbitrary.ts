@@ -154,7 +154,7 @@ const mcp = segments.chain((path) =>
     .tuple(
       fc.oneof(
         fc.tuple(
-          listOf(['initialize', 'tools/list', 'notifications/initialized', 'tools/call']),
+          listOf(['initialize', 'tools/list', 'notifications/initialized', 'response', 'tools/call']),
           fc.constant(undefined),
         ),
         fc.tuple(fc.constant(['tools/call']), listOf(['add_labels', 'a.b', 'x:y'])),

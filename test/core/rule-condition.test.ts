@@ -250,3 +250,43 @@ test('a body that costs too many steps is not decided on, and soon', () => {
   expect(matchRules(compiled, 'POST', '/a', undefined, details)).toBeUndefined();
   expect(performance.now() - start).toBeLessThan(2000);
 });
+
+const MARKS = '\u0315\u0300\u05ae\u0300';
+
+test.each([
+  ['marks without end', ['POST /a where body.x = 1'], `{"a${MARKS.repeat(100_000)}":1,"x":2}`],
+  ['runs of marks', ['POST /a where body.x = 1'], `{${member(12_000, MARKS.repeat(9))}}`],
+  ['ligatures', ['POST /a where body.x = 1'], `{${member(4000, '\ufdfa'.repeat(80))}}`],
+  ['marks in parameters', ['mcp /a tools/call b'], rpc(`{"name":"c","a${MARKS.repeat(100_000)}":1}`)],
+  ['marks in extensions', ['graphql /a query b'], `{"query":"{c}","extensions":{"a${MARKS.repeat(100_000)}":1}}`],
+  ['a default used often', ['graphql /a query * where arg.x[*] = 2'], `{"query":"${defaults()}"}`],
+])('member names and documents made to be slow are decided on soon: %s', (_name, rules, body) => {
+  const compiled = compileRules(parseRules(rules));
+  const details = detailsOf({ body });
+  const start = performance.now();
+  expect(matchRules(compiled, 'POST', '/a', undefined, details)).toBeUndefined();
+  // Milliseconds on a free machine; some of these took minutes.
+  expect(performance.now() - start).toBeLessThan(1000);
+});
+
+function member(count: number, tail: string): string {
+  return Array.from({ length: count }, (_, i) => `"${i}${tail}":1`).join(',');
+}
+
+function rpc(params: string): string {
+  return `{"jsonrpc":"2.0","method":"tools/call","params":${params}}`;
+}
+
+function defaults(): string {
+  const fields = Array.from({ length: 500 }, (_, i) => `a${i}:f(x:[$x,$x,$x,$x])`);
+  return `query($x:[Int]=[${'1 '.repeat(6000)}]){${fields.join(' ')}}`;
+}
+
+test('a long list of literals is asked at once', () => {
+  const literals = Array.from({ length: 900 }, (_, i) => i);
+  expect(allows(`POST /a where body.x in [${literals.join(',')}]`, { body: '{"x":899.0}' })).toBe(true);
+  expect(allows(`POST /a where body.x in [${literals.join(',')}]`, { body: '{"x":"899"}' })).toBe(false);
+  expect(allows('POST /a where body.x in ["1",true]', { body: '{"x":true}' })).toBe(true);
+  expect(allows('POST /a where body.x in ["1",true]', { body: '{"x":false}' })).toBe(false);
+  expect(allows('POST /a where body.x in [null,1]', { body: '{"x":null}' })).toBe(true);
+});

@@ -1,13 +1,16 @@
 // Rules allow what they say, and nothing else.
 
+import { PatternSet } from '@daypass/core/pattern';
 import type { Rule } from '@daypass/core/rule';
 import { compileRules, matchRules, smallestRule } from '@daypass/core/rule-match';
 import { parseRule, parseRules } from '@daypass/core/rule-parse';
 import { printRule } from '@daypass/core/rule-print';
 import { parseTarget } from '@daypass/core/target';
 import fc from 'fast-check';
+import { RE2JS } from 're2js';
 import { expect, test } from 'vitest';
 import { anyMethod, anyPath, pathRule } from './rule-arbitrary.ts';
+import { fitsSlowly } from './rule-linear.ts';
 
 const match = (rules: readonly string[], method: string, path: string): string | undefined =>
   matchRules(compileRules(parseRules(rules)), method, path);
@@ -82,28 +85,10 @@ test('the rule that allows is told in its canonical form', () => {
   expect(match(['GET /a', 'PUT,GET /b/{x}', 'GET /b/*'], 'GET', '/b/c')).toBe('GET,PUT /b/{x}');
 });
 
-// The matcher as one would first write it: slow, and plain to see.
-const allowsSlowly = (rule: Rule, method: string, path: string): boolean => {
-  if ((rule.kind !== 'template' && rule.kind !== 'regex') || ['CONNECT', 'TRACE', 'TRACK'].includes(method))
-    return false;
-  if (rule.methods !== '*' && !rule.methods.includes(method)) return false;
-  if (rule.kind === 'regex') {
-    const [, flags = '', body = ''] = /^(?:\(\?(i)\))?(.*)$/.exec(rule.pattern) ?? [];
-    return new RegExp(`^(?:${body})$`, flags).test(path);
-  }
-  const parts = path.slice(1).split('/');
-  const ends = rule.segments.at(-1)?.kind === 'rest';
-  if (ends ? parts.length < rule.segments.length : parts.length !== rule.segments.length) return false;
-  return rule.segments.every((segment, index) => {
-    if (segment.kind === 'rest') return true;
-    return segment.kind === 'literal' ? parts[index] === segment.text : parts[index] !== '';
-  });
-};
-
 test('the matcher agrees with the slow one', () => {
   fc.assert(
     fc.property(fc.array(pathRule, { maxLength: 6 }), anyMethod, anyPath, (rules, method, path) => {
-      const expected = rules.find((rule) => allowsSlowly(rule, method, path));
+      const expected = rules.find((rule) => fitsSlowly(rule, method, path));
       const found = matchRules(compileRules(rules), method, path);
       expect(found).toBe(expected === undefined ? undefined : printRule(expected));
     }),
@@ -189,3 +174,57 @@ test('a path beyond 2,048 characters matches no pattern', () => {
   expect(match(['GET ~.*'], 'GET', `/${'a'.repeat(2048)}`)).toBeUndefined();
   expect(match(['GET /**'], 'GET', `/${'a'.repeat(2048)}`)).toBe('GET /**');
 });
+
+test('patterns that are too costly for a path do not match it, and templates still do', () => {
+  const costly = Array.from({ length: 12 }, (_, i) => `GET ~/(.*a){20}${i}`);
+  const path = `/${'a'.repeat(400)}`;
+  expect(match([...costly, 'GET ~.*'], 'GET', path)).toBeUndefined();
+  expect(match([...costly, 'GET ~.*', 'GET /*'], 'GET', path)).toBe('GET /*');
+  expect(match([...costly, 'GET ~.*'], 'GET', path.slice(0, 100))).toBe('GET ~.*');
+});
+
+test('a dozen ordinary patterns match paths of 200 characters', () => {
+  const rules = Array.from({ length: 12 }, (_, i) => `GET ~/repos/(acme|other)/.+?/(issues|pulls)/[0-9]+/c${i}/labels`);
+  const path = `/repos/acme/${'s'.repeat(167)}/issues/12/c11/labels`;
+  expect(path.length).toBe(200);
+  expect(match(rules, 'GET', path)).toBe(rules.at(-1));
+});
+
+test('named scopes share what patterns may take', () => {
+  const scope = compileRules(parseRules(['GET ~(.*a.{20}){20}', 'GET ~/aa.*']));
+  const rules = compileRules(parseRules(Array.from({ length: 50 }, (_, i) => `scope:s${i}`)));
+  const only = (name: string) => (at: string) => (at === name ? scope : undefined);
+  const path = `/${'a'.repeat(200)}`;
+  expect(matchRules(rules, 'GET', path, only('s49'))).toBe('scope:s49');
+  const other = compileRules(parseRules(['GET ~(.*a.{20}){20}x']));
+  expect(matchRules(rules, 'GET', path, (name) => (name === 's49' ? scope : other))).toBeUndefined();
+});
+
+test('patterns matched together match what each alone would', () => {
+  const patterns = [
+    '/a|/b',
+    '/a|/a/b',
+    '(?i)/A',
+    '/(a|b)*',
+    '/a/.+?/b',
+    '.*',
+    '^/a$',
+    '(?m)^/a$',
+    '.*a.{9}',
+    '/[^/]+',
+    '\\b.*',
+  ];
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.constantFrom(...patterns)), fc.oneof(anyPath, longPath), (list, path) => {
+      const set = new PatternSet();
+      const places = list.map((pattern) => set.add(pattern));
+      const expected = list.flatMap((pattern, at) => (RE2JS.matches(pattern, path) ? (places[at] ?? []) : []));
+      expect([...set.matching(path)].sort((a, b) => a - b)).toEqual(expected);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+const longPath = fc
+  .array(fc.constantFrom('a', 'b', '/'), { minLength: 200, maxLength: 1500 })
+  .map((characters) => `/${characters.join('')}`);

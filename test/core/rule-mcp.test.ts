@@ -2,8 +2,11 @@
 
 import { readJsonBody } from '@daypass/core/request-body';
 import { RequestDetails } from '@daypass/core/request-details';
+import { covers } from '@daypass/core/rule-covers';
+import { diff } from '@daypass/core/rule-diff';
 import { compileRules, matchRules } from '@daypass/core/rule-match';
 import { parseRules } from '@daypass/core/rule-parse';
+import { printRule } from '@daypass/core/rule-print';
 import { describe, expect, test } from 'vitest';
 
 const match = (
@@ -109,6 +112,63 @@ describe('other methods', () => {
     ['resources/read', undefined, false],
   ])('%s with %j: %s', (method, params, expected) => {
     expect(match(rules, { jsonrpc: '2.0', id: 1, method, params }) !== undefined).toBe(expected);
+  });
+});
+
+describe('an answer to a request of the server', () => {
+  const answer = { jsonrpc: '2.0', id: 1, result: { action: 'accept', content: { repo: 'site' } } };
+  const failed = { jsonrpc: '2.0', id: 'a', error: { code: -1, message: 'User rejected the request' } };
+  test.each<[string, unknown, boolean]>([
+    ['response', answer, true],
+    ['response', { jsonrpc: '2.0', id: 'x', result: {} }, true],
+    ['response', failed, true],
+    ['initialize,response', answer, true],
+    ['response', [answer, failed], true],
+    ['initialize,ping,tools/list', answer, false],
+    ['tools/call', answer, false],
+    ['response', { jsonrpc: '2.0', id: 1, method: 'response' }, false],
+    ['response', { jsonrpc: '2.0', id: 1, method: 'response', params: {} }, false],
+    ['response', { ...answer, method: 'tools/call', params: good.params }, false],
+    ['tools/call', { ...answer, method: 'tools/call', params: good.params }, false],
+    ['response', { ...answer, Method: 'tools/call' }, false],
+    ['response', { ...answer, params: {} }, false],
+    ['response', { ...answer, error: failed.error }, false],
+    ['response', { ...failed, result: {} }, false],
+    ['response', { ...answer, result: null }, false],
+    ['response', { ...answer, result: [answer.result] }, false],
+    ['response', { ...answer, result: undefined }, false],
+    ['response', { ...failed, error: 'no' }, false],
+    ['response', { ...failed, error: undefined }, false],
+    ['response', { ...answer, id: null }, false],
+    ['response', { ...answer, id: undefined }, false],
+    ['response', { ...answer, jsonrpc: '1.0' }, false],
+    ['response', { ...answer, method: null }, false],
+    ['response', [answer, good], false],
+    ['response where arg.action = "accept"', answer, true],
+    ['response where arg.content.repo = "site"', answer, true],
+    ['response where arg.action in ["cancel", "decline"]', answer, false],
+    ['response where arg.action = "accept"', failed, false],
+    ['response where arg.message = "User rejected the request"', failed, false],
+    ['response where absent arg.content', answer, false],
+    ['response where absent arg.content', failed, true],
+  ])('by %s: %j: %s', (rule, body, expected) => expect(match([`mcp /mcp ${rule}`], body) !== undefined).toBe(expected));
+
+  test('is no part of what other rules cover', () => {
+    const [asked, ...ceilings] = parseRules(['mcp /mcp response', 'mcp /mcp ping', 'mcp /mcp tools/call', 'POST /mcp']);
+    const covering = ceilings.filter((ceiling) => asked !== undefined && covers([ceiling], [asked]).covered);
+    expect(covering.map(printRule)).toEqual(['POST /mcp']);
+    expect(covers(parseRules(['mcp /mcp ping,response']), parseRules(['mcp /mcp response'])).covered).toBe(true);
+  });
+
+  test('is what a diff shows for it', () => {
+    const [change] = diff([], parseRules(['mcp /mcp response where arg.action = "accept"'])).widens;
+    expect(change?.example?.body).toBe('{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}');
+  });
+
+  test('has no name', () => {
+    expect(() => parseRules(['mcp /mcp response add_labels'])).toThrow(
+      expect.objectContaining({ code: 'invalid_rule', column: 19 }),
+    );
   });
 });
 

@@ -305,7 +305,7 @@ export const callsWorld = (step: number): World => {
     pair,
   );
   const mcp = product(
-    ['tools/call a', 'tools/call a,b', 'tools/call', 'tools/list', 'tools/call,tools/list', 'initialize'],
+    ['tools/call a', 'tools/call a,b', 'tools/call', 'tools/list', 'tools/call,tools/list', 'initialize', 'response'],
     arg,
     pair,
   );
@@ -339,6 +339,8 @@ export const callsWorld = (step: number): World => {
     ...args.map((given) => call('tools/list', given)),
     call('initialize', {}),
     call('ping', {}),
+    ...thin(args, 3).map((result) => JSON.stringify({ jsonrpc: '2.0', id: 1, result })),
+    JSON.stringify({ jsonrpc: '2.0', id: 1, error: { x: 1 } }),
   ];
   const batches = [
     ...product(calls, calls, (one, two) => `[${one},${two}]`),

@@ -220,6 +220,16 @@ test.each([
   ['GET /a where query.a = 1 and absent query["a[]"]', 30],
   ['GET /a where header.x_y = 1', 20],
   ['GET /a where header.authorization = "x"', 20],
+  ['GET /a where header.X-Api-Key = "x"', 20],
+  ['GET /a where absent header.x-forwarded-for', 27],
+  ['graphql /a query b where header.connection = "x"', 32],
+  ['GET /a where query["a["] = "x"', 19],
+  ['GET /a where query["a]"] = "x"', 19],
+  ['GET /a where query["a[b]c"] = "x"', 19],
+  ['GET /a where absent query["a[[b]]"]', 26],
+  [`POST /a where body${'.a'.repeat(65)} = 1`, 19],
+  [`POST /a where body${'[*]'.repeat(65)} = 1`, 19],
+  [`mcp /a b where arg${'.a'.repeat(65)} = 1`, 19],
   ['GET /a where header.a = "\\u00e9"', 25],
   ['GET /a where header.a = " x"', 25],
   ['POST /a where body = 1', 19],
@@ -262,3 +272,10 @@ test('a rule has at most 32 conditions', () => {
   expect(parseRule(rule(32))).toMatchObject({ kind: 'template' });
   expect(() => parseRule(rule(33))).toThrow(expect.objectContaining({ code: 'invalid_rule' }));
 });
+
+test.each([
+  'GET /a where query["a[b][]"] = "x"',
+  'GET /a where absent query["[a]"]',
+  'GET /a where header.accept = "x"',
+  `POST /a where body${'.a'.repeat(64)} = 1`,
+])('%j can be meant', (text) => expect(parseRule(printRule(parseRule(text)))).toEqual(parseRule(text)));

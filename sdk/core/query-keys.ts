@@ -1,4 +1,4 @@
-// Takes keys out of a query without touching a byte of the rest.
+// Takes keys out of a query without touching a byte of the rest, as the data plane does before rules see it.
 
 /** Keys that some frameworks take for the method of the request. */
 export const OVERRIDE_KEYS: readonly string[] = [
