@@ -1,10 +1,12 @@
 // A service as requests see it: what its configuration means for headers, query and URLs, worked out once.
+
+import { isRequestFieldDropped } from '@daypass/core/dropped-fields';
 import { DaypassError } from '@daypass/core/errors';
+import { OVERRIDE_KEYS, queryName } from '@daypass/core/query-keys';
 import type { CompiledRules } from '@daypass/core/rule-match';
 import type { CredentialEntry, ServiceConfig } from '@daypass/core/service';
 import { parseTarget } from '@daypass/core/target';
-import { isRequestFieldDropped, plainName } from './header-names.ts';
-import { OVERRIDE_KEYS, queryName } from './query.ts';
+import { plainName } from './header-names.ts';
 
 /** A service of an active snapshot. */
 export type ActiveService = {

@@ -84,9 +84,22 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   const metrics = createMetrics();
   declareMetrics(metrics, agent, spool, uploader, now);
   const limits = { maxInFlight: config.maxInFlight };
-  const { serverTiming, publicUrl } = config;
+  const { serverTiming, publicUrl, dpopNonce } = config;
   const { unsealKeys } = home;
-  const shared = { limits, serverTiming, publicUrl, audit, policy, unsealKeys, now, newId, log, metrics, tls };
+  const shared = {
+    limits,
+    serverTiming,
+    publicUrl,
+    dpopNonce,
+    audit,
+    policy,
+    unsealKeys,
+    now,
+    newId,
+    log,
+    metrics,
+    tls,
+  };
   const server = createDataServer({ ...shared, current: agent.current });
   building.defer(server.close);
   let draining = false;

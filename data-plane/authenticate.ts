@@ -14,10 +14,12 @@ import type { ActiveSnapshot } from './active.ts';
 import type { Bound } from './bound.ts';
 import { BoundedCache } from './bounded-cache.ts';
 import { type Bucket, type Flow, fullBucket, putBack, secondsUntilOne, take } from './bucket.ts';
-import type { DataLimits } from './limits.ts';
+import { connectionFailures, type DataLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
 import { findToken } from './presented.ts';
+import type { Proof, Prover, Sender } from './proof.ts';
 import { RetryLater } from './refusal.ts';
+import { isCutOffBy, isRevokedBy } from './revocation.ts';
 import type { Route } from './route.ts';
 import type { Head } from './wire.ts';
 
@@ -33,6 +35,8 @@ export type VerifiedToken = {
 /** What depends on a token alone, kept for its next request, and what the last snapshot said of it. */
 export type Session = {
   readonly claims: VerifiedClaims;
+  /** Of a token that is bound to a key. */
+  readonly sender: Sender | undefined;
   readonly kid: string;
   /** The key that verified it, as `ActiveSnapshot.keyPrints` has it. */
   readonly keyPrint: string;
@@ -44,18 +48,35 @@ export type Session = {
   bound: Bound | undefined;
 };
 
-/** The step. */
-export type Authenticator = {
-  /** The verified token of a request; undefined for an anonymous service. Throws the `token_*` code that refused. */
-  authenticate(route: Route, head: Head, failures: Bucket): Promise<VerifiedToken | undefined>;
+/** One request, and what is found out of it on the way. */
+export type Presenting = {
+  readonly connection: { readonly failures: Bucket };
+  /** Its token is bound to a key, or is presented as if it were. */
+  isDpop?: boolean;
+  /** Used up when it was made: a request that is decided twice keeps it. */
+  proof?: Proof;
 };
 
-type Deps = { readonly limits: DataLimits; readonly nowMs: () => number; readonly metrics: Metrics };
+/** The step. */
+export type Authenticator = {
+  /**
+   * The verified token of a request, with its proof if it is bound; undefined for an anonymous service. Throws the
+   * `token_*` or `proof_*` code that refused.
+   */
+  authenticate(route: Route, head: Head, request: Presenting): Promise<VerifiedToken | undefined>;
+};
+
+type Deps = {
+  readonly limits: DataLimits;
+  readonly nowMs: () => number;
+  readonly metrics: Metrics;
+  readonly prover: Prover;
+};
 
 /** Returns the step with an empty cache. */
-export function createAuthenticator({ limits, nowMs, metrics }: Deps): Authenticator {
+export function createAuthenticator({ limits, nowMs, metrics, prover }: Deps): Authenticator {
   const sessions = new BoundedCache<Session>({ entries: limits.tokenCacheEntries, chars: limits.tokenCacheChars });
-  const verifier = createVerifier(limits, nowMs);
+  const verifier = createVerifier(limits, nowMs, prover);
   const lookups = metrics.counter('daypass_token_lookups_total', 'Tokens looked up in the cache of verified ones', [
     'result',
   ]);
@@ -73,14 +94,22 @@ export function createAuthenticator({ limits, nowMs, metrics }: Deps): Authentic
     return session;
   };
   return {
-    async authenticate({ service, snapshot }, head, failures) {
+    async authenticate({ service, snapshot }, head, request) {
       if (service?.config.anonymous === true) return undefined;
-      const text = findToken(head, service);
-      if (text === undefined)
+      const presented = findToken(head, service);
+      if (presented === undefined)
         throw new DaypassError('token_missing', 'A token is needed: Authorization: Bearer <token>');
+      const { text, isDpop } = presented;
+      const { failures } = request.connection;
+      request.isDpop = isDpop;
       const session = await sessionOf(text, snapshot, failures);
+      request.isDpop = session.sender !== undefined;
       checkTokenTime(session.claims, nowMs() / 1000);
       checkRevocation(session, snapshot);
+      const { claims, sender } = session;
+      checkScheme(isDpop, sender);
+      if (sender !== undefined && request.proof?.token !== text)
+        request.proof = await prover.prove({ text, claims, sender }, head, snapshot, failures);
       return { claims: session.claims, session } as VerifiedToken;
     },
   };
@@ -89,11 +118,19 @@ export function createAuthenticator({ limits, nowMs, metrics }: Deps): Authentic
 const isByActiveKey = (session: Session, snapshot: ActiveSnapshot): boolean =>
   session.claims.aud === snapshot.fleet && snapshot.keyPrints.get(session.kid) === session.keyPrint;
 
+// RFC 9449 §7.2: a bound token is never a bearer token; nor does a token become bound by how it is presented.
+function checkScheme(isDpop: boolean, sender: Sender | undefined): void {
+  if (isDpop === (sender !== undefined)) return;
+  const how = isDpop
+    ? 'The token is bound to no key: it is presented as Bearer'
+    : 'The token is bound to a key: it is presented as DPoP, with a proof';
+  throw new DaypassError('token_scheme_wrong', how);
+}
+
 function checkRevocation(session: Session, snapshot: ActiveSnapshot): void {
   if (session.clearedBy === snapshot) return;
   const { claims, positions } = session;
-  const subject = { ...claims, credentialId: undefined };
-  if (positions.some(snapshot.isRevoked) || snapshot.isCutOff(subject))
+  if (isRevokedBy(snapshot, positions) || isCutOffBy(snapshot, claims, undefined))
     throw new DaypassError('token_revoked', 'The token has been revoked');
   session.clearedBy = snapshot;
 }
@@ -101,12 +138,9 @@ function checkRevocation(session: Session, snapshot: ActiveSnapshot): void {
 type Verifier = { verify(text: string, snapshot: ActiveSnapshot, failures: Bucket): Promise<Session> };
 
 // Signatures cost enough to be a weapon: one at a time for each token, few at a time, and few failures a second.
-function createVerifier(limits: DataLimits, nowMs: () => number): Verifier {
+function createVerifier(limits: DataLimits, nowMs: () => number, prover: Prover): Verifier {
   const flow: Flow = { burst: limits.failureBurst, perMs: limits.failuresPerSecond / 1000 };
-  const connectionFlow: Flow = {
-    burst: limits.failureBurstPerConnection,
-    perMs: limits.failuresPerSecondPerConnection / 1000,
-  };
+  const connectionFlow = connectionFailures(limits);
   const total = fullBucket(flow, nowMs());
   const pending = new Map<string, { readonly snapshot: ActiveSnapshot; readonly session: Promise<Session> }>();
   const spend = (failures: Bucket): void => {
@@ -126,7 +160,7 @@ function createVerifier(limits: DataLimits, nowMs: () => number): Verifier {
       if (pending.size >= limits.maxVerifying)
         throw new RetryLater('overloaded', 'Too many tokens are being verified', 1);
       spend(failures);
-      const session = openSession(text, kid, snapshot);
+      const session = openSession(text, kid, snapshot, prover);
       pending.set(text, { snapshot, session });
       try {
         const result = await session;
@@ -144,10 +178,11 @@ const unknownKey = (): never => {
   throw new DaypassError('token_key_unknown', 'The token was signed with a key that is not active');
 };
 
-async function openSession(text: string, kid: string, snapshot: ActiveSnapshot): Promise<Session> {
+async function openSession(text: string, kid: string, snapshot: ActiveSnapshot, prover: Prover): Promise<Session> {
   const claims = await verifyToken(text, { keys: snapshot.keys, audience: snapshot.fleet });
   return {
     claims,
+    sender: claims.cnf === undefined ? undefined : prover.sender(text, claims.cnf.jkt),
     kid,
     keyPrint: snapshot.keyPrints.get(kid) ?? unknownKey(),
     rules: compileAllowed(claims.allowed),

@@ -58,6 +58,7 @@ export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: 
       const bytes = body?.bytes;
       if (token === undefined) return grant({ route, service, bytes });
       checkClient(service, token.claims);
+      checkLifetime(service, token.claims);
       const asked = askOf(route, service, head, body);
       const rule = checkScope(asked, service, token);
       if (rule === undefined) return BODY_NEEDED;
@@ -68,18 +69,28 @@ export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: 
   };
 }
 
-function checkService({ service, snapshot }: Route, token: VerifiedToken | undefined): ActiveService {
+// A token for one service learns nothing of the others: one that is not there is refused like one that is.
+function checkService({ service, snapshot, prefix }: Route, token: VerifiedToken | undefined): ActiveService {
   if (token === undefined && service?.config.anonymous === true) return service;
   if (token === undefined) throw new DaypassError('token_missing', 'A token is needed');
-  if (service === undefined) throw new DaypassError('service_unknown', 'There is no such service');
-  if (token.claims.service !== service.config.name || token.claims.aud !== snapshot.fleet)
+  const isOwn = prefix === '' || prefix === `/s/${token.claims.service}`;
+  if (service === undefined && isOwn) throw new DaypassError('service_unknown', 'There is no such service');
+  if (token.claims.service !== service?.config.name || token.claims.aud !== snapshot.fleet)
     throw new DaypassError('service_wrong', 'The token is for another service');
   return service;
 }
 
-function checkClient({ config }: ActiveService, claims: VerifiedClaims): void {
-  if (config.clients !== null && !config.clients.includes(claims.client_id))
+// What is closed to a client is closed to all that came of its tokens.
+function checkClient({ config: { clients } }: ActiveService, claims: VerifiedClaims): void {
+  const isOpen = ({ client_id }: Pick<VerifiedClaims, 'client_id'>): boolean => clients?.includes(client_id) ?? true;
+  if (!isOpen(claims) || claims.parents?.every(isOpen) === false)
     throw new DaypassError('client_refused', 'The service is closed to this client');
+}
+
+// Mint keeps to it, too: this is for a token that somebody else signed with its key, or from before it was made shorter.
+function checkLifetime({ config }: ActiveService, { iat, nbf, exp }: VerifiedClaims): void {
+  if (exp - Math.min(iat, nbf) > config.max_ttl_seconds + 1)
+    throw new DaypassError('token_lifetime_refused', 'The token lives longer than its service allows');
 }
 
 /** What rules are asked, and whether a body could still change their answer. */

@@ -5,6 +5,7 @@ import type { VerifiedClaims } from '@daypass/core/token';
 import type { ActiveSnapshot } from './active.ts';
 import type { ActiveService } from './active-service.ts';
 import { type Injection, prepareInjection } from './injection.ts';
+import { isCutOffBy } from './revocation.ts';
 import type { Seals } from './seals.ts';
 
 /** A token's credential, ready to be put on; `seal` is undefined for a service that takes none. */
@@ -23,7 +24,7 @@ export async function bindCredential(
   seals: Seals,
 ): Promise<Bound> {
   const seal = await openBound(snapshot, service, claims, seals);
-  if (snapshot.isCutOff({ ...claims, credentialId: seal?.id }))
+  if (isCutOffBy(snapshot, claims, seal?.id))
     throw new DaypassError('token_revoked', 'The credential of the token has been revoked');
   return { snapshot, service, seal, injection: seal === undefined ? undefined : prepareInjection(seal) };
 }

@@ -4,6 +4,7 @@ import { parseRanges } from '@daypass/core/address';
 import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { isLogLevel, type LogLevel } from './log.ts';
+import type { NonceRule } from './proof.ts';
 import { type Environment, readSettings, type Settings } from './settings.ts';
 
 const MIB = 1024 * 1024;
@@ -25,6 +26,8 @@ export type DataPlaneConfig = {
   readonly auditSpoolBytes: number;
   readonly maxInFlight: number;
   readonly serverTiming: boolean;
+  /** When DPoP proofs must hold a nonce of this node. */
+  readonly dpopNonce: NonceRule;
   readonly logLevel: LogLevel;
 };
 
@@ -46,6 +49,7 @@ export function parseConfig(env: Environment): DataPlaneConfig {
     auditSpoolBytes: settings.bytes('DAYPASS_AUDIT_SPOOL_BYTES', 1024 * MIB, MIB),
     maxInFlight: settings.count('DAYPASS_MAX_IN_FLIGHT', DEFAULT_LIMITS.maxInFlight, 1, 65_536),
     serverTiming: settings.flag('DAYPASS_SERVER_TIMING'),
+    dpopNonce: readNonceRule(settings),
     logLevel: readLogLevel(settings),
   };
   settings.check();
@@ -93,6 +97,13 @@ function readRanges(settings: Settings): readonly string[] {
       .filter((range) => range !== '') ?? [];
   for (const problem of parseRanges(ranges).problems) settings.problem(name, problem);
   return Object.freeze(ranges);
+}
+
+function readNonceRule(settings: Settings): NonceRule {
+  const rule = settings.text('DAYPASS_DPOP_NONCE') ?? 'auto';
+  if (rule === 'auto' || rule === 'always') return rule;
+  settings.problem('DAYPASS_DPOP_NONCE', `${JSON.stringify(rule)} is not auto or always`);
+  return 'always';
 }
 
 function readLogLevel(settings: Settings): LogLevel {

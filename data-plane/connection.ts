@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { type Bucket, fullBucket } from './bucket.ts';
 import type { Cancellation } from './cancellation.ts';
-import type { DataLimits } from './limits.ts';
+import { connectionFailures, type DataLimits } from './limits.ts';
 
 /** What is kept of a connection. */
 export type Connection = {
@@ -35,7 +35,7 @@ export type Connections = {
 /** Returns an empty set of connections. */
 export function createConnections(limits: DataLimits, nowMs: () => number): Connections {
   const bySocket = new WeakMap<Socket, Connection>();
-  const flow = { burst: limits.failureBurstPerConnection, perMs: limits.failuresPerSecondPerConnection / 1000 };
+  const flow = connectionFailures(limits);
   return {
     of(socket) {
       const known = bySocket.get(socket);
@@ -66,7 +66,8 @@ function run(connection: Connection, running: Running, stallTimeoutMs: number): 
     connection.running = undefined;
     const next = connection.waiting.shift();
     // A client that is gone must not have its requests sent on after it.
-    if (socket.destroyed) connection.waiting.length = 0;
+    // Nor is anything done whose answer cannot be sent: the last one said `close` (RFC 9112 §9.6).
+    if (socket.destroyed || socket.writableEnded) connection.waiting.length = 0;
     else if (next !== undefined) run(connection, next, stallTimeoutMs);
     else if (connection.isBroken) socket.destroy();
   });

@@ -68,11 +68,11 @@ function encodings(secret: Buffer): readonly string[] {
   const inside = [0, 1, 2].map((before) => {
     const bits = Buffer.concat([Buffer.alloc(before), secret])
       .toString('base64')
-      .replace(/=+$/, '');
+      .replaceAll('=', '');
     // The first and the last character may also hold bits of what stands around the secret.
     return bits.slice(Math.ceil((before * 8) / 6), Math.floor(((before + secret.length) * 8) / 6));
   });
   const base64 = [secret.toString('base64'), ...inside.filter((piece) => piece.length >= SHORTEST_PIECE)];
-  const base64url = base64.map((piece) => piece.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, ''));
+  const base64url = base64.map((piece) => piece.replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', ''));
   return [...base64, ...base64url, hex, hex.toUpperCase()];
 }

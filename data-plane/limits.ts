@@ -1,4 +1,5 @@
 // What the request path may use: sizes, times and numbers, with the defaults that every deployment starts from.
+import type { Flow } from './bucket.ts';
 
 /** Bounds of the request path. All times in milliseconds, all sizes in bytes. */
 export type DataLimits = {
@@ -42,9 +43,19 @@ export type DataLimits = {
   readonly failureBurst: number;
   readonly failuresPerSecondPerConnection: number;
   readonly failureBurstPerConnection: number;
+  /** DPoP proofs being verified at one time. */
+  readonly maxProving: number;
+  /** DPoP proofs remembered, for about a minute each. */
+  readonly proofsMax: number;
   /** Rate-limit buckets kept. */
   readonly bucketsMax: number;
 };
+
+/** How the failures of one connection come back. */
+export const connectionFailures = (limits: DataLimits): Flow => ({
+  burst: limits.failureBurstPerConnection,
+  perMs: limits.failuresPerSecondPerConnection / 1000,
+});
 
 /** The defaults. */
 export const DEFAULT_LIMITS: DataLimits = Object.freeze({
@@ -70,5 +81,7 @@ export const DEFAULT_LIMITS: DataLimits = Object.freeze({
   failureBurst: 2_000,
   failuresPerSecondPerConnection: 10,
   failureBurstPerConnection: 50,
+  maxProving: 1_024,
+  proofsMax: 524_288,
   bucketsMax: 65_536,
 });

@@ -20,6 +20,8 @@ async function run(): Promise<void> {
   const { parseConfig } = await import('./config.ts');
   const { startDataPlane } = await import('./app.ts');
   const { createLog } = await import('./log.ts');
+  // By itself Node would open its inspector, through which every credential can be read.
+  process.on('SIGUSR1', () => undefined);
   try {
     const config = parseConfig(process.env);
     const log = createLog(config.logLevel, (line) => process.stderr.write(line));

@@ -11,7 +11,7 @@ const LOOKUP_MS = 2_000;
 export function listenerEndpoints({ host, port }: Listen): readonly Endpoint[] {
   if (!isWildcard(host)) return [{ host, port }];
   const addresses = Object.values(networkInterfaces()).flatMap((found) => found ?? []);
-  return [{ host, port }, ...addresses.map(({ address }) => ({ host: address.replace(/%.*$/, ''), port }))];
+  return [{ host, port }, ...addresses.map(({ address }) => ({ host: address.replace(/%.*/, ''), port }))];
 }
 
 /** The addresses of a URL's host at its port. Throws when the name is not resolved in 2 s. */

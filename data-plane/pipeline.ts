@@ -12,7 +12,9 @@ import type { BodyRoom, HeldBody } from './held-body.ts';
 import { injectCredential } from './inject.ts';
 import type { Limiter, Permit } from './limit.ts';
 import type { DataLimits } from './limits.ts';
+import type { Proof } from './proof.ts';
 import { RequestRecord } from './record.ts';
+import { nonceField } from './refusal.ts';
 import { openBody, type RequestBody } from './request-body.ts';
 import { type Route, routeRequest } from './route.ts';
 import type { RunningRequests } from './running.ts';
@@ -51,6 +53,8 @@ export type Visit = {
   permit?: Permit;
   body?: RequestBody;
   heldBody?: HeldBody;
+  isDpop?: boolean;
+  proof?: Proof;
 };
 
 /** A request as the server hands it over. */
@@ -99,7 +103,7 @@ async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
   }
   const outgoing = injectCredential(permit, head);
   const { snapshot } = grant.route;
-  const ownFields = () => deps.ownFields(record.id, snapshot);
+  const ownFields = () => [...deps.ownFields(record.id, snapshot), ...nonceField(visit.proof?.nextNonce)];
   const pool = upstreams.poolOf(snapshot, grant.service);
   const leave = deps.running.enter(grant, cancellation);
   try {
@@ -143,11 +147,11 @@ async function decideNow(
   head: Head,
   body: HeldBody | undefined,
 ): Promise<Grant | typeof BODY_NEEDED> {
-  const { record, connection } = visit;
+  const { record } = visit;
   record.withdraw();
   const route = routeRequest(activeSnapshot(deps), head);
   visit.route = route;
-  const token = await deps.authenticator.authenticate(route, head, connection.failures);
+  const token = await deps.authenticator.authenticate(route, head, visit);
   beginRecord(deps, record, route, head, token);
   return deps.authorizer.authorize(route, token, head, body);
 }

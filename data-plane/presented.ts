@@ -3,32 +3,39 @@ import { DaypassError } from '@daypass/core/errors';
 import type { ActiveService } from './active-service.ts';
 import type { Head } from './wire.ts';
 
+/** A token as it was found. */
+export type Presented = {
+  readonly text: string;
+  /** It stands under the scheme DPoP (RFC 9449 §7.1), which alone is for tokens that are bound to a key. */
+  readonly isDpop: boolean;
+};
+
 /** The one token of a request; undefined without one. Throws `token_ambiguous` for two that differ. */
-export function findToken(head: Head, service: ActiveService | undefined): string | undefined {
-  let found = head.authorization === undefined ? undefined : fromAuthorization(head.authorization, service);
+export function findToken(head: Head, service: ActiveService | undefined): Presented | undefined {
+  const { authorization, fields } = head;
+  let found = authorization === undefined ? undefined : fromAuthorization(authorization, service);
   if (service === undefined || service.tokenFields.length === 0) return found;
-  const { fields } = head;
   for (let at = 0; at + 1 < fields.length; at += 2) {
     const value = fields[at + 1] ?? '';
     if (value === '' || !service.tokenFields.includes(fields[at] ?? '')) continue;
-    if (found !== undefined && found !== value)
+    if (found !== undefined && found.text !== value)
       throw new DaypassError('token_ambiguous', 'The request carries two different credentials');
-    found = value;
+    found ??= { text: value, isDpop: false };
   }
   return found;
 }
 
-// RFC 9110 §11.1: a scheme in any case, blanks, and what belongs to it.
-function fromAuthorization(value: string, service: ActiveService | undefined): string | undefined {
+// RFC 6750 §2.1: a scheme in any case, one blank, and the token, which begins and ends with none.
+function fromAuthorization(value: string, service: ActiveService | undefined): Presented | undefined {
   const blank = value.indexOf(' ');
   if (blank < 0) return undefined;
   const scheme = value.slice(0, blank).toLowerCase();
-  const rest = value.slice(blank).trim();
-  if (rest === '') return undefined;
-  if (scheme === 'bearer') return rest;
-  if (scheme === 'token' && service?.takesToken === true) return rest;
-  if (scheme === 'basic' && service?.takesBasic === true) return fromBasic(rest);
-  return undefined;
+  const rest = value.slice(blank + 1);
+  if (rest.trim() === '') return undefined;
+  if (scheme === 'bearer' || scheme === 'dpop') return { text: rest, isDpop: scheme === 'dpop' };
+  if (scheme === 'token' && service?.takesToken === true) return { text: rest, isDpop: false };
+  const text = scheme === 'basic' && service?.takesBasic === true ? fromBasic(rest) : undefined;
+  return text === undefined ? undefined : { text, isDpop: false };
 }
 
 // RFC 7617. Some clients put their key before the colon, some behind it, with a fixed word at the other side.

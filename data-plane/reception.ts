@@ -101,8 +101,9 @@ export function createReception({ audit, log, metrics, newId }: Deps): Reception
 const RAW_TIMEOUT_MS = 5_000;
 
 /** Before it is recorded, nothing is said; after the head was sent, nothing can be. */
-function answerRefused({ record, response, route, head, request }: Visit, error: unknown): void {
-  const problem = problemOf(error, record.id);
+function answerRefused(visit: Visit, error: unknown): void {
+  const { record, response, route, head, request, isDpop = false, proof } = visit;
+  const problem = problemOf(error, record.id, { isDpop, nonce: proof?.nextNonce });
   const isAnswered = response.headersSent;
   record.refuse(problem.code, isAnswered ? response.statusCode : problem.status, route?.service?.config.name ?? '');
   if (isAnswered) {

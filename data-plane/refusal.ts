@@ -1,7 +1,8 @@
 // Refusals: every error as an RFC 9457 problem, which names a code and a decision and never quotes what came in.
 import { type ServerResponse, STATUS_CODES } from 'node:http';
+import { PROOF_ALGS } from '@daypass/core/dpop';
 import { REFUSAL_HEADER } from '@daypass/core/error-wire';
-import { DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
+import { type Challenge, DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
 
 /** A refusal that says when to come back. */
 export class RetryLater extends DaypassError {
@@ -13,6 +14,26 @@ export class RetryLater extends DaypassError {
   }
 }
 
+/** A refusal of a proof, with the nonce that the next one must hold, if any (RFC 9449 §9). */
+export class Unproved extends DaypassError {
+  readonly nonce: string | undefined;
+
+  constructor(code: 'proof_missing' | 'proof_nonce_required', message: string, nonce: string | undefined) {
+    super(code, message);
+    this.nonce = nonce;
+  }
+}
+
+/** How the request that is answered presented its token. */
+export type Presentation = {
+  /** Its token is bound to a key, or was presented as if it were. */
+  readonly isDpop: boolean;
+  /** A nonce for the next proof. */
+  readonly nonce: string | undefined;
+};
+
+const AS_BEARER: Presentation = { isDpop: false, nonce: undefined };
+
 /** A problem as it is sent: fields (names and values by turns) and body. */
 export type Problem = {
   readonly code: ErrorCode;
@@ -23,7 +44,7 @@ export type Problem = {
 };
 
 /** Puts an error in words for the client; an error that is not ours says nothing. */
-export function problemOf(error: unknown, decisionId: string): Problem {
+export function problemOf(error: unknown, decisionId: string, presented: Presentation = AS_BEARER): Problem {
   const known = error instanceof DaypassError ? error : new DaypassError('internal', 'Internal error');
   const { status, title } = describe(known.code);
   const body = Buffer.from(
@@ -45,7 +66,8 @@ export function problemOf(error: unknown, decisionId: string): Problem {
     ...['content-length', String(body.length)],
     ...['cache-control', 'no-store'],
     ...[REFUSAL_HEADER, known.code],
-    ...challenge(known),
+    ...challenge(known, presented),
+    ...nonceField(known instanceof Unproved ? known.nonce : presented.nonce),
     ...retryAfter(known, status),
   ];
   return { code: known.code, status, title, fields, body };
@@ -66,13 +88,21 @@ export function rawProblem(problem: Problem): string {
   return `${lines.join('\r\n')}\r\nconnection: close\r\n\r\n${problem.body.toString()}`;
 }
 
-// RFC 6750 §3
-function challenge({ code, neededRule }: DaypassError): readonly string[] {
+/** The field that gives out a nonce (RFC 9449 §8.2). */
+export const nonceField = (nonce: string | undefined): readonly string[] =>
+  nonce === undefined ? [] : ['dpop-nonce', nonce];
+
+const OF_PROOFS: ReadonlySet<Challenge> = new Set(['invalid_dpop_proof', 'use_dpop_nonce']);
+
+// RFC 6750 §3, RFC 9449 §7.1
+function challenge({ code, neededRule }: DaypassError, { isDpop }: Presentation): readonly string[] {
   const entry = describe(code);
   if (!('challenge' in entry) || entry.challenge === undefined) return [];
   const error = entry.challenge === '' ? '' : `, error="${entry.challenge}", error_description="${entry.title}"`;
   const scope = neededRule !== undefined && /^[!#-[\]-~ ]+$/.test(neededRule) ? `, scope="${neededRule}"` : '';
-  return ['www-authenticate', `Bearer realm="daypass"${error}${scope}`];
+  const scheme =
+    isDpop || OF_PROOFS.has(entry.challenge) ? `DPoP realm="daypass", algs="${PROOF_ALGS}"` : 'Bearer realm="daypass"';
+  return ['www-authenticate', `${scheme}${error}${scope}`];
 }
 
 function retryAfter(error: DaypassError, status: number): readonly string[] {

@@ -28,12 +28,13 @@ export function respondHead(received: Received, method: string, grant: Grant, pu
   const { raw, status } = received;
   const fields: string[] = [];
   let contentLength: number | undefined;
+  let coding = '';
   const hopNames = connectionNames(raw);
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const written = text(raw[at]);
     const name = written.toLowerCase();
     const value = text(raw[at + 1]);
-    if (name === 'transfer-encoding') checkCoding(value);
+    if (name === 'transfer-encoding') coding = coding === '' ? value : `${coding},${value}`;
     if (isResponseFieldDropped(name) || hopNames.has(name)) continue;
     if (name === 'content-length') {
       if (status === 204) continue;
@@ -41,6 +42,7 @@ export function respondHead(received: Received, method: string, grant: Grant, pu
     }
     fields.push(written, URL_FIELDS.has(name) ? rewritten(name, value, grant, publicUrl) : value);
   }
+  if (coding !== '') checkCoding(coding);
   const isBodiless = method === 'HEAD' || status === 204 || status === 304 || contentLength === 0;
   const head = { status, reason: printable(received.reason), fields, contentLength, isBodiless };
   return scrubbed(head, grant);

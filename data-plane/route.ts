@@ -18,14 +18,24 @@ export type Route = {
   readonly [routed]: true;
 };
 
-/** Finds the service of `/s/<service>/<path>`, or the default service of any other path. Never throws. */
+/**
+ * Finds the service of `/s/<service>/<path>`, or the default service of any other path. Throws `target_ambiguous` for an
+ * encoded slash where the service does not allow them.
+ */
 export function routeRequest(snapshot: ActiveSnapshot, head: Head): Route {
   const { target } = head;
   const name = serviceName(target.path);
-  if (name === undefined) return make(snapshot, snapshot.defaultService, target, '');
+  const service = name === undefined ? snapshot.defaultService : snapshot.services.get(name);
+  if (service?.config.encoded_slashes !== true) refuseEncodedSlashes(target);
+  if (name === undefined) return make(snapshot, service, target, '');
   const prefix = `/s/${name}`;
   const under = targetUnder(target, prefix) ?? parseTarget(target.query === undefined ? '/' : `/?${target.query}`);
-  return make(snapshot, snapshot.services.get(name), under, prefix);
+  return make(snapshot, service, under, prefix);
+}
+
+// An encoded slash is all that the head was read more leniently for.
+function refuseEncodedSlashes({ path, raw }: Target): void {
+  if (/%2f/i.test(path)) parseTarget(raw);
 }
 
 /** The second segment of a path that starts with `/s/`. */

@@ -4,6 +4,7 @@ import { statusPositions } from '@daypass/core/token';
 import type { ActiveSnapshot } from './active.ts';
 import type { Grant } from './authorize.ts';
 import type { Cancellation } from './cancellation.ts';
+import { isCutOffBy, isRevokedBy } from './revocation.ts';
 
 /** The requests on their way. */
 export type RunningRequests = {
@@ -42,6 +43,6 @@ export function createRunningRequests(current: () => ActiveSnapshot | undefined)
 
 function isRevoked({ claims, credentialId }: Grant, snapshot: ActiveSnapshot): boolean {
   if (claims === undefined) return false;
-  const subject = { ...claims, credentialId: credentialId === '' ? undefined : credentialId };
-  return statusPositions(claims).some(snapshot.isRevoked) || snapshot.isCutOff(subject);
+  const credential = credentialId === '' ? undefined : credentialId;
+  return isRevokedBy(snapshot, statusPositions(claims)) || isCutOffBy(snapshot, claims, credential);
 }

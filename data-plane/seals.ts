@@ -36,11 +36,12 @@ export function createSeals(keys: ReadonlyMap<string, CryptoKey>, limits: DataLi
   return {
     async open(jwe) {
       const seal = known.get(jwe) ?? (await openOnce(jwe));
-      if (seal instanceof DaypassError) throw new DaypassError(seal.code, seal.message);
+      if (seal instanceof DaypassError) throw new DaypassError(seal.code, seal.message, { cause: seal.cause });
       return seal;
     },
   };
 }
 
+// Whoever shows a seal learns no more of why it does not open than that; the log is told.
 const asRefusal = (cause: unknown): DaypassError =>
-  cause instanceof DaypassError ? cause : new DaypassError('seal_malformed', 'The sealed credential cannot be read');
+  new DaypassError('seal_malformed', 'The sealed credential cannot be read', { cause });

@@ -18,6 +18,7 @@ import { type DataLimits, DEFAULT_LIMITS } from './limits.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { createPipeline, type Pipeline } from './pipeline.ts';
+import { createProver, type NonceRule } from './proof.ts';
 import { createReception, type Reception } from './reception.ts';
 import { createRunningRequests } from './running.ts';
 import { createSeals } from './seals.ts';
@@ -43,6 +44,8 @@ export type DataServerDeps = {
   readonly tls?: { readonly cert: string; readonly key: string } | undefined;
   /** Where clients reach this server, without a slash at the end; the listen address if left out. */
   readonly publicUrl?: string | undefined;
+  /** When proofs must hold a nonce; `auto` if left out. */
+  readonly dpopNonce?: NonceRule;
   /** Asks the DNS; the system's resolver if left out. */
   readonly resolve?: Resolve;
 };
@@ -67,11 +70,13 @@ export function createDataServer(deps: DataServerDeps): DataServer {
   const reception = createReception({ audit, log, metrics, newId });
   const running = createRunningRequests(current);
   const reviews = setInterval(running.review, REVIEW_MS).unref();
+  const publicUrl = (): string => state.publicUrl ?? '';
+  const prover = createProver({ limits, nowMs, metrics, nonceRule: deps.dpopNonce ?? 'auto', publicUrl });
   const pipeline = createPipeline({
     limits,
     current,
     audit,
-    authenticator: createAuthenticator({ limits, nowMs, metrics }),
+    authenticator: createAuthenticator({ limits, nowMs, metrics, prover }),
     authorizer: createAuthorizer({ seals: createSeals(unsealKeys, limits), nowMs }),
     bodyRoom: createBodyRoom(limits, metrics),
     limiter: createLimiter(limits, nowMs, metrics),
@@ -79,7 +84,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
     running,
     nowMs,
     newId,
-    publicUrl: () => state.publicUrl ?? '',
+    publicUrl,
     ownFields: (id, { version }) => [
       ...(deps.serverTiming === true ? ['server-timing', `daypass;desc="${id}", snapshot;desc="${version}"`] : []),
       ...(state.isDraining ? ['connection', 'close'] : []),

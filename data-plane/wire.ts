@@ -11,13 +11,15 @@ declare const read: unique symbol;
 /** A request head with one reading. Only `readHead` makes one. */
 export type Head = {
   readonly method: string;
-  /** The whole target, the service's prefix included. */
+  /** The whole target, the service's prefix included. It may hold an encoded slash; that of the route only as its service allows. */
   readonly target: Target;
   /** Field names (lower-case, letters, digits and `-` only) and values by turns, as they came. */
   readonly fields: readonly string[];
   /** Field names that the Connection field lists: they end at this proxy (RFC 9110 §7.6.1). */
   readonly hopNames: ReadonlySet<string>;
   readonly authorization: string | undefined;
+  /** What the DPoP field holds (RFC 9449 §4.1). */
+  readonly proof: string | undefined;
   /** Bytes of the body; undefined when there is none or it is chunked. */
   readonly contentLength: number | undefined;
   readonly chunked: boolean;
@@ -49,10 +51,12 @@ export function readHead(request: IncomingMessage, limits: { readonly bodyBytesM
   const framing = readFraming(single, request.httpVersionMinor, limits.bodyBytesMax);
   return {
     method,
-    target: parseTarget(request.url ?? ''),
+    // Whether an encoded slash may stand in it is for the service to say.
+    target: parseTarget(request.url ?? '', { encodedSlashes: true }),
     fields,
     hopNames,
     authorization: single.authorization,
+    proof: single.dpop,
     ...framing,
     expectsContinue: readExpectation(single.expect) && request.httpVersionMinor === 1,
   } as unknown as Head;
@@ -61,6 +65,7 @@ export function readHead(request: IncomingMessage, limits: { readonly bodyBytesM
 type Single = {
   host?: string;
   authorization?: string;
+  dpop?: string;
   'content-length'?: string;
   'transfer-encoding'?: string;
   'content-type'?: string;
@@ -72,6 +77,8 @@ type SingleName = keyof Single;
 const ONCE: ReadonlyMap<string, ErrorCode> = new Map<SingleName, ErrorCode>([
   ['host', 'host_invalid'],
   ['authorization', 'token_ambiguous'],
+  // RFC 9449 §4.3 (1)
+  ['dpop', 'proof_invalid'],
   ['content-length', 'framing_invalid'],
   ['transfer-encoding', 'framing_invalid'],
   ['content-type', 'header_invalid'],

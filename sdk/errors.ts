@@ -63,7 +63,9 @@ async function readBody(response: Response): Promise<ProblemText | undefined> {
 /** What the head alone says, its challenge (RFC 6750 §3) included. A code that is not known here is a refusal all the same. */
 function readHead(named: string, headers: Headers): ProblemText {
   const code = isErrorCode(named) ? named : 'unavailable';
-  const neededRule = /^Bearer realm="daypass".*, scope="([^"]*)"$/.exec(headers.get('www-authenticate') ?? '')?.[1];
+  const neededRule = /^(?:Bearer|DPoP) realm="daypass".*, scope="([^"]*)"$/.exec(
+    headers.get('www-authenticate') ?? '',
+  )?.[1];
   return { code, detail: describe(code).title, decisionId: '', neededRule };
 }
 

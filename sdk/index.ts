@@ -21,5 +21,5 @@ export {
 } from '@daypass/core/token';
 export { bearer, type ClientOptions, type Clients, createClients } from './client.ts';
 export { RefusedError, toDaypassError } from './errors.ts';
-export { createDaypass, type Daypass, type DaypassInit, type DaypassOptions } from './fetch.ts';
+export { createDaypass, type Daypass, type DaypassInit, type DaypassOptions, type DpopKeyPair } from './fetch.ts';
 export { type Sealed, type SealRequest, sealFor } from './seal.ts';

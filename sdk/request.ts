@@ -8,6 +8,8 @@ import { parseTarget } from '@daypass/core/target';
 export type DaypassInit = RequestInit & {
   /** Rules of the token. Absent: the Daypass's own, else the smallest rule for this very request. */
   readonly allow?: readonly string[];
+  /** The path may hold `%2F` in a segment: for a service that allows it. */
+  readonly encodedSlashes?: boolean;
 };
 
 /** A request that is ready but for its token. */
@@ -29,7 +31,7 @@ export function readBase(url: string | URL, field: string): string {
       `${field} must be an http or https URL without user, query or fragment`,
       { field },
     );
-  return parsed.href.replace(/\/+$/, '');
+  return parsed.href.replace(/(?<!\/)\/+$/, '');
 }
 
 /**
@@ -43,12 +45,12 @@ export function prepare(
   given: DaypassInit,
   allow?: readonly string[],
 ): Prepared {
-  const { allow: own, method: asked = 'GET', ...rest } = given;
+  const { allow: own, encodedSlashes = false, method: asked = 'GET', ...rest } = given;
   const method = asked.toUpperCase();
   if (!isMethod(method))
     throw new DaypassError('invalid_argument', 'method is not an HTTP method', { field: 'method' });
   checkService(service);
-  const target = parseTarget(path);
+  const target = parseTarget(path, { encodedSlashes });
   const url = new URL(`${base}/s/${service}${path}`);
   // What the rule is made of must be what is sent.
   if (url.pathname !== new URL(base).pathname.replace(/\/$/, '') + `/s/${service}${target.path}`)

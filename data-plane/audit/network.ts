@@ -3,7 +3,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 
 /** The /24 of an IPv4 address or the /48 of an IPv6 address in canonical form; `unknown` for anything else. */
 export function networkOf(address: string): string {
-  const text = address.replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.)/i, '');
+  const text = address.replace(/%.*/, '').replace(/^::ffff:(?=\d+\.)/i, '');
   if (isIPv4(text)) return `${text.split('.').slice(0, 3).join('.')}.0/24`;
   return isIPv6(text) ? `${firstGroups(text).join(':')}::/48` : 'unknown';
 }

@@ -17,6 +17,15 @@ export type ConnectCode =
   | 'deadline_exceeded'
   | 'internal';
 
+/** RFC 6750 §3.1, RFC 9449 §7.1: `error` of a challenge; an empty string is a challenge without one. */
+export type Challenge =
+  | ''
+  | 'invalid_token'
+  | 'insufficient_scope'
+  | 'invalid_request'
+  | 'invalid_dpop_proof'
+  | 'use_dpop_nonce';
+
 type Entry = {
   readonly owner: Owner;
   /** HTTP status (RFC 9110). */
@@ -24,8 +33,8 @@ type Entry = {
   readonly connect: ConnectCode;
   /** RFC 9457 `title`: the same for every occurrence. */
   readonly title: string;
-  /** RFC 6750 §3.1 `error` of the WWW-Authenticate challenge; an empty string is a challenge without one. */
-  readonly challenge?: '' | 'invalid_token' | 'insufficient_scope' | 'invalid_request';
+  /** What the WWW-Authenticate challenge says is wrong. */
+  readonly challenge?: Challenge;
 };
 
 const entry = (owner: Owner, status: number, connect: ConnectCode, title: string): Entry => ({
@@ -37,6 +46,10 @@ const entry = (owner: Owner, status: number, connect: ConnectCode, title: string
 const invalidToken = (title: string): Entry => ({
   ...entry('client', 401, 'unauthenticated', title),
   challenge: 'invalid_token',
+});
+const invalidProof = (title: string): Entry => ({
+  ...entry('client', 401, 'unauthenticated', title),
+  challenge: 'invalid_dpop_proof',
 });
 const sealRefused = (title: string): Entry => entry('client', 403, 'permission_denied', title);
 const nack = (title: string): Entry => entry('platform', 503, 'failed_precondition', title);
@@ -68,9 +81,18 @@ export const catalogue = {
   token_expired: invalidToken('The token has expired'),
   token_not_yet_valid: invalidToken('The token is not valid yet'),
   token_revoked: invalidToken('The token has been revoked'),
+  token_lifetime_refused: invalidToken('The token lives longer than its service allows'),
   token_ambiguous: {
     ...entry('client', 400, 'invalid_argument', 'The request carries more than one credential'),
     challenge: 'invalid_request',
+  },
+  token_scheme_wrong: invalidToken('The token is presented under a scheme that it is not for'),
+  proof_missing: invalidProof('The token needs a DPoP proof'),
+  proof_invalid: invalidProof('The DPoP proof is wrong'),
+  proof_replayed: invalidProof('The DPoP proof was used before'),
+  proof_nonce_required: {
+    ...entry('client', 401, 'unauthenticated', 'The DPoP proof needs the nonce of this answer'),
+    challenge: 'use_dpop_nonce',
   },
   unauthenticated: { ...entry('client', 401, 'unauthenticated', 'An API key is needed'), challenge: '' },
 
@@ -83,7 +105,6 @@ export const catalogue = {
   client_refused: entry('client', 403, 'permission_denied', 'The service is closed to this client'),
   permission_denied: entry('client', 403, 'permission_denied', 'This caller may not do that'),
   rate_limited: entry('client', 429, 'resource_exhausted', 'Too many requests'),
-  seal_malformed: sealRefused('The sealed credential cannot be read'),
   seal_key_unknown: sealRefused('The sealed credential is sealed to a key that this data plane does not hold'),
   seal_service_wrong: sealRefused('The sealed credential is for another service'),
   seal_origin_wrong: sealRefused('The sealed credential is for another origin'),
@@ -106,6 +127,7 @@ export const catalogue = {
 
   // What the service's owner has to mend.
   credential_missing: entry('config', 502, 'failed_precondition', 'There is no credential for this service'),
+  seal_malformed: entry('config', 502, 'failed_precondition', 'The sealed credential cannot be read'),
   upstream_address_refused: entry('config', 502, 'failed_precondition', 'The upstream resolves to a refused address'),
   config_invalid: entry('config', 500, 'invalid_argument', 'The configuration is wrong'),
 

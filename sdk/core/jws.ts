@@ -14,6 +14,8 @@ export type ReadJws = {
   readonly alg: JwsAlg;
   /** Undefined where the form has none. */
   readonly kid: string | undefined;
+  /** The key that the header holds, as it stands there; undefined where the form has none. */
+  readonly jwk: JsonValue | undefined;
   /** The payload's bytes: not to be looked at before the signature. */
   readonly payload: Uint8Array;
 };
@@ -23,6 +25,8 @@ export type JwsForm = {
   readonly typ: string;
   readonly algs: readonly JwsAlg[];
   readonly hasKid: boolean;
+  /** Whether the key stands in the header (RFC 7515 §4.1.3); absent: no. */
+  readonly hasJwk?: boolean;
   readonly maxBytes: number;
   /** The code to refuse with. */
   readonly code: ErrorCode;
@@ -72,17 +76,18 @@ function decodePart(part: string, form: JwsForm): Uint8Array {
   }
 }
 
-function readHeader(bytes: Uint8Array, form: JwsForm): { alg: JwsAlg; kid: string | undefined } {
+function readHeader(bytes: Uint8Array, form: JwsForm): Pick<ReadJws, 'alg' | 'kid' | 'jwk'> {
   try {
     const header = readObject(readJsonBytes(bytes, form.code), 'header');
     // Every other member is refused: `crit`, `jwk`, `jku`, `x5u`, `x5c`, `zip`, `b64`, … (RFC 8725 §3.10).
-    refuseUnknown(header, form.hasKid ? ['alg', 'typ', 'kid'] : ['alg', 'typ'], 'header');
+    const members = ['alg', 'typ', ...(form.hasKid ? ['kid'] : []), ...(form.hasJwk === true ? ['jwk'] : [])];
+    refuseUnknown(header, members, 'header');
     const alg = readString(header.alg, 'alg');
     const known = form.algs.find((one) => one === alg);
     if (known === undefined) throw new DaypassError(form.code, 'Its algorithm is not accepted');
     // RFC 8725 §3.11: one kind of JWT is not taken for another.
     if (readString(header.typ, 'typ') !== form.typ) throw new DaypassError(form.code, 'It is another kind of JWS');
-    return { alg: known, kid: form.hasKid ? readKid(readString(header.kid, 'kid'), form) : undefined };
+    return { alg: known, kid: form.hasKid ? readKid(readString(header.kid, 'kid'), form) : undefined, jwk: header.jwk };
   } catch (cause) {
     if (cause instanceof DaypassError && cause.code === form.code) throw cause;
     throw new DaypassError(form.code, 'Its header is wrong', { cause });

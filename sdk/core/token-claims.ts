@@ -7,8 +7,17 @@ import { LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from './service.ts';
 /** Where a token's revocation bit stands (IETF Token Status List §6.2). */
 export type StatusClaim = { readonly status_list: { readonly idx: number; readonly uri: string } };
 
-/** A token that this one was exchanged from; revoking it revokes this one. */
-export type ParentClaim = { readonly jti: string; readonly status: StatusClaim };
+/** A token that this one was exchanged from: whatever revokes it, a cut-off too, revokes this one. */
+export type ParentClaim = {
+  readonly jti: string;
+  readonly client_id: string;
+  readonly sub: string;
+  readonly iat: number;
+  readonly status: StatusClaim;
+};
+
+/** The key that must prove each use: its SHA-256 thumbprint (RFC 7638), base64url (RFC 9449 §6.1). */
+export type Confirmation = { readonly jkt: string };
 
 /** Who acts for the subject (RFC 8693 §4.1). */
 export type Actor = { readonly sub: string; readonly act?: Actor };
@@ -32,6 +41,7 @@ export type TokenClaims = {
   readonly scope_version: number;
   /** A sealed credential: a compact JWE of at most 2 KiB. */
   readonly credential?: string;
+  readonly cnf?: Confirmation;
   readonly act?: Actor;
   readonly parents?: readonly ParentClaim[];
   readonly status: StatusClaim;
@@ -40,10 +50,17 @@ export type TokenClaims = {
 /** Largest sealed credential in a token, in bytes. */
 export const MAX_SEAL_IN_TOKEN = 2048;
 const MAX_RULES = 1000;
-const MAX_PARENTS = 16;
+/** The most tokens that one may come from, one exchanged for the next. */
+export const MAX_PARENTS = 8;
 const MAX_ACTORS = 8;
+/** SHA-256 in base64url: 43 characters, the last of which has two spare bits. */
+const THUMBPRINT = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
+
 /** The last second of the year 9999. */
 const MAX_TIME = 253_402_300_799;
+
+/** Whether a text can be the thumbprint of a key. */
+export const isThumbprint = (text: string): boolean => THUMBPRINT.test(text);
 
 /** The URI of a status chunk. */
 export const statusUri = (issuer: string, chunk: number): string => `${issuer}/statuslists/${chunk}`;
@@ -68,8 +85,6 @@ export function readClaims(value: JsonValue): TokenClaims {
 }
 
 function claimsOf(object: JsonObject): TokenClaims {
-  // RFC 7800 §3: a sender constraint that is not checked would make a bound token a bearer token.
-  if (object.cnf !== undefined) throw malformed('cnf', 'is a sender constraint, which this version cannot check');
   const iss = text(object, 'iss', 2048);
   const claims = {
     iss,
@@ -87,6 +102,7 @@ function claimsOf(object: JsonObject): TokenClaims {
   return {
     ...claims,
     ...(object.credential === undefined ? {} : { credential: text(object, 'credential', MAX_SEAL_IN_TOKEN) }),
+    ...(object.cnf === undefined ? {} : { cnf: readConfirmation(object.cnf) }),
     ...(object.act === undefined ? {} : { act: readActor(object.act, 1) }),
     ...(object.parents === undefined ? {} : { parents: readParents(object.parents, iss) }),
   };
@@ -126,6 +142,15 @@ function readStatus(value: JsonValue | undefined, iss: string): StatusClaim {
   return { status_list: { idx, uri } };
 }
 
+// RFC 7800 §3: a sender constraint that is not checked would make a bound token a bearer token.
+function readConfirmation(value: JsonValue): Confirmation {
+  const object = readObject(value, 'cnf');
+  const jkt = readString(object.jkt, 'cnf.jkt');
+  if (Object.keys(object).length !== 1 || !isThumbprint(jkt))
+    throw malformed('cnf', 'is not the thumbprint of one key');
+  return { jkt };
+}
+
 function readActor(value: JsonValue, depth: number): Actor {
   const object = readObject(value, 'act');
   if (depth > MAX_ACTORS) throw malformed('act', `is nested deeper than ${MAX_ACTORS}`);
@@ -138,7 +163,13 @@ function readParents(value: JsonValue, iss: string): readonly ParentClaim[] {
     throw malformed('parents', `must be an array of at most ${MAX_PARENTS}`);
   return value.map((one: JsonValue) => {
     const parent = readObject(one, 'parents');
-    return { jti: visible(parent, 'jti', 64), status: readStatus(parent.status, iss) };
+    return {
+      jti: visible(parent, 'jti', 64),
+      client_id: visible(parent, 'client_id', 128),
+      sub: text(parent, 'sub', 256),
+      iat: time(parent, 'iat'),
+      status: readStatus(parent.status, iss),
+    };
   });
 }
 

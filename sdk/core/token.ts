@@ -6,8 +6,8 @@ import { type CryptoKey, importEd25519, isKid } from './key.ts';
 import type { KeyEntry } from './service.ts';
 import { readClaims, type StatusClaim, statusChunk, type TokenClaims } from './token-claims.ts';
 
-export type { Actor, ParentClaim, StatusClaim, TokenClaims } from './token-claims.ts';
-export { MAX_SEAL_IN_TOKEN, statusChunk, statusUri } from './token-claims.ts';
+export type { Actor, Confirmation, ParentClaim, StatusClaim, TokenClaims } from './token-claims.ts';
+export { MAX_PARENTS, MAX_SEAL_IN_TOKEN, statusChunk, statusUri } from './token-claims.ts';
 
 /** Largest token, in bytes. */
 export const MAX_TOKEN_BYTES = 6000;
@@ -126,6 +126,7 @@ function inOrder(claims: TokenClaims): TokenClaims {
   return {
     ...{ iss, aud, sub, client_id, caller, jti, iat, nbf, exp, service, allowed, scope_version },
     ...(claims.credential === undefined ? {} : { credential: claims.credential }),
+    ...(claims.cnf === undefined ? {} : { cnf: claims.cnf }),
     ...(claims.act === undefined ? {} : { act: claims.act }),
     ...(claims.parents === undefined ? {} : { parents: claims.parents }),
     status: claims.status,

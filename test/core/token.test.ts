@@ -25,7 +25,13 @@ test('a signed token verifies to the same claims', async () => {
 });
 
 test('a token carries its optional claims', async () => {
-  const parent = { jti: 'parent', status: { status_list: { idx: 1, uri: statusUri(ISSUER, 3) } } };
+  const parent = {
+    jti: 'parent',
+    client_id: 'planner',
+    sub: 'octo-bot',
+    iat: NOW,
+    status: { status_list: { idx: 1, uri: statusUri(ISSUER, 3) } },
+  };
   const full: TokenClaims = {
     ...claims,
     credential: 'a.b.c.d.e',

@@ -1,6 +1,10 @@
 // Activation: a snapshot whose entries cannot be served is refused whole.
 import { generateSigningKey } from '@daypass/core/key';
+import { compileRules, matchRules } from '@daypass/core/rule-match';
+import { parseRules } from '@daypass/core/rule-parse';
+import { encodeEntry, type VerifiedSnapshot } from '@daypass/core/snapshot';
 import { expect, test } from 'vitest';
+import { type ActiveSnapshot, activate } from '../../data-plane/active.ts';
 import { type Content, FLEET, POOL, startFixture } from './fixture.ts';
 
 const origin = 'https://api.example';
@@ -12,6 +16,7 @@ const refused: readonly [string, Content][] = [
   ['a header that frames the message', { services: [{ name: 'a', origin, set_headers: { 'Content-Length': '1' } }] }],
   ['a header with an odd name', { services: [{ name: 'a', origin, set_headers: { x_y: '1' } }] }],
   ['a header with a line break', { services: [{ name: 'a', origin, set_headers: { x: '1\r\nY: 2' } }] }],
+  ['the size of another pool', { services: [], nodes: null, entries: [encodeEntry('pool', 'eu', { nodes: 1 })] }],
   ['a scope that cannot be read', { services: [], scopes: { 'a/b': ['nonsense'] } }],
 ];
 
@@ -36,4 +41,34 @@ test('a position outside a chunk that is there counts as revoked; in a chunk tha
   const active = await data.publish({ services: [], revoked: [3] });
   const at = (chunk: number, index: number) => active.isRevoked({ jti: 'x', chunk, index });
   expect([at(0, 3), at(0, 4), at(0, 65536), at(1, 3)]).toEqual([true, false, true, false]);
+});
+
+test('a named scope that stays the same is not made ready again', async () => {
+  await using data = await startFixture({ services: [] });
+  const before = await data.publish({ services: [{ name: 'a', origin }] });
+  const verified = (other: string, version: number) =>
+    ({
+      manifest: { fleet: FLEET, pool: POOL, version, expires_at: before.expiresAt },
+      digest: '',
+      pool: undefined,
+      services: new Map([...before.services].map(([name, { config }]) => [name, config])),
+      credentials: new Map(),
+      scopes: new Map([
+        ['a/same', { rules: ['GET /x'] }],
+        ['a/other', { rules: [other] }],
+      ]),
+      keys: new Map(),
+      status: new Map(),
+      cutoffs: [],
+    }) as unknown as VerifiedSnapshot;
+  const first = await activate(verified('GET /y', 2));
+  const second = await activate(verified('GET /z', 3), first);
+  const scopeOf = (of: ActiveSnapshot, name: string) => of.services.get('a')?.scopes.get(name);
+  expect(scopeOf(second, 'same')).toBe(scopeOf(first, 'same'));
+  expect(
+    matchRules(compileRules(parseRules(['scope:other'])), 'GET', '/z', (name) => scopeOf(second, name)),
+  ).toBeDefined();
+  expect(
+    matchRules(compileRules(parseRules(['scope:other'])), 'GET', '/z', (name) => scopeOf(first, name)),
+  ).toBeUndefined();
 });

@@ -44,7 +44,7 @@ test('a token in the path, or for a service name, is in no record', async () => 
   await using data = await startFixture({ services });
   const token = await data.mint();
   expect((await ask(data.port, `/public/bot${token}/send`, { token })).status).toBe(200);
-  expect((await ask(data.port, `/s/${token}/x`, { token })).status).toBe(404);
+  expect((await ask(data.port, `/s/${token}/x`, { token })).status).toBe(403);
   expect(JSON.stringify([data.audit.decisions, data.audit.outcomes, data.logs])).not.toContain(token.slice(-40));
   expect(data.audit.decisions[0]?.path).toBe('/public/bot[token]/send');
   expect(upstream.requests()[0]?.target).toBe(`/public/bot${token}/send`);

@@ -1,6 +1,7 @@
 // Spellings of a query key that some upstream reads as one that must not reach it.
+
+import { withoutKeys } from '@daypass/core/query-keys';
 import { expect, test } from 'vitest';
-import { withoutKeys } from '../../data-plane/query.ts';
 
 const KEYS = new Set(['_method', 'api_key']);
 

@@ -97,13 +97,52 @@ describe('a token that was good', () => {
 
 const cut = (fit: object) => ({ ...fit, minted_before: Date.now() / 1000 + 60 });
 
+const parentOf = () => ({
+  jti: 'parent',
+  client_id: 'boss',
+  sub: 'alice',
+  iat: Date.now() / 1000 - 60,
+  status: { status_list: { idx: 99, uri: statusUri(ISSUER, 0) } },
+});
+
+const beforeChild = () => Date.now() / 1000 - 30;
+const parentCuts: readonly [string, object, unknown][] = [
+  ['of its client', { client: 'boss' }, 'token_revoked'],
+  ['of its subject', { subject: 'alice' }, 'token_revoked'],
+  ['of all three', { client: 'boss', service: 'api', caller: 'ci' }, 'token_revoked'],
+  ['by time', {}, 'token_revoked'],
+  ['by credential', { credential_id: '14c2529eb4498c5d1ffd6915d05bf58a' }, 'token_revoked'],
+  ['of another client', { client: 'octo-bot' }, 200],
+  ['of another service', { client: 'boss', service: 'other' }, 200],
+];
+test.each(
+  parentCuts,
+)('a cut-off of a parent %s, before the child was minted, decides about the child', (_name, fit, code) =>
+  withApi(async (data, _upstream, content) => {
+    const token = await data.mint({ parents: [parentOf()] });
+    expect(await outcome(data, token)).toBe(200);
+    await data.publish({ ...content, cutoffs: [{ ...fit, minted_before: beforeChild() }] });
+    expect(await outcome(data, token)).toBe(code);
+  }));
+
 test('revoking a parent revokes its children', () =>
   withApi(async (data, _upstream, content) => {
-    const parents = [{ jti: 'parent', status: { status_list: { idx: 99, uri: statusUri(ISSUER, 0) } } }];
+    const parents = [parentOf()];
     const token = await data.mint({ parents });
     expect(await outcome(data, token)).toBe(200);
     await data.publish({ ...content, revoked: [99] });
     expect(await outcome(data, token)).toBe('token_revoked');
+  }));
+
+test('a service that is closed to the client of a parent is closed to its children', () =>
+  withApi(async (data, _upstream, content) => {
+    const token = await data.mint({ parents: [parentOf()] });
+    const openTo = (clients: readonly string[]) =>
+      data.publish({ services: content.services.map((one) => ({ ...one, clients })) });
+    await openTo(['octo-bot', 'boss']);
+    expect(await outcome(data, token)).toBe(200);
+    await openTo(['octo-bot']);
+    expect(await outcome(data, token)).toBe('client_refused');
   }));
 
 const bad: readonly [string, Partial<TokenClaims>, string][] = [
@@ -130,16 +169,18 @@ test('a token with one character changed anywhere is refused, before and after t
     }
   }));
 
-test('an unknown service is told only to a good token', () =>
+test('an unknown service is told only to a token that is for it', () =>
   withApi(async (data) => {
     const anonymous = await ask(data.port, '/s/nothing/x');
     const garbage = await ask(data.port, '/s/nothing/x', { token: 'a.b.c' });
     const known = await ask(data.port, '/s/api/x', { token: 'a.b.c' });
-    const good = await ask(data.port, '/s/nothing/x', { token: await data.mint() });
-    expect([anonymous, garbage, known, good].map((answer) => [answer.status, codeIn(answer)])).toEqual([
+    const foreign = await ask(data.port, '/s/nothing/x', { token: await data.mint() });
+    const good = await ask(data.port, '/s/nothing/x', { token: await data.mint({ service: 'nothing' }) });
+    expect([anonymous, garbage, known, foreign, good].map((answer) => [answer.status, codeIn(answer)])).toEqual([
       [401, 'token_missing'],
       [401, 'token_malformed'],
       [401, 'token_malformed'],
+      [403, 'service_wrong'],
       [404, 'service_unknown'],
     ]);
     expect(fieldOf(anonymous.head, 'www-authenticate')).toBe('Bearer realm="daypass"');

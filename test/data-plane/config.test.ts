@@ -25,6 +25,7 @@ test('without any setting both ports are on the loopback', () => {
     auditSpoolBytes: 1024 ** 3,
     maxInFlight: 1024,
     serverTiming: false,
+    dpopNonce: 'auto',
     logLevel: 'info',
   });
 });
@@ -69,6 +70,7 @@ test.each<[string, Environment, object]>([
   ['a size', { DAYPASS_AUDIT_SPOOL_BYTES: '512MiB' }, { auditSpoolBytes: 512 * 1024 ** 2 }],
   ['a size in bytes', { DAYPASS_AUDIT_SPOOL_BYTES: '1048576' }, { auditSpoolBytes: 1024 ** 2 }],
   ['flags', { DAYPASS_SERVER_TIMING: '1' }, { serverTiming: true }],
+  ['nonces', { DAYPASS_DPOP_NONCE: 'always' }, { dpopNonce: 'always' }],
   ['a level', { DAYPASS_LOG_LEVEL: 'debug' }, { logLevel: 'debug' }],
 ])('takes %s', (_name, env, expected) => {
   expect(parseConfig(env)).toMatchObject(expected);
@@ -107,6 +109,7 @@ test.each<[string, Environment, readonly string[]]>([
   ],
   ['a spool too small', { DAYPASS_AUDIT_SPOOL_BYTES: '1000' }, ['DAYPASS_AUDIT_SPOOL_BYTES']],
   ['a size without sense', { DAYPASS_AUDIT_SPOOL_BYTES: '1 GB' }, ['DAYPASS_AUDIT_SPOOL_BYTES']],
+  ['no nonces', { DAYPASS_DPOP_NONCE: 'never' }, ['DAYPASS_DPOP_NONCE']],
   ['no requests at all', { DAYPASS_MAX_IN_FLIGHT: '0' }, ['DAYPASS_MAX_IN_FLIGHT']],
   ['a flag that is neither', { DAYPASS_INSECURE_LISTEN: 'yes' }, ['DAYPASS_INSECURE_LISTEN']],
   ['an unknown level', { DAYPASS_LOG_LEVEL: 'loud' }, ['DAYPASS_LOG_LEVEL']],

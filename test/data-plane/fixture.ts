@@ -39,7 +39,7 @@ const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(by
 
 /** Made once: every fixture of a file is of the same fleet. */
 const rootKey = await generateSigningKey();
-const snapshotKey = await generateSigningKey();
+export const snapshotKey = await generateSigningKey();
 export const tokenKey = await generateSigningKey();
 export const sealingKey = await generateSealingKey();
 const unsealKeys = new Map([[sealingKey.kid, await importX25519(sealingKey.privateJwk, 'open')]]);
@@ -60,11 +60,15 @@ export type Content = {
   /** Revoked indices of status chunk 0. */
   readonly revoked?: readonly number[];
   readonly keys?: readonly GeneratedKey[];
+  /** Entries beside those of the above. */
+  readonly entries?: readonly Entry[];
+  /** Of the pool; 1 if left out, not said if `null`. */
+  readonly nodes?: number | null;
   readonly leaseSeconds?: number;
 };
 
 export type FixtureOptions = Content &
-  Partial<Pick<DataServerDeps, 'limits' | 'serverTiming' | 'resolve' | 'publicUrl' | 'tls'>> & {
+  Partial<Pick<DataServerDeps, 'limits' | 'serverTiming' | 'resolve' | 'publicUrl' | 'tls' | 'dpopNonce'>> & {
     readonly allow?: readonly string[];
     readonly own?: readonly { host: string; port: number }[];
     /** Nothing is published before the test does it. */
@@ -128,12 +132,13 @@ export async function startFixture(options: FixtureOptions) {
   };
 }
 
-function pick({ limits, serverTiming, resolve, publicUrl, tls }: FixtureOptions) {
+function pick({ limits, serverTiming, resolve, publicUrl, tls, dpopNonce }: FixtureOptions) {
   return {
     ...(limits === undefined ? {} : { limits }),
     ...(serverTiming === undefined ? {} : { serverTiming }),
     ...(resolve === undefined ? {} : { resolve }),
     ...(publicUrl === undefined ? {} : { publicUrl }),
+    ...(dpopNonce === undefined ? {} : { dpopNonce }),
     ...(tls === undefined ? {} : { tls }),
   };
 }
@@ -231,7 +236,8 @@ async function buildSnapshot(content: Content, version: number, now: number): Pr
 }
 
 async function entriesOf(content: Content): Promise<readonly Entry[]> {
-  const entries: Entry[] = [];
+  const entries: Entry[] = [...(content.entries ?? [])];
+  if (content.nodes !== null) entries.push(encodeEntry('pool', POOL, { nodes: content.nodes ?? 1 }));
   for (const spec of content.services) {
     const config = configOf(spec);
     entries.push(encodeEntry('service', spec.name, config));

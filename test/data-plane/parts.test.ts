@@ -1,10 +1,11 @@
 // Small parts of the request path, each by itself.
+
+import { queryName, withoutKeys, withPair } from '@daypass/core/query-keys';
 import { describe, expect, test } from 'vitest';
 import { BoundedCache } from '../../data-plane/bounded-cache.ts';
 import { fullBucket, putBack, secondsUntilOne, take } from '../../data-plane/bucket.ts';
 import { createSystemResolve } from '../../data-plane/dial.ts';
 import { createMetrics } from '../../data-plane/metrics.ts';
-import { queryName, withoutKeys, withPair } from '../../data-plane/query.ts';
 import { problemOf } from '../../data-plane/refusal.ts';
 
 describe('a query', () => {

@@ -62,11 +62,11 @@ test('a refusal after authentication is one decision and one outcome too', () =>
     await ask(data.port, '/s/invented/x', { token: await data.mint() });
     expect(data.audit.decisions.map(({ result, reason, service, path }) => [result, reason, service, path])).toEqual([
       ['refused', 'scope_refused', 'api', '/admin'],
-      ['refused', 'service_unknown', 'invented', '/x'],
+      ['refused', 'service_wrong', 'invented', '/x'],
     ]);
     expect(data.audit.outcomes.map(({ result, status }) => [result, status])).toEqual([
       ['refused', 403],
-      ['refused', 404],
+      ['refused', 403],
     ]);
   }));
 

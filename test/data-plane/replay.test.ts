@@ -1,0 +1,118 @@
+// The memory of used proofs: one use each, bounded, shared fairly, and not fooled by a clock that is set.
+import { describe, expect, test } from 'vitest';
+import { DEFAULT_LIMITS } from '../../data-plane/limits.ts';
+import { createMetrics } from '../../data-plane/metrics.ts';
+import { createNonces } from '../../data-plane/nonce.ts';
+import { createReplays, type ProofUse } from '../../data-plane/replay.ts';
+
+const START = 1_800_000_000_000;
+
+function setUp(proofsMax = 64) {
+  const clock = { nowMs: START };
+  const metrics = createMetrics();
+  const replays = createReplays({ ...DEFAULT_LIMITS, proofsMax }, () => clock.nowMs, metrics);
+  let count = 0;
+  const use = (token = 't1', caller = 'ci', change: Partial<ProofUse> = {}): ProofUse => {
+    count += 1;
+    return { jkt: 'key', jti: `proof ${count}`, iat: clock.nowMs / 1000, token: { jti: token, caller }, ...change };
+  };
+  const size = () => Number(/daypass_proofs_remembered (\d+)/.exec(metrics.render())?.[1]);
+  return { clock, replays, use, size };
+}
+
+const codeOf = (work: () => void): unknown => {
+  try {
+    work();
+    return 'taken';
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? error.code : error;
+  }
+};
+
+describe('a proof', () => {
+  test('is taken once for a key, and looking does not take it', () => {
+    const { replays, use } = setUp();
+    const one = use();
+    replays.check(one);
+    replays.take(one);
+    expect([codeOf(() => replays.check(one)), codeOf(() => replays.take(one))]).toEqual([
+      'proof_replayed',
+      'proof_replayed',
+    ]);
+    replays.take({ ...one, jkt: 'other' });
+  });
+
+  test('is remembered for as long as it is good, even one from the future', () => {
+    const { clock, replays, use } = setUp();
+    const one = use('t1', 'ci', { iat: START / 1000 + 5 });
+    replays.take(one);
+    clock.nowMs += 65_999;
+    replays.take(use());
+    expect(codeOf(() => replays.check(one))).toBe('proof_replayed');
+  });
+
+  test('that was forgotten stays used when the clock is set back', () => {
+    const { clock, replays, use, size } = setUp();
+    const one = use();
+    replays.take(one);
+    clock.nowMs += 3_600_000;
+    replays.take(use());
+    expect(size()).toBe(1);
+    clock.nowMs -= 3_600_000;
+    expect(codeOf(() => replays.check(one))).toBe('proof_replayed');
+    clock.nowMs += 1_000;
+    replays.take(use());
+  });
+});
+
+describe('a full memory', () => {
+  test('refuses a token that fills its part, a caller that fills its own, and at last everybody', () => {
+    const { replays, use, size } = setUp();
+    const fill = (token: string, caller: string) => {
+      for (let at = 0; at < 100; at += 1) {
+        const code = codeOf(() => replays.take(use(token, caller)));
+        if (code !== 'taken') return [at, code];
+      }
+      return [];
+    };
+    expect(fill('a1', 'a')).toEqual([4, 'rate_limited']);
+    for (const token of ['a2', 'a3', 'a4']) expect(fill(token, 'a')).toEqual([4, 'rate_limited']);
+    expect(fill('a5', 'a')).toEqual([0, 'rate_limited']);
+    for (const caller of ['b', 'c', 'd']) for (const at of [1, 2, 3, 4]) fill(`${caller}${at}`, caller);
+    expect(size()).toBe(64);
+    expect(fill('e1', 'e')).toEqual([0, 'overloaded']);
+  });
+
+  test('has room again when what it holds has ended', () => {
+    const { clock, replays, use, size } = setUp();
+    for (const caller of ['a', 'b', 'c', 'd'])
+      for (let at = 0; at < 16; at += 1) replays.take(use(`${caller}${at >> 2}`, caller));
+    expect(codeOf(() => replays.check(use('e1', 'e')))).toBe('overloaded');
+    clock.nowMs += 76_000;
+    replays.take(use('a0', 'a'));
+    expect(size()).toBe(1);
+  });
+
+  test('gives back the room of a token that has stopped', () => {
+    const { clock, replays, use, size } = setUp(DEFAULT_LIMITS.proofsMax);
+    for (let at = 0; at < 32_768; at += 1) replays.take(use('t', 'ci'));
+    expect(codeOf(() => replays.take(use('t', 'ci')))).toBe('rate_limited');
+    clock.nowMs += 76_000;
+    replays.take(use('t', 'ci'));
+    expect(size()).toBe(1);
+  });
+});
+
+describe('a nonce', () => {
+  test('is good in its time, old in the next, then wrong, and wrong anywhere else', () => {
+    const clock = { nowMs: Math.ceil(START / 150_000) * 150_000 };
+    const [nonces, elsewhere] = [createNonces(() => clock.nowMs), createNonces(() => clock.nowMs)];
+    const nonce = nonces.current();
+    clock.nowMs += 149_999;
+    expect([nonces.judge(nonce), elsewhere.judge(nonce), nonces.current()]).toEqual(['good', 'wrong', nonce]);
+    clock.nowMs += 1;
+    expect([nonces.judge(nonce), nonces.current() === nonce]).toEqual(['old', false]);
+    clock.nowMs += 150_000;
+    expect([nonces.judge(nonce), nonces.judge(''), nonces.judge('é'.repeat(12))]).toEqual(['wrong', 'wrong', 'wrong']);
+  });
+});
