@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { auditCommand } from './commands/audit.ts';
 import { callerCommand } from './commands/caller.ts';
+import { exchangeCommand } from './commands/exchange.ts';
 import { importCommand } from './commands/import.ts';
 import { initCommand } from './commands/init.ts';
 import { inspectCommand } from './commands/inspect.ts';
@@ -53,6 +54,7 @@ export const buildProgram = (context: Context, asJson = false): Command => {
   const commands = [initCommand, upCommand, controlPlaneCommand, dataPlaneCommand, serviceCommand, callerCommand];
   const others = [
     mintCommand,
+    exchangeCommand,
     inspectCommand,
     introspectCommand,
     revokeCommand,

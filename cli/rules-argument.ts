@@ -1,8 +1,8 @@
 // Rules as an argument: one rule, or a file of them.
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { DaypassError } from '@daypass/core/errors';
 import type { Rule } from '@daypass/core/rule';
-import { parseRules } from '@daypass/core/rule-parse';
+import { parseRule, parseRules } from '@daypass/core/rule-parse';
 import { UsageError } from './failure.ts';
 
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -14,8 +14,36 @@ const RULE = /^(?:(?:scope|op):|(?:graphql|mcp|[A-Z*][A-Z0-9_,*-]*) +[/~])/;
  * empty lines and lines that begin with `#` are left out. @throws UsageError naming `field`
  */
 export const rulesArgument = async (argument: string, field: string): Promise<readonly Rule[]> => {
-  const lines = RULE.test(argument) ? [argument] : await readLines(argument, field);
-  return readRules(lines, field);
+  // Whoever wrote a rule wrongly wants to hear of the rule.
+  const isRule = RULE.test(argument) || (argument.includes(' ') && !(await exists(argument)));
+  return isRule ? readRules([argument], field) : rulesFile(argument, field);
+};
+
+/** The rules of a file, as `rulesArgument` reads them. @throws UsageError naming `field` and the line */
+export const rulesFile = async (file: string, field: string): Promise<readonly Rule[]> => {
+  const lines = await readLines(file, field);
+  try {
+    return parseRules(lines.map(({ text }) => text));
+  } catch (error) {
+    if (!(error instanceof DaypassError)) throw error;
+    const wrong = lines.find(({ text }) => !isSound(text));
+    throw new UsageError(error.message, wrong === undefined ? field : `${field}, line ${wrong.number}`, error.code);
+  }
+};
+
+const exists = (file: string): Promise<boolean> =>
+  access(file).then(
+    () => true,
+    () => false,
+  );
+
+const isSound = (text: string): boolean => {
+  try {
+    parseRule(text);
+    return true;
+  } catch {
+    return false;
+  }
 };
 
 /** @throws UsageError `invalid_rule` naming `field` */
@@ -28,20 +56,27 @@ export const readRules = (texts: readonly string[], field: string): readonly Rul
   }
 };
 
-const readLines = async (file: string, field: string): Promise<readonly string[]> => {
+type Line = { readonly text: string; readonly number: number };
+
+const readLines = async (file: string, field: string): Promise<readonly Line[]> => {
   const bytes = await readBytes(file, field, MAX_BYTES);
   return new TextDecoder()
     .decode(bytes)
     .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '' && !line.startsWith('#'));
+    .map((line, index) => ({ text: line.trim(), number: index + 1 }))
+    .filter(({ text }) => text !== '' && !text.startsWith('#'));
 };
 
 /** A file of at most so many bytes. @throws UsageError naming `field` */
 export const readBytes = async (file: string, field: string, bytesMax: number): Promise<Uint8Array> => {
   const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw new UsageError(`${field}: ${file} cannot be read: ${cause.code ?? 'unknown reason'}`, field);
+    throw new UsageError(`${field}: ${file} cannot be read: ${reasonOf(cause.code)}`, field);
   });
   if (bytes.length > bytesMax) throw new UsageError(`${field}: ${file} is larger than ${bytesMax} bytes`, field);
   return bytes;
+};
+
+const reasonOf = (code: string | undefined): string => {
+  if (code === 'ENOENT') return 'there is no such file';
+  return code === 'EISDIR' ? 'it is a folder' : (code ?? 'unknown reason');
 };

@@ -29,6 +29,7 @@ export type ServiceOptions = SecretSource & {
   readonly default?: boolean;
   readonly anonymous?: boolean;
   readonly insecureUpstream?: boolean;
+  readonly encodedSlashes?: boolean;
   readonly maxTtl?: string;
   readonly connectTimeout?: string;
   readonly responseTimeout?: string;
@@ -43,6 +44,7 @@ export type ServiceOptions = SecretSource & {
   readonly limitPerClient?: string;
   readonly limitPerService?: string;
   readonly description?: string;
+  readonly openapi?: string;
 };
 
 /** Adds the flags that `service create` and `service update` share. */
@@ -65,6 +67,8 @@ export const addServiceFlags = (command: Command): Command =>
     .option('--no-anonymous', 'every request needs a token')
     .option('--insecure-upstream', 'allow a plain http:// upstream')
     .option('--no-insecure-upstream', 'allow https:// only')
+    .option('--encoded-slashes', 'forward paths with %2F in a segment; the upstream must not take it for a slash')
+    .option('--no-encoded-slashes', 'refuse paths with %2F')
     .option('--max-ttl <duration>', 'longest lifetime of a token (default 24h, at most 366d)')
     .option('--connect-timeout <duration>', 'longest time to connect (default 10s)')
     .option('--response-timeout <duration>', 'longest silence of the upstream (default 5m)')
@@ -77,6 +81,7 @@ export const addServiceFlags = (command: Command): Command =>
     .option('--limit-per-token <rate>', 'requests in a time for one token, such as 100/1m')
     .option('--limit-per-client <rate>', 'the same for one client label')
     .option('--limit-per-service <rate>', 'the same for the whole service')
+    .option('--openapi <file>', 'its OpenAPI document, JSON or YAML: rules may then name operations by op:ID')
     .option('--description <text>', 'free text for people');
 
 type ServiceInit = {
@@ -86,6 +91,7 @@ type ServiceInit = {
   readonly isDefault?: boolean;
   readonly anonymous?: boolean;
   readonly insecureUpstream?: boolean;
+  readonly encodedSlashes?: boolean;
   readonly maxTtl?: Duration;
   readonly connectTimeout?: Duration;
   readonly responseTimeout?: Duration;
@@ -140,6 +146,8 @@ const plainPatches = (options: ServiceOptions): readonly Patch[] => {
   if (options.anonymous !== undefined) patches.push(['anonymous', { anonymous: options.anonymous }]);
   if (options.insecureUpstream !== undefined)
     patches.push(['insecure_upstream', { insecureUpstream: options.insecureUpstream }]);
+  if (options.encodedSlashes !== undefined)
+    patches.push(['encoded_slashes', { encodedSlashes: options.encodedSlashes }]);
   if (options.maxTtl !== undefined) patches.push(['max_ttl', { maxTtl: someTime(options.maxTtl, '--max-ttl') }]);
   if (options.connectTimeout !== undefined)
     patches.push(['connect_timeout', { connectTimeout: someTime(options.connectTimeout, '--connect-timeout') }]);
@@ -208,9 +216,9 @@ const scopesOf = (texts: readonly string[]) => {
 };
 
 const headerOf = (text: string): readonly [string, string] => {
-  const [, name, value] = /^([A-Za-z0-9-]+):\s*(.*)$/.exec(text) ?? [];
+  const [, name, value] = /^([A-Za-z0-9-]+):(.*)$/.exec(text) ?? [];
   if (name === undefined || value === undefined) throw new UsageError('--set-header takes NAME:VALUE', '--set-header');
-  return [name, value];
+  return [name, value.trimStart()];
 };
 
 const rate = (text: string, flag: string): Rate => {

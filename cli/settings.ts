@@ -108,6 +108,12 @@ const settings: readonly Setting[] = [
     text: 'add Server-Timing with the decision id and the snapshot version',
     takers: ['data', 'up'],
   },
+  {
+    name: 'DAYPASS_DPOP_NONCE',
+    value: 'WHEN',
+    text: 'auto: DPoP proofs need a nonce where the pool has more than one data plane; always (default auto)',
+    takers: ['data', 'up'],
+  },
   { name: 'DAYPASS_LOG_LEVEL', value: 'LEVEL', text: 'debug, info, warn or error (default info)', takers: both },
   {
     name: 'DAYPASS_DEMO_LISTEN',

@@ -5,7 +5,7 @@ import { listenOrigin } from '@daypass/core/listen';
 import { createHandler } from './adapter.ts';
 import { assemble } from './assemble.ts';
 import type { ControlPlaneConfig } from './config.ts';
-import { ADMIN } from './domain/callers.ts';
+import { ADMIN, UNBOUNDED } from './domain/callers.ts';
 import type { Publisher } from './domain/publisher.ts';
 import { type ControlHome, readControlHome } from './home.ts';
 import type { Log } from './log.ts';
@@ -87,8 +87,8 @@ const readTls = async ({ certPath, keyPath }: NonNullable<ControlPlaneConfig['tl
 const enrol = (store: Store, home: ControlHome, now: () => number): Promise<void> =>
   store.transact(async (tx) => {
     const known = await tx.callers.get(ADMIN);
-    const admin = { name: ADMIN, keyHash: home.adminKeyHash, services: [], admin: true };
-    await tx.callers.put({ ...admin, createdAt: known?.createdAt ?? now() });
+    const admin = { ...UNBOUNDED, name: ADMIN, keyHash: home.adminKeyHash, services: [], admin: true };
+    await tx.callers.put({ ...admin, etag: '', createdAt: known?.createdAt ?? now() });
     for (const { name, pool, jwk } of home.nodes) await tx.nodes.enrol({ name, pool, jwk: JSON.stringify(jwk) });
   });
 

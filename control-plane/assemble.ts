@@ -9,7 +9,9 @@ import { createIngest } from './domain/audit-ingest.ts';
 import { createAuditQuery } from './domain/audit-query.ts';
 import { createTail } from './domain/audit-tail.ts';
 import { createCallers } from './domain/callers.ts';
+import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
+import { createExchange } from './domain/exchange.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
 import { createKeys } from './domain/keys.ts';
@@ -18,6 +20,7 @@ import { createNodes } from './domain/nodes.ts';
 import { createPublisher, type Publisher } from './domain/publisher.ts';
 import { createRevoke } from './domain/revoke.ts';
 import { createRollouts } from './domain/rollout.ts';
+import { createSetScope } from './domain/scopes.ts';
 import { createServices } from './domain/services.ts';
 import { createStatusPlaces } from './domain/status-index.ts';
 import { createTokenList } from './domain/tokens.ts';
@@ -75,15 +78,19 @@ export const assemble = async ({
   const keys = createKeys({ fleet, root, verification: [tokenKey], sealing: home.sealingKeys, hasPool, now });
   const { sealingKids } = keys;
   const signer = { kid, key: home.tokenKey.key, issuer: config.issuer };
+  const ceilings = createCallerCeilings();
+  const issuing = { changes, ceilings, places, signer, fleet, now, newId };
 
   return {
     publisher,
     keys,
     identify: createIdentify({ read, fleet, enrolled, now }),
     services: createServices({ changes, rollouts, rules: { policy, sealingKids }, read, now, newId }),
+    setScope: createSetScope({ changes, rollouts, ceilings, now, newId }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
-      mint: createMint({ changes, places, signer, fleet, sealingKids, now, newId }),
+      mint: createMint({ ...issuing, sealingKids }),
+      exchange: createExchange({ ...issuing, keys: keyring }),
       introspect: createIntrospect({ read, keys: keyring, fleet, now }),
       revoke: createRevoke({ changes, rollouts, publisher, keys: keyring, fleet, now, newId }),
       list: createTokenList({ read, now }),

@@ -1,5 +1,6 @@
 // One JSON line a log event; a log never gets a token, a credential, a header value or a query.
 import { DaypassError } from '@daypass/core/errors';
+import { printableJson } from '@daypass/core/printable-json';
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 const TEXT_MAX = 2048;
@@ -19,7 +20,7 @@ export const isLogLevel = (text: string): text is LogLevel => LEVELS.some((level
 /** Returns a log that gives `write` one line, newline included, for each event at `level` or above. */
 export function createLog(level: LogLevel, write: (line: string) => void, now: () => number = Date.now): Log {
   const emit = (at: LogLevel) => (message: string, fields: LogFields) =>
-    write(`${JSON.stringify({ time: new Date(now()).toISOString(), level: at, message, ...shown(fields) })}\n`);
+    write(`${printableJson({ time: new Date(now()).toISOString(), level: at, message, ...shown(fields) })}\n`);
   const at = (wanted: LogLevel) => {
     if (LEVELS.indexOf(wanted) < LEVELS.indexOf(level)) return () => {};
     const line = emit(wanted);

@@ -9,5 +9,5 @@ export const ownEndpoints = (listeners: readonly Listen[]): readonly Endpoint[] 
 const endpointsOf = ({ host, port }: Listen): readonly Endpoint[] => {
   if (!isWildcard(host)) return [{ host, port }];
   const addresses = Object.values(networkInterfaces()).flatMap((found) => found ?? []);
-  return [{ host, port }, ...addresses.map(({ address }) => ({ host: address.replace(/%.*$/, ''), port }))];
+  return [{ host, port }, ...addresses.map(({ address }) => ({ host: address.replace(/%.*/, ''), port }))];
 };

@@ -12,6 +12,8 @@ const HARD_STOP_MS = 10_000;
 
 /** Runs the control plane until a signal; sets the exit code. */
 export const run = async (env: Environment): Promise<void> => {
+  // By itself Node would open its inspector, through which every key can be read.
+  process.on('SIGUSR1', () => undefined);
   const started = await start(env);
   if (started === undefined) return;
   // Signals are listened to before anybody learns that there is something to stop.

@@ -49,9 +49,15 @@ const claimsText = (claims: TokenClaims, kid: string, bytes: number, nowMs: numb
     ['issuer', claims.iss],
     ['key', kid],
     ['status list', `${claims.status.status_list.uri} #${claims.status.status_list.idx}`],
+    ['bound to key (cnf)', claims.cnf?.jkt ?? ''],
+    ['acted for by (act)', actorsOf(claims.act).join(', before that ')],
+    ['exchanged from', (claims.parents ?? []).map(({ jti }) => jti).join(', from ')],
     ['credential', claims.credential === undefined ? "the service's own" : carried(claims.credential)],
     ['size', `${bytes} bytes`],
   ]);
+
+const actorsOf = (act: TokenClaims['act']): readonly string[] =>
+  act === undefined ? [] : [act.sub, ...actorsOf(act.act)];
 
 const carried = (sealed: string): string => {
   try {

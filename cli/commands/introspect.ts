@@ -39,4 +39,7 @@ const text = ({ active, reason, token }: IntrospectResponse): string =>
     ...(token?.allow ?? []).map((rule) => ['allows', rule] as const),
     ['ends', token?.expireTime === undefined ? '' : timestampDate(token.expireTime).toISOString()],
     ['credential id', token?.credentialId ?? ''],
+    ['bound to key', token?.dpopJkt ?? ''],
+    ['acted for by', token?.actors.join(', before that ') ?? ''],
+    ['exchanged from', token?.parents.join(', from ') ?? ''],
   ]);

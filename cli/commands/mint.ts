@@ -9,6 +9,7 @@ import { type Context, examples, type With } from '../context.ts';
 import { durationFlag } from '../duration.ts';
 import { UsageError } from '../failure.ts';
 import type { Io } from '../io.ts';
+import { expandOperations } from '../operation-rules.ts';
 import { jsonLine } from '../output.ts';
 import { placeFromMessage } from '../place.ts';
 import { seal } from '../sealing.ts';
@@ -24,6 +25,7 @@ type Options = With<{
   readonly client?: string;
   readonly subject?: string;
   readonly sealStdin?: boolean;
+  readonly dpopJkt?: string;
   readonly upstream?: string;
 }>;
 
@@ -33,15 +35,17 @@ export const mintCommand = (context: Context): Command =>
     new Command('mint')
       .description('mint a token; it alone goes to stdout. Asks for what is missing where there is a terminal')
       .option('--service <name>', 'the service it is for')
-      .option('--allow <rule...>', 'what it allows: METHOD /path/{name}/*/**, METHOD ~regex or scope:NAME')
+      .option('--allow <rule...>', 'what it allows: METHOD /path/{name}/*/**, METHOD ~regex, op:ID or scope:NAME')
       .option('--ttl <duration>', 'how long it lives (default 15m)')
       .option('--client <label>', 'label of the client that will use it (default: the caller)')
       .option('--subject <text>', 'whom the client speaks for (default: the client)')
+      .option('--dpop-jkt <thumbprint>', 'SHA-256 thumbprint of the key that must prove each use (RFC 9449, RFC 7638)')
       .option('--seal-stdin', 'seal the credential on stdin into the token, for these requests and this caller only')
       .option('--upstream <url>', "with --seal-stdin: refuse to seal when this is not the service's upstream")
       .action((_options: unknown, command: Command) => mint(context, command.optsWithGlobals<Options>())),
     "daypass mint --service github --allow 'GET /repos/acme/{repo}/issues' --ttl 15m --client triage-bot",
     "TOKEN=$(daypass mint --service github --allow 'GET /repos/acme/*/issues' --allow 'POST /repos/acme/*/issues/{n}/labels')",
+    `daypass mint --service github --allow 'op:issues/add-labels where path.owner = "acme"'`,
     "daypass mint --service github --allow 'GET /user' --seal-stdin < my-token.txt",
   );
 
@@ -50,8 +54,10 @@ type Asked = { readonly service: string; readonly allow: readonly string[]; read
 const mint = async ({ io }: Context, options: Options): Promise<void> => {
   const ttlMs = options.ttl === undefined ? undefined : durationFlag(options.ttl, '--ttl');
   const terminal = canAsk(io) ? openTerminal(io) : undefined;
-  const { service, allow, secret } = await gather(io, options, terminal).finally(() => terminal?.close());
+  const { service, secret, ...asked } = await gather(io, options, terminal).finally(() => terminal?.close());
   const connection = await openConnection(options, io);
+  // A seal says all by itself; of a token, the control plane puts the rules in the place of `op:`.
+  const allow = secret === undefined ? asked.allow : await expandOperations(connection, service, asked.allow);
   const lifetimeSeconds = ttlMs === undefined ? DEFAULT_TTL_SECONDS : ttlMs / 1000;
   const sealedCredential =
     secret === undefined
@@ -59,7 +65,7 @@ const mint = async ({ io }: Context, options: Options): Promise<void> => {
       : await sealForToken(connection, { service, allow, upstream: options.upstream }, secret, lifetimeSeconds);
   const response = await connection.tokens.mint({
     ...{ service, allow: [...allow], sealedCredential },
-    ...{ client: options.client ?? '', subject: options.subject ?? '' },
+    ...{ client: options.client ?? '', subject: options.subject ?? '', dpopJkt: options.dpopJkt ?? '' },
     ...(ttlMs === undefined ? {} : { ttl: durationFromMs(ttlMs) }),
   });
   if (options.json === true) {

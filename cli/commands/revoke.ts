@@ -35,7 +35,7 @@ export const revokeCommand = (context: Context): Command => {
     .option('--service <name>', 'all tokens for this service')
     .option('--client <label>', 'all tokens of this client label')
     .option('--subject <text>', 'all tokens that speak for this subject')
-    .option('--caller <name>', 'all tokens that this caller minted')
+    .option('--caller <name>', 'all tokens that this caller minted, and what was exchanged from them')
     .option('--credential-id <id>', 'all tokens that use this sealed credential')
     .option('--minted-before <time>', 'of those, minted at or before this time: RFC 3339, or 15m ago (default: now)');
   addWait(command).action((_options: unknown, self: Command) => revoke(context, self.optsWithGlobals<Options>()));

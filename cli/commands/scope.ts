@@ -1,12 +1,15 @@
 // `daypass scope`: rules tried out offline, by the very code that decides in the data plane.
+import { isRequestFieldDropped } from '@daypass/core/dropped-fields';
 import { DaypassError, type ErrorCode } from '@daypass/core/errors';
 import { isMethod, NEVER_FORWARDED } from '@daypass/core/method';
+import { OVERRIDE_KEYS, withoutKeys } from '@daypass/core/query-keys';
 import { readContentHeaders, readJsonBody } from '@daypass/core/request-body';
 import { RequestDetails } from '@daypass/core/request-details';
 import type { Rule } from '@daypass/core/rule';
 import type { Clause } from '@daypass/core/rule-covers';
 import { diff } from '@daypass/core/rule-diff';
 import { refusingClause } from '@daypass/core/rule-explain';
+import { clauseText } from '@daypass/core/rule-gap-text';
 import { compileRules, matchRules, needsBody } from '@daypass/core/rule-match';
 import { printRule } from '@daypass/core/rule-print';
 import { parseTarget } from '@daypass/core/target';
@@ -15,7 +18,7 @@ import { type Context, collect, examples, type With } from '../context.ts';
 import { UsageError } from '../failure.ts';
 import { printable } from '../output.ts';
 import { readBytes, readRules, rulesArgument } from '../rules-argument.ts';
-import { changeJson, changeText, clauseJson, clauseText } from '../scope-text.ts';
+import { changeJson, changeText, clauseJson } from '../scope-text.ts';
 
 type CheckOptions = With<{
   readonly body?: string;
@@ -89,20 +92,39 @@ const check = async (context: Context, text: string, method: string, url: string
     fields.set('content-type', ['application/json']);
     io.note('the body is taken for application/json (--header says otherwise)');
   }
-  const answer = answerTo(rule, { method, url, fields, body }, options.encodedSlashes === true);
+  const answer = answerTo(rule, { method, url, fields: forwarded(fields), body }, options.encodedSlashes === true);
+  for (const note of notesOn(rule, method, url)) io.note(note);
   io.out(options.json === true ? `${JSON.stringify(answerJson(answer))}\n` : answerText(rule, answer));
   if (!answer.allowed) context.exit(1);
+};
+
+/** What a person may have meant otherwise. */
+const notesOn = (rule: Rule, method: string, url: string): readonly string[] => {
+  const notes: string[] = [];
+  if (rule.kind === 'op')
+    notes.push(
+      `what op:${rule.operation} stands for, its service knows: daypass service operations NAME --grep ${rule.operation}`,
+    );
+  if (rule.kind === 'scope')
+    notes.push(`what scope:${rule.name} holds, its service knows: daypass service get NAME; check those rules instead`);
+  if (!isMethod(method) && isMethod(method.toUpperCase()))
+    notes.push(`methods are compared as they are sent: ${method.toUpperCase()} is another one than ${method}`);
+  if (!targetOf(url).startsWith('/')) notes.push('a URL begins with https:// or http://, and a path with a slash');
+  return notes;
 };
 
 /** The body that rules look into at most, as in the data plane. */
 const MAX_RULE_BODY = 1024 * 1024;
 const MAX_BODY_READ = 64 * 1024 * 1024;
 
+/** They never go upstream, and so no rule sees them. */
+const DROPPED_KEYS: ReadonlySet<string> = new Set(OVERRIDE_KEYS);
+
 // In the order of the data plane: the method, the target, the rule; the body only if the rule asks for it.
 const answerTo = (rule: Rule, sent: Sent, encodedSlashes: boolean): Answer => {
   const { method, fields, body } = sent;
   if (NEVER_FORWARDED.has(method) || !isMethod(method)) {
-    return { allowed: false, code: 'method_refused', message: 'this method is never forwarded' };
+    return { allowed: false, code: 'method_refused', message: `${method} is no method that is ever forwarded` };
   }
   let target: ReturnType<typeof parseTarget>;
   try {
@@ -111,7 +133,8 @@ const answerTo = (rule: Rule, sent: Sent, encodedSlashes: boolean): Answer => {
     if (!(error instanceof DaypassError)) throw error;
     return { allowed: false, code: error.code, message: error.message };
   }
-  const head = new RequestDetails({ query: target.query, header: (name) => fields.get(name) ?? [] });
+  const query = target.query === undefined ? undefined : withoutKeys(target.query, DROPPED_KEYS);
+  const head = new RequestDetails({ query, header: (name) => fields.get(name) ?? [] });
   const rules = compileRules([rule]);
   const allowing = matchRules(rules, method, target.path, undefined, head);
   if (allowing !== undefined) return { allowed: true, rule: allowing };
@@ -119,7 +142,7 @@ const answerTo = (rule: Rule, sent: Sent, encodedSlashes: boolean): Answer => {
   if (isOpen && body !== undefined && body.length > MAX_RULE_BODY) {
     return { allowed: false, code: 'body_too_large', message: `rules look into ${MAX_RULE_BODY} bytes at most` };
   }
-  const { make, problem } = detailsOf(target.query, sent);
+  const { make, problem } = detailsOf(query, sent);
   const clause = refusingClause(rule, method, target.path, make);
   if (clause === undefined) return { allowed: true, rule: printRule(rule) };
   const why = isOpen && problem !== '' ? { problem } : {};
@@ -154,7 +177,7 @@ const targetOf = (url: string): string => {
   return origin !== '' && (target === '' || target.startsWith('?')) ? `/${target}` : target;
 };
 
-const FIELD = /^([A-Za-z0-9-]+):[ \t]*([\t -~]*?)[ \t]*$/;
+const FIELD = /^([A-Za-z0-9-]+):([\t -~]*)$/;
 
 const fieldsOf = (lines: readonly string[]): Map<string, readonly string[]> => {
   const fields = new Map<string, readonly string[]>();
@@ -162,9 +185,16 @@ const fieldsOf = (lines: readonly string[]): Map<string, readonly string[]> => {
     const [, name = '', value = ''] = FIELD.exec(line) ?? [];
     if (name === '') throw new UsageError('--header takes NAME: VALUE', '--header');
     const key = name.toLowerCase();
-    fields.set(key, [...(fields.get(key) ?? []), value]);
+    fields.set(key, [...(fields.get(key) ?? []), value.trim()]);
   }
   return fields;
+};
+
+/** Without what ends at the proxy (RFC 9110 §7.6.1): rules do not see it. */
+const forwarded = (fields: ReadonlyMap<string, readonly string[]>): ReadonlyMap<string, readonly string[]> => {
+  const listed = (fields.get('connection') ?? []).flatMap((value) => value.toLowerCase().split(','));
+  const ends = new Set(listed.map((name) => name.trim()));
+  return new Map([...fields].filter(([name]) => !ends.has(name) && !isRequestFieldDropped(name)));
 };
 
 const answerJson = (answer: Answer): object => {

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { openConnection } from '../connection.ts';
 import { type Context, examples, type With } from '../context.ts';
 import { UsageError } from '../failure.ts';
+import { noteOpenApi, readOpenApi } from '../openapi-file.ts';
 import { jsonLine } from '../output.ts';
 import { parsePlace } from '../place.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
@@ -28,6 +29,7 @@ export const serviceCreateCommand = (context: Context): Command => {
     'daypass service create github --upstream https://api.github.com --credential bearer --secret-env GITHUB_TOKEN',
     "daypass service create stripe --upstream https://api.stripe.com --credential bearer --secret-stdin --ceiling 'GET /v1/**' < key.txt",
     'daypass service create maps --upstream https://maps.example.com --credential query:key --secret-stdin --caller ci',
+    'daypass service create github --upstream https://api.github.com --openapi api.github.com.json',
     "daypass service create open --upstream https://api.example.com --scope read='GET /**' --limit-per-token 100/1m",
   );
 };
@@ -38,6 +40,8 @@ const createService = async ({ io }: Context, name: string, options: Options): P
   if (!NAME.test(name))
     throw new UsageError(`"${name}" is not a name: 1 to 63 lower-case letters, digits and inner hyphens`, 'name');
   const { fields } = serviceFields(options);
+  const document = options.openapi === undefined ? undefined : await readOpenApi(options.openapi);
+  if (document !== undefined) noteOpenApi(io, options.openapi ?? '', document, options.upstream);
   const secret = await readSecret(options, io);
   const place = options.credential === undefined ? undefined : parsePlace(options.credential, options.template);
   if (secret === undefined) refuseSealFlags(options);
@@ -54,7 +58,7 @@ const createService = async ({ io }: Context, name: string, options: Options): P
       : await sealForService(connection, { ...target, place }, secret, options);
   const seal = sealed === undefined ? {} : { sealedCredential: sealed.sealed, credentialId: sealed.id };
   const response = await connection.services.create({
-    service: { ...fields, name, pool, ...seal },
+    service: { ...fields, name, pool, ...seal, operations: [...(document?.operations ?? [])] },
     ...wait,
   });
   if (sealed !== undefined) noteSeal(io, name, options);
@@ -63,6 +67,7 @@ const createService = async ({ io }: Context, name: string, options: Options): P
     return;
   }
   io.out(`Registered ${name} for ${options.upstream}; reach it at ${connection.dataUrl}/s/${name}/\n`);
+  if (document !== undefined) io.out(`Rules may name ${document.operations.length} operations by op:ID\n`);
   if (place !== undefined && sealed === undefined)
     io.note('it has no credential of its own; tokens must bring one (daypass mint --seal-stdin)');
   io.out(rolloutText(response.rollout));

@@ -71,6 +71,7 @@ const serviceText = (service: Service): string =>
     ['default', yes(service.isDefault)],
     ['anonymous', yes(service.anonymous)],
     ['insecure upstream', yes(service.insecureUpstream)],
+    ['encoded slashes', yes(service.encodedSlashes)],
     ['max ttl', service.maxTtl === undefined ? '' : durationText(durationMs(service.maxTtl))],
     ['connect timeout', service.connectTimeout === undefined ? '' : durationText(durationMs(service.connectTimeout))],
     [

@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { openConnection } from '../connection.ts';
 import { type Context, examples, type With } from '../context.ts';
 import { UsageError } from '../failure.ts';
+import { noteOpenApi, readOpenApi } from '../openapi-file.ts';
 import { jsonLine } from '../output.ts';
 import { parsePlace, placeFromMessage } from '../place.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
@@ -32,6 +33,7 @@ const CLEARABLE: Readonly<Record<string, readonly string[]>> = {
   'limit-per-client': ['limits.per_client'],
   'limit-per-service': ['limits.per_service'],
   description: ['description'],
+  openapi: ['operations'],
 };
 
 /** The command. */
@@ -49,6 +51,7 @@ export const serviceUpdateCommand = (context: Context): Command => {
     command,
     'daypass service update github --secret-stdin < new-token.txt',
     'daypass service update github --client ci release-bot --max-ttl 1h',
+    'daypass service update github --openapi api.github.com.json',
     'daypass service update github --no-clients',
     'daypass service update github --clear clients limit-per-token',
   );
@@ -57,14 +60,16 @@ export const serviceUpdateCommand = (context: Context): Command => {
 const updateService = async ({ io }: Context, name: string, options: Options): Promise<void> => {
   const given = serviceFields(options);
   const cleared = (options.clear ?? []).flatMap(clearedPaths);
+  const document = options.openapi === undefined ? undefined : await readOpenApi(options.openapi);
   const secret = await readSecret(options, io);
   if (secret === undefined) refuseSealFlags(options);
-  if (given.mask.length + cleared.length === 0 && secret === undefined)
+  if (given.mask.length + cleared.length === 0 && secret === undefined && document === undefined)
     throw new UsageError('nothing to change: give at least one flag', undefined);
   const wait = waitField(options.wait);
   const connection = await openConnection(options, io);
   const { service: current } = await connection.services.get({ name });
   if (current === undefined) throw new DaypassError('internal', 'the control plane answered without the service');
+  if (document !== undefined) noteOpenApi(io, options.openapi ?? '', document, options.upstream ?? current.upstream);
   if (secret === undefined) refuseOtherSeal(current, given);
   const target = secret === undefined ? undefined : sealTarget(current, options);
   if (target !== undefined && options.upstream === undefined) noteTarget(io, target);
@@ -73,12 +78,24 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
       ? undefined
       : await sealForService(connection, target, secret, options);
   const seal = sealed === undefined ? {} : { sealedCredential: sealed.sealed, credentialId: sealed.id };
-  const paths = [...given.mask, ...cleared, ...(sealed === undefined ? [] : ['sealed_credential', 'credential_id'])];
+  const paths = [
+    ...given.mask,
+    ...cleared,
+    ...(document === undefined ? [] : ['operations']),
+    ...(sealed === undefined ? [] : ['sealed_credential', 'credential_id']),
+  ];
   // What is sealed fits the service as it was read: a change in between is refused.
   const etag = options.etag ?? (sealed === undefined && given.fields.upstream === undefined ? '' : current.etag);
   const response = await connection.services.update({
     // Fields outside the mask are not taken, but the API checks the form of all: they are sent as they are.
-    service: { upstream: current.upstream, ...given.fields, name, ...seal, etag },
+    service: {
+      upstream: current.upstream,
+      ...given.fields,
+      name,
+      ...seal,
+      etag,
+      operations: [...(document?.operations ?? [])],
+    },
     updateMask: { paths: [...new Set(paths)] },
     ...wait,
   });

@@ -3,7 +3,9 @@ import { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { serviceCreateCommand } from './service-create.ts';
 import { serviceDeleteCommand } from './service-delete.ts';
+import { serviceOperationsCommand } from './service-operations.ts';
 import { serviceGetCommand, serviceListCommand } from './service-read.ts';
+import { serviceScopeCommand } from './service-scope.ts';
 import { serviceUpdateCommand } from './service-update.ts';
 
 /** The command and its subcommands. */
@@ -13,7 +15,9 @@ export const serviceCommand = (context: Context): Command => {
     serviceCreateCommand,
     serviceListCommand,
     serviceGetCommand,
+    serviceOperationsCommand,
     serviceUpdateCommand,
+    serviceScopeCommand,
     serviceDeleteCommand,
   ];
   for (const make of children) command.addCommand(make(context));

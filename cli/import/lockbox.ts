@@ -107,7 +107,7 @@ const readService = (
 /** Without a scheme it is https; `host:port` is a host and a port. */
 const readBaseUrl = (value: JsonValue | undefined, path: string, findings: Findings): string | undefined => {
   if (typeof value !== 'string' || value === '') return findings.problem(path, 'must be a URL');
-  const text = value.replace(/\/+$/, '');
+  const text = value.replace(/(?<!\/)\/+$/, '');
   if (text.includes('://')) return readUpstreamUrl(text, path, findings);
   findings.changed(path, `has no scheme: https://${text} is taken`);
   return readUpstreamUrl(`https://${text}`, path, findings);

@@ -64,5 +64,5 @@ export const readUpstreamUrl = (text: string, path: string, findings: Findings):
   if (url.username !== '' || url.password !== '')
     return findings.problem(path, 'holds a user or password: give it as the credential');
   if (url.search !== '' || url.hash !== '') return findings.problem(path, `"${text}" has a query or a fragment`);
-  return url.origin + url.pathname.replace(/\/+$/, '');
+  return url.origin + url.pathname.replace(/(?<!\/)\/+$/, '');
 };

@@ -1,20 +1,17 @@
 // Who asks: what authentication made of a request, and what the domain's rules look at.
+import type { CallerRow } from '../store/interface.ts';
 
-/** A holder of an API key. */
-export type CallerActor = {
-  readonly kind: 'caller';
-  readonly name: string;
-  readonly admin: boolean;
-  /** Services that it may mint for; an admin may mint for all. */
-  readonly services: readonly string[];
-  readonly createdAt: number;
-};
+/** A holder of an API key: its row, without the hash of the key. An admin may mint for all services. */
+export type CallerActor = Omit<CallerRow, 'keyHash'> & { readonly kind: 'caller' };
 
 /** A data-plane node that proved its own key. */
 export type NodeActor = { readonly kind: 'node'; readonly name: string; readonly pool: string };
 
 /** Who asks; `anyone` showed nothing. */
 export type Actor = CallerActor | NodeActor | { readonly kind: 'anyone' };
+
+/** The actor that a caller's row stands for. */
+export const callerActor = ({ keyHash: _, ...row }: CallerRow): CallerActor => ({ kind: 'caller', ...row });
 
 /** Whether a caller may mint for a service. */
 export const mayMintFor = (caller: CallerActor, service: string): boolean =>

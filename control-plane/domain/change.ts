@@ -1,7 +1,7 @@
 // How every change is made: checked, written, published and audited in one transaction, then announced.
 import { DaypassError } from '@daypass/core/errors';
 import type { Aggregates, AuditEventRow, Store } from '../store/interface.ts';
-import type { CallerActor } from './actor.ts';
+import { type CallerActor, callerActor } from './actor.ts';
 import { type ChangeNote, recordChange } from './audit-change.ts';
 import type { Published, Publisher } from './publisher.ts';
 
@@ -72,6 +72,5 @@ const asItIs = async (tx: Aggregates, caller: CallerActor): Promise<CallerActor>
   if (row === undefined || row.createdAt !== caller.createdAt) {
     throw new DaypassError('unauthenticated', 'No caller has this API key');
   }
-  const { name, admin, services, createdAt } = row;
-  return { kind: 'caller', name, admin, services, createdAt };
+  return callerActor(row);
 };

@@ -5,7 +5,7 @@ import { parseStrictJson } from '@daypass/core/json';
 import { readPublicJwk } from '@daypass/core/key';
 import { verifyNodeAssertion } from '@daypass/core/node-auth';
 import type { Aggregates } from '../store/interface.ts';
-import type { Actor, NodeActor } from './actor.ts';
+import { type Actor, callerActor, type NodeActor } from './actor.ts';
 import { sha256Hex } from './digest.ts';
 import { createTaken } from './replay.ts';
 
@@ -39,8 +39,7 @@ export const createIdentify = (deps: Deps): Identify => {
 const findCaller = async (key: string, { read }: Deps): Promise<Actor> => {
   const row = await read.callers.byKeyHash(sha256Hex(key));
   if (row === undefined) throw refused('No caller has this API key');
-  const { name, admin, services, createdAt } = row;
-  return { kind: 'caller', name, admin, services, createdAt };
+  return callerActor(row);
 };
 
 const findNode = async (assertion: string, { read, fleet, enrolled, now }: Deps): Promise<NodeActor> => {

@@ -1,10 +1,9 @@
 // Says whether a token would be accepted now, as the control plane knows it (RFC 7662 §2.2).
 import { DaypassError, type ErrorCode } from '@daypass/core/errors';
-import { LARGEST_TTL_SECONDS } from '@daypass/core/service';
 import { checkTokenTime, type VerificationKey, type VerifiedClaims, verifyToken } from '@daypass/core/token';
 import type { Aggregates, TokenRow } from '../store/interface.ts';
 import { type CallerActor, ownsToken } from './actor.ts';
-import { cutsOff } from './cut-off.ts';
+import { lookAtStanding } from './standing.ts';
 
 /** What is known of a token. */
 export type Introspection =
@@ -27,7 +26,8 @@ export const createIntrospect =
       const claims = await verifyToken(text, { keys: deps.keys, audience: deps.fleet });
       const row = await ownToken(deps.read, caller, claims);
       checkTokenTime(claims, deps.now() / 1000);
-      await checkStanding(deps, row);
+      const fall = (await (await lookAtStanding(deps.read, deps.now()))([row])).get(row.jti);
+      if (fall !== undefined) throw fall;
       return { active: true, row };
     } catch (error) {
       if (!(error instanceof DaypassError) || !isVerdict(error.code)) throw error;
@@ -50,18 +50,4 @@ const ownToken = async (
     throw new DaypassError('not_found', 'there is no such token');
   }
   return row;
-};
-
-const checkStanding = async ({ read, now }: Deps, row: TokenRow): Promise<void> => {
-  if (row.revokedAt !== undefined) throw new DaypassError('token_revoked', 'the token has been revoked');
-  const service = await read.services.get(row.service);
-  if (service === undefined) throw new DaypassError('service_unknown', 'the service is gone');
-  const { clients } = service.config;
-  if (clients !== null && !clients.includes(row.client))
-    throw new DaypassError('client_refused', 'the label is closed out');
-  const subject = { ...row, credentialId: row.credentialId ?? service.credentialId };
-  const cutOffs = await read.cutOffs.all(now() - LARGEST_TTL_SECONDS * 1000);
-  if (cutOffs.some(({ entry }) => cutsOff(entry, subject))) {
-    throw new DaypassError('token_revoked', 'the token has been cut off');
-  }
 };

@@ -1,36 +1,25 @@
 // Mints a token: checks caller, label, rules, lifetime and seal, and signs, stores and audits in one transaction.
 import { DaypassError } from '@daypass/core/errors';
-import type { CryptoKey } from '@daypass/core/key';
-import { MAX_TOKEN_BYTES, signToken, type TokenClaims } from '@daypass/core/token';
-import type { Aggregates, ServiceRow, TokenRow } from '../store/interface.ts';
+import type { Aggregates } from '../store/interface.ts';
 import { type CallerActor, mayMintFor } from './actor.ts';
+import { type CallerCeilings, fieldsOf } from './ceiling.ts';
 import type { Changes, Work } from './change.ts';
-import { cutsOff } from './cut-off.ts';
-import type { StatusPlaces } from './status-index.ts';
-import { checkMint, claimsOf, type Grant, type MintInput } from './token-claims.ts';
+import { type Issuing, issue, type Minted } from './issue.ts';
+import { operationLookup } from './operations.ts';
+import { checkMint, type MintInput } from './token-claims.ts';
 
+export type { Minted } from './issue.ts';
 export type { MintInput } from './token-claims.ts';
 
-/** A minted token. */
-export type Minted = { readonly token: string; readonly row: TokenRow };
-
-/** Signs tokens in the name of the issuer. */
-export type TokenSigner = { readonly kid: string; readonly key: CryptoKey; readonly issuer: string };
-
-type Deps = {
+type Deps = Issuing & {
   readonly changes: Changes;
-  readonly places: StatusPlaces;
-  readonly signer: TokenSigner;
-  readonly fleet: string;
+  readonly ceilings: CallerCeilings;
   readonly sealingKids: (pool: string) => ReadonlySet<string> | undefined;
-  /** Milliseconds. */
-  readonly now: () => number;
-  readonly newId: () => string;
 };
 
 const METHOD = 'TokenService/Mint';
 /** Refusals that say something of the caller: these are audited. */
-const AUDITED: ReadonlySet<string> = new Set(['permission_denied', 'client_refused']);
+export const AUDITED: ReadonlySet<string> = new Set(['permission_denied', 'client_refused']);
 
 /**
  * Makes Mint.
@@ -61,76 +50,18 @@ const mint = async (tx: Aggregates, deps: Deps, caller: CallerActor, input: Mint
   if (service === undefined) {
     throw new DaypassError('not_found', `there is no service \`${input.service}\``, { field: 'service' });
   }
-  const grant = checkMint(input, caller, service, deps.sealingKids(service.config.pool) ?? new Set());
-  const status = await deps.places.take(tx);
-  const issuedAt = await firstFreeTime(tx, deps.now(), caller, grant, service);
-  const stamp = {
-    issuer: deps.signer.issuer,
-    fleet: deps.fleet,
-    caller: caller.name,
-    jti: deps.newId(),
-    issuedAt,
-    status,
-  };
-  const claims = claimsOf(grant, service.name, stamp);
-  const token = await sign(claims, deps.signer);
-  const row = rowOf(claims, issuedAt, grant, status);
-  await tx.tokens.insert(row);
+  const kids = deps.sealingKids(service.config.pool) ?? new Set();
+  const expand = await operationLookup(tx, service.name, input.allow);
+  const grant = checkMint(input, caller, service, kids, expand);
+  const asked = { rules: grant.allow, fieldOf: fieldsOf(input.allow, 'allow', expand) };
+  await deps.ceilings.check(tx, caller, service.name, asked);
+  const minted = await issue(tx, deps, { grant, service, caller: caller.name });
+  const { row } = minted;
   const note = { path: `tokens/${row.jti}`, jti: row.jti, service: row.service, client: row.client };
   return {
-    value: { token, row },
+    value: minted,
     // Nodes need not hear of a token before it is revoked.
     pools: [],
     note: { ...note, principal: row.subject },
   };
 };
-
-/** A cut-off of this very millisecond was made before this token: the token must be the later one. */
-const firstFreeTime = async (
-  tx: Aggregates,
-  now: number,
-  caller: CallerActor,
-  grant: Grant,
-  service: ServiceRow,
-): Promise<number> => {
-  const subject = { service: service.name, client: grant.client, subject: grant.subject, caller: caller.name };
-  const credentialId = grant.sealedCredential === undefined ? service.credentialId : undefined;
-  const cutOffs = await tx.cutOffs.all(now - 1);
-  return cutOffs
-    .filter(({ entry }) => cutsOff(entry, { ...subject, credentialId, createdAt: 0 }))
-    .reduce((time, { entry }) => Math.max(time, Math.round(entry.minted_before * 1000) + 1), now);
-};
-
-/** Claims that a caller gave, by the field that they came in. */
-const FIELDS: Readonly<Record<string, string>> = { allowed: 'allow', sub: 'subject', client_id: 'client', exp: 'ttl' };
-
-const sign = async (claims: TokenClaims, signer: TokenSigner): Promise<string> => {
-  try {
-    return await signToken(claims, signer);
-  } catch (error) {
-    if (!(error instanceof DaypassError) || error.field === undefined) throw error;
-    const field = FIELDS[error.field] ?? error.field;
-    throw new DaypassError(error.code, `${error.message} (a token is at most ${MAX_TOKEN_BYTES} bytes)`, { field });
-  }
-};
-
-const rowOf = (
-  claims: TokenClaims,
-  issuedAt: number,
-  grant: Grant,
-  status: { readonly chunk: number; readonly index: number },
-): TokenRow => ({
-  jti: claims.jti,
-  service: claims.service,
-  client: claims.client_id,
-  subject: claims.sub,
-  caller: claims.caller,
-  allow: claims.allowed,
-  // What a token's own seal says, its id included, only a data plane can read.
-  credentialId: undefined,
-  statusChunk: status.chunk,
-  statusIndex: status.index,
-  createdAt: issuedAt,
-  expiresAt: issuedAt + grant.ttlMs,
-  revokedAt: undefined,
-});

@@ -4,26 +4,26 @@ import { MAX_REGEX_RULES } from '@daypass/core/rule';
 import { compileRules } from '@daypass/core/rule-match';
 import { parseRule } from '@daypass/core/rule-parse';
 import { printRule } from '@daypass/core/rule-print';
+import type { ExpandOperation } from './operations.ts';
 import type { Problems } from './problems.ts';
 
 /** What a list of rules may name: the service's named scopes, or nothing inside a named scope itself. */
 export type ScopeNames = (name: string) => boolean;
 
-/** Reads rules under `path` into canonical texts. */
+/** Reads rules under `path` into canonical texts, operations replaced by what they stand for now. */
 export const readRules = (
   texts: readonly string[],
   path: string,
   hasScope: ScopeNames | undefined,
   problems: Problems,
+  expand: ExpandOperation,
 ): readonly string[] => {
   const rules = new Map<string, ReturnType<typeof parseRule>>();
   for (const [i, text] of texts.entries()) {
     const rule = problems.check(`${path}[${i}]`, () => {
       const parsed = parseRule(text);
       if (parsed.kind === 'scope') checkScope(parsed.name, hasScope);
-      if (parsed.kind === 'op')
-        throw new DaypassError('invalid_rule', `\`op:${parsed.operation}\`: there is no such operation`);
-      return parsed;
+      return parsed.kind === 'op' ? expand(parsed) : parsed;
     });
     if (rule !== undefined) rules.set(printRule(rule), rule);
   }

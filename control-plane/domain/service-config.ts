@@ -9,7 +9,8 @@ import {
   type Rate,
   type ServiceConfig,
 } from '@daypass/core/service';
-import type { ServiceRow } from '../store/interface.ts';
+import type { OperationRow, ServiceRow } from '../store/interface.ts';
+import { type ExpandOperation, lookupAmong, readOperations } from './operations.ts';
 import { createProblems, type Problems } from './problems.ts';
 import { readRules } from './rules.ts';
 import { checkSealForm } from './seal-form.ts';
@@ -28,6 +29,12 @@ export type ServiceRules = {
 /** A checked service, all of a row but its etag and times. */
 export type CheckedService = Omit<ServiceRow, 'etag' | 'createdAt' | 'updatedAt'>;
 
+/** What was checked; `operations` undefined: those that are stored stay. */
+export type Checked = {
+  readonly service: CheckedService;
+  readonly operations: readonly OperationRow[] | undefined;
+};
+
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const LONGEST_CONNECT_MS = 300_000;
 const LONGEST_RESPONSE_MS = 3_600_000;
@@ -35,10 +42,10 @@ const LONGEST_RESPONSE_MS = 3_600_000;
 const LONGEST_RATE_SECONDS = 86_400;
 
 /**
- * Checks a service.
+ * Checks a service. Where no operations come with it, `stored` says what `op:` rules in its named scopes stand for.
  * @throws {DaypassError} `invalid_argument` or `invalid_rule` naming every problem by its path under `service`
  */
-export const checkService = (input: ServiceInput, rules: ServiceRules): CheckedService => {
+export const checkService = (input: ServiceInput, rules: ServiceRules, stored: ExpandOperation): Checked => {
   const problems = createProblems();
   if (!NAME.test(input.name)) problems.add('service.name', 'must be 1 to 63 lower-case letters, digits, inner hyphens');
   const pool = input.pool === '' ? 'default' : input.pool;
@@ -54,6 +61,7 @@ export const checkService = (input: ServiceInput, rules: ServiceRules): CheckedS
     place,
     token_in: readTokenPlaces(input.tokenIn, 'service.token_in', problems),
     is_default: input.isDefault,
+    ...(input.encodedSlashes ? { encoded_slashes: true } : {}),
     anonymous: input.anonymous,
     insecure_upstream: input.insecureUpstream,
     max_ttl_seconds: readMaxTtl(input.maxTtlMs, problems),
@@ -66,9 +74,11 @@ export const checkService = (input: ServiceInput, rules: ServiceRules): CheckedS
       per_service: readRate(input.perService, 'service.limits.per_service', problems),
     },
   };
-  const scopes = readScopes(input.scopes, problems);
+  const operations = input.operations && readOperations(input.operations, 'service.operations', problems);
+  const expand = operations === undefined ? stored : lookupAmong(operations);
+  const scopes = readScopes(input.scopes, expand, problems);
   problems.throwIfAny();
-  return {
+  const service = {
     name: input.name,
     config,
     description: input.description,
@@ -76,6 +86,7 @@ export const checkService = (input: ServiceInput, rules: ServiceRules): CheckedS
     credentialId: input.credentialId === '' ? undefined : input.credentialId,
     scopes,
   };
+  return { service, operations };
 };
 
 const readCheckedUpstream = (
@@ -165,12 +176,16 @@ const readRate = (rate: RateInput | undefined, path: string, problems: Problems)
   return { requests: rate.requests, per_seconds: seconds };
 };
 
-const readScopes = (scopes: ServiceInput['scopes'], problems: Problems): ServiceRow['scopes'] => {
+const readScopes = (
+  scopes: ServiceInput['scopes'],
+  expand: ExpandOperation,
+  problems: Problems,
+): ServiceRow['scopes'] => {
   const read: [string, readonly string[]][] = [];
   for (const [name, rules] of [...scopes].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const path = `service.scopes["${name}"]`;
     if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name)) problems.add(path, 'is not a name of a scope');
-    read.push([name, readRules(rules, `${path}.rules`, undefined, problems)]);
+    read.push([name, readRules(rules, `${path}.rules`, undefined, problems, expand)]);
   }
   return Object.fromEntries(read);
 };

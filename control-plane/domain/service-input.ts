@@ -1,6 +1,6 @@
 // A service as somebody writes it: the words between the RPC and the rules of the registry.
 import type { CredentialPlace, Rate, TokenPlace } from '@daypass/core/service';
-import type { ServiceRow } from '../store/interface.ts';
+import type { OperationRow, ServiceRow } from '../store/interface.ts';
 
 /** A rate as it is asked. */
 export type RateInput = { readonly requests: number; readonly perMs: number };
@@ -19,6 +19,7 @@ export type ServiceInput = {
   readonly isDefault: boolean;
   readonly anonymous: boolean;
   readonly insecureUpstream: boolean;
+  readonly encodedSlashes: boolean;
   readonly maxTtlMs: number;
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
@@ -32,6 +33,8 @@ export type ServiceInput = {
   readonly perClient: RateInput | undefined;
   readonly perService: RateInput | undefined;
   readonly description: string;
+  /** Undefined: those that are stored stay. */
+  readonly operations: readonly OperationRow[] | undefined;
 };
 
 /** What would make the stored service again. */
@@ -48,6 +51,7 @@ export const inputOf = (row: ServiceRow): ServiceInput => {
     isDefault: config.is_default,
     anonymous: config.anonymous,
     insecureUpstream: config.insecure_upstream,
+    encodedSlashes: config.encoded_slashes ?? false,
     maxTtlMs: config.max_ttl_seconds * 1000,
     connectTimeoutMs: config.connect_timeout_ms,
     responseTimeoutMs: config.response_timeout_ms,
@@ -60,6 +64,7 @@ export const inputOf = (row: ServiceRow): ServiceInput => {
     perClient: rateInput(config.limits.per_client),
     perService: rateInput(config.limits.per_service),
     description: row.description,
+    operations: undefined,
   };
 };
 

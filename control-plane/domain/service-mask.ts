@@ -12,6 +12,7 @@ const FIELDS: Readonly<Record<string, readonly (keyof ServiceInput)[]>> = {
   is_default: ['isDefault'],
   anonymous: ['anonymous'],
   insecure_upstream: ['insecureUpstream'],
+  encoded_slashes: ['encodedSlashes'],
   max_ttl: ['maxTtlMs'],
   connect_timeout: ['connectTimeoutMs'],
   response_timeout: ['responseTimeoutMs'],
@@ -26,6 +27,7 @@ const FIELDS: Readonly<Record<string, readonly (keyof ServiceInput)[]>> = {
   'limits.per_client': ['perClient'],
   'limits.per_service': ['perService'],
   description: ['description'],
+  operations: ['operations'],
 };
 
 /** `is` with the fields that the mask names taken from `asked`. `*` stands for all that can be changed.

@@ -1,9 +1,10 @@
 // The registry of services: create, get, list, update, delete; each change published and audited with it.
 import { DaypassError } from '@daypass/core/errors';
-import type { Aggregates, ServiceRow } from '../store/interface.ts';
+import type { Aggregates, OperationRow, ServiceRow } from '../store/interface.ts';
 import { type CallerActor, mayMintFor } from './actor.ts';
 import { withdrawService } from './callers.ts';
 import type { Changes, Work } from './change.ts';
+import { lookupAmong, operationLookup } from './operations.ts';
 import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 import { type CheckedService, checkService, type ServiceRules } from './service-config.ts';
@@ -28,13 +29,27 @@ export type Services = {
     waiting: Waiting,
   ): Promise<ServiceChange>;
   delete(caller: CallerActor, name: string, etag: string, waiting: Waiting): Promise<Rollout>;
+  /** A caller sees those of the services that it may mint for. */
+  listOperations(
+    caller: CallerActor,
+    asked: OperationsAsked,
+  ): Promise<{ readonly rows: readonly OperationRow[]; readonly nextPageToken: string }>;
+};
+
+/** Which operations are asked for; empty texts and lists ask for all. */
+export type OperationsAsked = {
+  readonly service: string;
+  readonly contains: string;
+  readonly ids: readonly string[];
+  readonly pageSize: number;
+  readonly pageToken: string;
 };
 
 type Deps = {
   readonly changes: Changes;
   readonly rollouts: Rollouts;
   readonly rules: ServiceRules;
-  readonly read: Pick<Aggregates, 'services'>;
+  readonly read: Pick<Aggregates, 'services' | 'operations'>;
   /** Milliseconds. */
   readonly now: () => number;
   readonly newId: () => string;
@@ -43,13 +58,14 @@ type Deps = {
 /** Makes the registry. */
 export const createServices = (deps: Deps): Services => ({
   create: async (caller, input, { waitMs, signal }) => {
-    const checked = checkService(input, deps.rules);
+    const { service: checked, operations = [] } = checkService(input, deps.rules, lookupAmong([]));
     const { value: row, published } = await deps.changes.run(caller, 'ServiceRegistry/Create', async (tx) => {
       const at = deps.now();
       const row = { ...checked, etag: deps.newId(), createdAt: at, updatedAt: at };
       if ((await tx.services.get(row.name)) !== undefined) throw taken(row.name);
       await checkDefault(tx, checked);
       await tx.services.insert(row);
+      await tx.operations.replaceAll(row.name, operations);
       return changed(row);
     });
     return { row, rollout: await deps.rollouts.wait(published, waitMs, signal) };
@@ -71,10 +87,13 @@ export const createServices = (deps: Deps): Services => ({
   update: async (caller, { input, mask, etag }, { waitMs, signal }) => {
     const { value: row, published } = await deps.changes.run(caller, 'ServiceRegistry/Update', async (tx) => {
       const stored = await fresh(tx, input.name, etag, 'service');
-      const checked = checkService(applyMask(inputOf(stored), input, mask), deps.rules);
+      const asked = applyMask(inputOf(stored), input, mask);
+      const lookup = await operationLookup(tx, stored.name, [...asked.scopes.values()].flat());
+      const { service: checked, operations } = checkService(asked, deps.rules, lookup);
       await checkDefault(tx, checked);
       const row = { ...checked, etag: deps.newId(), createdAt: stored.createdAt, updatedAt: deps.now() };
       await tx.services.replace(row);
+      if (operations !== undefined) await tx.operations.replaceAll(row.name, operations);
       return changed(row);
     });
     return { row, rollout: await deps.rollouts.wait(published, waitMs, signal) };
@@ -83,13 +102,26 @@ export const createServices = (deps: Deps): Services => ({
     const { published } = await deps.changes.run(caller, 'ServiceRegistry/Delete', async (tx) => {
       const stored = await fresh(tx, name, etag, '');
       await tx.services.delete(name);
+      await tx.operations.deleteAll(name);
       // A later service of the same name must find neither old tokens nor old permissions.
       const entry = { service: name, minted_before: deps.now() / 1000 };
       await tx.cutOffs.insert({ id: deps.newId(), entry, createdAt: deps.now() });
-      await withdrawService(tx, name);
+      await withdrawService(tx, name, deps.newId);
       return changed(stored);
     });
     return deps.rollouts.wait(published, waitMs, signal);
+  },
+  listOperations: async (caller, { service, contains, ids, ...page }) => {
+    if (!mayMintFor(caller, service) || (await deps.read.services.get(service)) === undefined) {
+      throw unknown(service, 'service');
+    }
+    const size = pageSize(page.pageSize);
+    const [cursor] = decodePageToken('operations', page.pageToken, ['string']) ?? [];
+    const after = typeof cursor === 'string' ? cursor : undefined;
+    const filter = { ...(contains === '' ? {} : { contains }), ...(ids.length === 0 ? {} : { ids }) };
+    const cut = cutPage(await deps.read.operations.list(service, filter, { after, limit: size + 1 }), size);
+    const nextPageToken = cut.last === undefined ? '' : encodePageToken('operations', [cut.last.id]);
+    return { rows: cut.page, nextPageToken };
   },
 });
 
@@ -99,7 +131,8 @@ const changed = (row: ServiceRow): Work<ServiceRow> => ({
   note: { path: `services/${row.name}`, service: row.name, credentialId: row.credentialId ?? '' },
 });
 
-const seenBy = (caller: CallerActor, row: ServiceRow): ServiceRow =>
+/** A service as a caller may see it. */
+export const seenBy = (caller: CallerActor, row: ServiceRow): ServiceRow =>
   caller.admin ? row : { ...row, sealedCredential: undefined };
 
 const readRows = async (

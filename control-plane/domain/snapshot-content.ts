@@ -25,6 +25,7 @@ export const readContent = async (tx: Aggregates, pool: string, deps: Deps): Pro
     ...services.flatMap(serviceEntries),
     ...deps.keys.map((key) => encodeEntry('key', key.kid, key)),
     ...statusEntries(revoked),
+    encodeEntry('pool', pool, { nodes: (await tx.nodes.ofPool(pool)).length }),
     ...cutOffEntries(cutOffs, new Set(services.map(({ name }) => name))),
   ].sort(compareEntries);
 };

@@ -2,9 +2,12 @@
 import { DaypassError } from '@daypass/core/errors';
 import { SCOPE_VERSION } from '@daypass/core/rule';
 import { DEFAULT_TTL_SECONDS } from '@daypass/core/service';
-import { MAX_SEAL_IN_TOKEN, statusUri, type TokenClaims } from '@daypass/core/token';
+import { type Actor, MAX_SEAL_IN_TOKEN, type ParentClaim, statusUri, type TokenClaims } from '@daypass/core/token';
+import { isThumbprint } from '@daypass/core/token-claims';
 import type { ServiceRow } from '../store/interface.ts';
 import type { CallerActor } from './actor.ts';
+import { checkLabels } from './labels.ts';
+import type { ExpandOperation } from './operations.ts';
 import { createProblems, type Problems } from './problems.ts';
 import { readRules } from './rules.ts';
 import { checkSealForm } from './seal-form.ts';
@@ -17,6 +20,7 @@ export type MintInput = {
   readonly client: string;
   readonly subject: string;
   readonly sealedCredential: string;
+  readonly jkt: string;
 };
 
 /** What is granted, checked against the service. */
@@ -26,36 +30,65 @@ export type Grant = {
   readonly client: string;
   readonly subject: string;
   readonly sealedCredential: string | undefined;
+  readonly jkt: string | undefined;
+  /** Where it comes from; undefined: it is minted anew. */
+  readonly origin: Origin | undefined;
+};
+
+/** What a token was exchanged from. */
+export type Origin = {
+  /** The nearest first. */
+  readonly parents: readonly [ParentClaim, ...ParentClaim[]];
+  readonly act: Actor;
+  /** When the nearest one ends, in milliseconds: nothing that comes from it lives longer. */
+  readonly expiresAt: number;
 };
 
 /**
- * Checks what is asked against the service.
- * @throws {DaypassError} `client_refused` where the service is closed to the label; else `invalid_argument`,
- * `invalid_rule` or `credential_missing` naming the fields
+ * Checks what is asked against the service, and label and lifetime against the caller; `op:` rules become what they stand
+ * for now.
+ * @throws {DaypassError} `client_refused` where the service is closed to the label; `permission_denied` for what is beyond
+ * the caller; else `invalid_argument`, `invalid_rule` or `credential_missing` naming the fields
  */
 export const checkMint = (
   input: MintInput,
   caller: CallerActor,
   service: ServiceRow,
   kids: ReadonlySet<string>,
+  expand: ExpandOperation,
 ): Grant => {
-  const client = input.client === '' ? caller.name : input.client;
-  const { clients } = service.config;
-  if (clients !== null && !clients.includes(client)) {
-    throw new DaypassError('client_refused', `the service is closed to \`${client}\``, { field: 'client' });
-  }
+  const client = readClient(input.client, caller, service);
+  const subject = input.subject === '' ? client : input.subject;
   const problems = createProblems();
-  const allow = readRules(input.allow, 'allow', (name) => Object.hasOwn(service.scopes, name), problems);
+  const allow = readRules(input.allow, 'allow', (name) => Object.hasOwn(service.scopes, name), problems, expand);
   if (input.allow.length === 0) problems.add('allow', 'must hold at least one rule');
   const grant = {
     allow,
-    ttlMs: readTtl(input.ttlMs, service, problems),
+    ttlMs: readTtl(input.ttlMs, longestOf(service, caller), problems),
     client,
-    subject: input.subject === '' ? client : input.subject,
+    subject,
     sealedCredential: readSeal(input.sealedCredential, service, kids, problems),
+    jkt: readThumbprint(input.jkt, problems),
+    origin: undefined,
   };
   problems.throwIfAny();
+  checkLabels(caller, { client, subject, subjectField: 'subject' });
   return grant;
+};
+
+/** The label, by default the caller's name. @throws {DaypassError} `client_refused` */
+export const readClient = (asked: string, caller: CallerActor, service: ServiceRow): string => {
+  const client = asked === '' ? caller.name : asked;
+  const { clients } = service.config;
+  if (clients === null || clients.includes(client)) return client;
+  throw new DaypassError('client_refused', `the service is closed to \`${client}\``, { field: 'client' });
+};
+
+/** The thumbprint of the key that must prove each use. */
+export const readThumbprint = (asked: string, problems: Problems): string | undefined => {
+  if (asked === '') return undefined;
+  if (!isThumbprint(asked)) problems.add('dpop_jkt', 'is not the SHA-256 thumbprint of a key, in base64url (RFC 7638)');
+  return asked;
 };
 
 /** What a token says of itself, besides what was granted. */
@@ -66,6 +99,7 @@ export type Stamp = {
   readonly jti: string;
   /** Milliseconds. */
   readonly issuedAt: number;
+  readonly expiresAt: number;
   readonly status: { readonly chunk: number; readonly index: number };
 };
 
@@ -80,19 +114,38 @@ export const claimsOf = (grant: Grant, service: string, stamp: Stamp): TokenClai
   // Milliseconds count: a cut-off must tell a token minted before it from one minted after.
   iat: stamp.issuedAt / 1000,
   nbf: Math.floor(stamp.issuedAt / 1000),
-  exp: (stamp.issuedAt + grant.ttlMs) / 1000,
+  exp: stamp.expiresAt / 1000,
   service,
   allowed: grant.allow,
   scope_version: SCOPE_VERSION,
   ...(grant.sealedCredential === undefined ? {} : { credential: grant.sealedCredential }),
+  ...(grant.jkt === undefined ? {} : { cnf: { jkt: grant.jkt } }),
+  ...(grant.origin === undefined ? {} : { act: grant.origin.act, parents: grant.origin.parents }),
   status: { status_list: { idx: stamp.status.index, uri: statusUri(stamp.issuer, stamp.status.chunk) } },
 });
 
-const readTtl = (asked: number | undefined, { config }: ServiceRow, problems: Problems): number => {
-  const longest = config.max_ttl_seconds * 1000;
-  if (asked === undefined) return Math.min(DEFAULT_TTL_SECONDS * 1000, longest);
+/** Something that bounds a lifetime, and the code of a refusal on its account. */
+export type Longest = {
+  readonly ms: number;
+  readonly of: string;
+  readonly code: 'invalid_argument' | 'permission_denied';
+};
+
+/** What bounds the lifetime of a token that a caller mints for a service. */
+export const longestOf = ({ config }: ServiceRow, { name, maxTtlSeconds }: CallerActor): readonly Longest[] => [
+  { ms: config.max_ttl_seconds * 1000, of: 'for this service', code: 'invalid_argument' },
+  ...(maxTtlSeconds === undefined
+    ? []
+    : [{ ms: maxTtlSeconds * 1000, of: `for \`${name}\``, code: 'permission_denied' } as const]),
+];
+
+/** The lifetime in milliseconds; by default 15 minutes, or less where that is too long. */
+export const readTtl = (asked: number | undefined, longest: readonly Longest[], problems: Problems): number => {
+  if (asked === undefined) return Math.min(DEFAULT_TTL_SECONDS * 1000, ...longest.map(({ ms }) => ms));
   const ttlMs = Math.round(asked);
-  if (ttlMs > longest) problems.add('ttl', `may be at most ${config.max_ttl_seconds} s for this service`);
+  const refusing = longest.find(({ ms }) => ttlMs > ms);
+  if (refusing !== undefined)
+    problems.add('ttl', `may be at most ${refusing.ms / 1000} s ${refusing.of}`, refusing.code);
   if (ttlMs < 1000) problems.add('ttl', 'must be at least 1 s');
   return ttlMs;
 };

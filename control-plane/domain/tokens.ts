@@ -2,6 +2,7 @@
 import type { Aggregates, Page, TokenCursor, TokenFilter, TokenRow } from '../store/interface.ts';
 import { type CallerActor, ownsToken } from './actor.ts';
 import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
+import { lookAtStanding } from './standing.ts';
 
 /** What to list; empty texts are not set. */
 export type TokenListInput = {
@@ -16,7 +17,7 @@ export type TokenListInput = {
 export type TokenPage = { readonly rows: readonly TokenRow[]; readonly nextPageToken: string };
 
 type Deps = {
-  readonly read: Pick<Aggregates, 'tokens'>;
+  readonly read: Pick<Aggregates, 'tokens' | 'services' | 'cutOffs'>;
   /** Milliseconds. */
   readonly now: () => number;
 };
@@ -34,25 +35,29 @@ export const createTokenList =
       ...(caller.admin ? {} : { caller: caller.name }),
       ...(input.activeOnly ? { aliveAt: deps.now() } : {}),
     };
-    const kept = (row: TokenRow): boolean =>
-      ownsToken(caller, row) && !(input.activeOnly && row.revokedAt !== undefined);
+    const standing = input.activeOnly ? await lookAtStanding(deps.read, deps.now()) : undefined;
+    const kept = async (rows: readonly TokenRow[]): Promise<readonly TokenRow[]> => {
+      const own = rows.filter((row) => ownsToken(caller, row));
+      const falls = await standing?.(own);
+      return own.filter(({ jti }) => falls?.get(jti) === undefined);
+    };
     const { page, last } = cutPage(await collect(deps.read, filter, kept, { after, limit: size + 1 }), size);
     const nextPageToken = last === undefined ? '' : encodePageToken('tokens', [last.createdAt, last.jti]);
     return { rows: page, nextPageToken };
   };
 
-/** Reads on until the page is full: revoked tokens have ended, too, and are left out where only living ones are wanted. */
+/** Reads on until the page is full: tokens that do not stand are left out where only living ones are wanted. */
 const collect = async (
   read: Deps['read'],
   filter: TokenFilter,
-  isKept: (row: TokenRow) => boolean,
+  keep: (rows: readonly TokenRow[]) => Promise<readonly TokenRow[]>,
   page: Page<TokenCursor>,
 ): Promise<readonly TokenRow[]> => {
   const kept: TokenRow[] = [];
   let after = page.after;
   for (;;) {
     const rows = await read.tokens.list(filter, { after, limit: page.limit });
-    kept.push(...rows.filter(isKept));
+    kept.push(...(await keep(rows)));
     after = rows.at(-1);
     if (rows.length < page.limit || kept.length >= page.limit) return kept;
   }

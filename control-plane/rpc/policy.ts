@@ -15,6 +15,7 @@ export type Access =
 /** The table, by `package.Service/Method`. */
 export const policy: Readonly<Record<string, Access>> = {
   'daypass.v1.TokenService/Mint': 'caller',
+  'daypass.v1.TokenService/Exchange': 'caller',
   'daypass.v1.TokenService/Introspect': 'caller',
   'daypass.v1.TokenService/Revoke': 'caller',
   'daypass.v1.TokenService/List': 'caller',
@@ -22,9 +23,12 @@ export const policy: Readonly<Record<string, Access>> = {
   'daypass.v1.ServiceRegistry/Get': 'caller',
   'daypass.v1.ServiceRegistry/List': 'caller',
   'daypass.v1.ServiceRegistry/Update': 'admin',
+  'daypass.v1.ServiceRegistry/SetScope': 'caller',
+  'daypass.v1.ServiceRegistry/ListOperations': 'caller',
   'daypass.v1.ServiceRegistry/Delete': 'admin',
   'daypass.v1.CallerService/Create': 'admin',
   'daypass.v1.CallerService/List': 'admin',
+  'daypass.v1.CallerService/Update': 'admin',
   'daypass.v1.CallerService/Delete': 'admin',
   'daypass.v1.CallerService/WhoAmI': 'caller',
   'daypass.v1.KeyService/GetVerificationKeys': 'anyone',

@@ -6,6 +6,7 @@ import type { Callers } from '../domain/callers.ts';
 import type { Identify } from '../domain/identity.ts';
 import type { Keys } from '../domain/keys.ts';
 import type { Nodes } from '../domain/nodes.ts';
+import type { SetScope } from '../domain/scopes.ts';
 import type { Services } from '../domain/services.ts';
 import { AuditService } from '../gen/daypass/v1/audit_pb.ts';
 import { CallerService } from '../gen/daypass/v1/caller_pb.ts';
@@ -49,6 +50,7 @@ const TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000;
 export type Domain = {
   readonly tokens: Tokens;
   readonly services: Services;
+  readonly setScope: SetScope;
   readonly callers: Callers;
   readonly keys: Keys;
   readonly nodes: Nodes;
@@ -63,7 +65,7 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
   routes: (router: ConnectRouter): void => {
     router
       .service(TokenService, tokenService(domain.tokens))
-      .service(ServiceRegistry, serviceRegistry(domain.services))
+      .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
       .service(KeyService, keyService(domain.keys))
       .service(SnapshotService, snapshotService(domain.nodes))

@@ -1,6 +1,7 @@
-// ServiceRegistry: Create, Get, List, Update, Delete.
+// ServiceRegistry: Create, Get, List, Update, SetScope, ListOperations, Delete.
 import type { ServiceImpl } from '@connectrpc/connect';
 import { DaypassError } from '@daypass/core/errors';
+import type { SetScope } from '../domain/scopes.ts';
 import type { Services } from '../domain/services.ts';
 import type { Service, ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
 import { callerOf } from './authenticate.ts';
@@ -8,7 +9,7 @@ import { toInput, toService } from './service-words.ts';
 import { toRollout, waitingOf } from './words.ts';
 
 /** The handlers. */
-export const serviceRegistry = (services: Services): ServiceImpl<typeof ServiceRegistry> => ({
+export const serviceRegistry = (services: Services, setScope: SetScope): ServiceImpl<typeof ServiceRegistry> => ({
   create: async (request, context) => {
     const input = toInput(present(request.service));
     const change = await services.create(callerOf(context), input, waitingOf(request.wait, context.signal));
@@ -24,6 +25,16 @@ export const serviceRegistry = (services: Services): ServiceImpl<typeof ServiceR
     const update = { input: toInput(service), mask: request.updateMask?.paths ?? [], etag: service.etag };
     const change = await services.update(callerOf(context), update, waitingOf(request.wait, context.signal));
     return { service: toService(change.row), rollout: toRollout(change.rollout) };
+  },
+  setScope: async ({ service, scope, rules, etag, wait }, context) => {
+    const input = { service, scope, rules: rules?.rules, etag };
+    const change = await setScope(callerOf(context), input, waitingOf(wait, context.signal));
+    return { service: toService(change.row), rollout: toRollout(change.rollout) };
+  },
+  listOperations: async ({ service, pageSize, pageToken, contains, ids }, context) => {
+    const asked = { service, pageSize, pageToken, contains, ids };
+    const page = await services.listOperations(callerOf(context), asked);
+    return { operations: [...page.rows], nextPageToken: page.nextPageToken };
   },
   delete: async ({ name, etag, wait }, context) => ({
     rollout: toRollout(await services.delete(callerOf(context), name, etag, waitingOf(wait, context.signal))),

@@ -26,6 +26,7 @@ export const toInput = (service: Service): ServiceInput => ({
   isDefault: service.isDefault,
   anonymous: service.anonymous,
   insecureUpstream: service.insecureUpstream,
+  encodedSlashes: service.encodedSlashes,
   maxTtlMs: durationMs(service.maxTtl) ?? 0,
   connectTimeoutMs: durationMs(service.connectTimeout) ?? 0,
   responseTimeoutMs: durationMs(service.responseTimeout) ?? 0,
@@ -38,6 +39,7 @@ export const toInput = (service: Service): ServiceInput => ({
   perClient: rateOf(service.limits?.perClient),
   perService: rateOf(service.limits?.perService),
   description: service.description,
+  operations: service.operations.map(({ id, rule, summary }) => ({ id, rule, summary })),
 });
 
 const placeOf = (place: ProtoPlace | undefined): ServiceInput['place'] => {
@@ -74,6 +76,7 @@ export const toService = (row: Row): MessageInitShape<typeof ServiceSchema> => {
     isDefault: config.is_default,
     anonymous: config.anonymous,
     insecureUpstream: config.insecure_upstream,
+    encodedSlashes: input.encodedSlashes,
     maxTtl: toDuration(config.max_ttl_seconds * 1000),
     connectTimeout: toDuration(config.connect_timeout_ms),
     responseTimeout: toDuration(config.response_timeout_ms),

@@ -1,7 +1,8 @@
-// TokenService: Mint, Introspect, Revoke, List.
+// TokenService: Mint, Exchange, Introspect, Revoke, List.
 import type { ServiceImpl } from '@connectrpc/connect';
 import { DaypassError } from '@daypass/core/errors';
 import type { CallerActor } from '../domain/actor.ts';
+import type { ExchangeInput } from '../domain/exchange.ts';
 import type { Introspection } from '../domain/introspect.ts';
 import type { Minted, MintInput } from '../domain/mint.ts';
 import type { RevokeTarget } from '../domain/revoke.ts';
@@ -14,6 +15,7 @@ import { durationMs, timeMs, toRollout, toTime, waitingOf } from './words.ts';
 /** What the domain does for tokens. */
 export type Tokens = {
   readonly mint: (caller: CallerActor, input: MintInput) => Promise<Minted>;
+  readonly exchange: (caller: CallerActor, input: ExchangeInput) => Promise<Minted>;
   readonly introspect: (caller: CallerActor, token: string) => Promise<Introspection>;
   readonly revoke: (caller: CallerActor, target: RevokeTarget, waiting: Waiting) => Promise<Rollout>;
   readonly list: (caller: CallerActor, input: TokenListInput) => Promise<TokenPage>;
@@ -22,10 +24,13 @@ export type Tokens = {
 /** The handlers. */
 export const tokenService = (tokens: Tokens): ServiceImpl<typeof TokenService> => ({
   mint: async (request, context) => {
-    const { service, allow, client, subject, sealedCredential } = request;
-    const input = { service, allow, client, subject, sealedCredential, ttlMs: durationMs(request.ttl) };
-    const { token, row } = await tokens.mint(callerOf(context), input);
-    return { token, jti: row.jti, expireTime: toTime(row.expiresAt), allow: [...row.allow] };
+    const { service, allow, client, subject, sealedCredential, dpopJkt: jkt } = request;
+    const input = { service, allow, client, subject, sealedCredential, jkt, ttlMs: durationMs(request.ttl) };
+    return toMinted(await tokens.mint(callerOf(context), input));
+  },
+  exchange: async ({ subjectToken, allow, ttl, client, dpopJkt: jkt }, context) => {
+    const input = { subjectToken, allow, client, jkt, ttlMs: durationMs(ttl) };
+    return toMinted(await tokens.exchange(callerOf(context), input));
   },
   introspect: async ({ token }, context) => {
     const known = await tokens.introspect(callerOf(context), token);
@@ -39,6 +44,13 @@ export const tokenService = (tokens: Tokens): ServiceImpl<typeof TokenService> =
     const page = await tokens.list(callerOf(context), { pageSize, pageToken, service, client, activeOnly });
     return { tokens: page.rows.map(toToken), nextPageToken: page.nextPageToken };
   },
+});
+
+const toMinted = ({ token, row }: Minted) => ({
+  token,
+  jti: row.jti,
+  expireTime: toTime(row.expiresAt),
+  allow: [...row.allow],
 });
 
 const targetOf = ({ target }: RevokeRequest): RevokeTarget => {
@@ -70,4 +82,7 @@ const toToken = (row: TokenPage['rows'][number]) => ({
   expireTime: toTime(row.expiresAt),
   revokeTime: toTime(row.revokedAt),
   credentialId: row.credentialId ?? '',
+  dpopJkt: row.jkt ?? '',
+  parents: [...row.parents],
+  actors: [...row.actors],
 });

@@ -5,9 +5,15 @@ import { DaypassError } from '@daypass/core/errors';
 import type { Rollout as DomainRollout, Waiting } from '../domain/rollout.ts';
 import { LONGEST_WAIT_MS } from '../domain/rollout.ts';
 
-/** Milliseconds of a duration, with fractions; undefined when it is absent. */
-export const durationMs = (duration: Duration | undefined): number | undefined =>
-  duration === undefined ? undefined : Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+/** Milliseconds of a duration, with fractions; undefined when it is absent. Throws `invalid_argument` for one that is none. */
+export const durationMs = (duration: Duration | undefined): number | undefined => {
+  if (duration === undefined) return undefined;
+  const { seconds, nanos } = duration;
+  // google.protobuf.Duration: less than a second, and of the sign of the seconds.
+  if (Math.abs(nanos) > 999_999_999 || (seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0))
+    throw new DaypassError('invalid_argument', 'a duration has nanos that are out of range');
+  return Number(seconds) * 1000 + nanos / 1e6;
+};
 
 /** A duration of whole or fractional milliseconds. */
 export const toDuration = (ms: number): { seconds: bigint; nanos: number } => {

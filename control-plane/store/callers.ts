@@ -1,4 +1,4 @@
-// Callers of the control plane in the database: hashes of their keys, and what each may mint for.
+// Callers of the control plane in the database: hashes of their keys, and what each may do.
 import { DaypassError } from '@daypass/core/errors';
 import type { Selectable } from 'kysely';
 import type { CallerRow, CallerStore } from './interface.ts';
@@ -29,11 +29,11 @@ export const createCallerStore = (db: Db): CallerStore => ({
     return found.map(toRow);
   },
   put: async (row) => {
-    const { keyHash, services, admin } = toColumns(row);
+    const { name, createdAt, ...changed } = toColumns(row);
     await db
       .insertInto('callers')
-      .values(toColumns(row))
-      .onConflict((conflict) => conflict.column('name').doUpdateSet({ keyHash, services, admin }))
+      .values({ name, createdAt, ...changed })
+      .onConflict((conflict) => conflict.column('name').doUpdateSet(changed))
       .execute();
   },
   delete: async (name) => {
@@ -47,11 +47,23 @@ const toColumns = (row: CallerRow): Tables['callers'] => ({
   keyHash: row.keyHash,
   services: JSON.stringify(row.services),
   admin: row.admin ? 1 : 0,
+  maxTtlSeconds: row.maxTtlSeconds ?? null,
+  clients: row.clients === undefined ? null : JSON.stringify(row.clients),
+  subjects: row.subjects === undefined ? null : JSON.stringify(row.subjects),
+  editsScopes: row.editsScopes ? 1 : 0,
+  etag: row.etag,
   createdAt: row.createdAt,
 });
 
-const toRow = (columns: Selectable<Tables['callers']>): CallerRow => ({
-  ...columns,
-  services: fromJson(columns.services, `caller ${columns.name}`),
-  admin: columns.admin === 1,
-});
+const toRow = (columns: Selectable<Tables['callers']>): CallerRow => {
+  const list = (json: string): readonly string[] => fromJson(json, `caller ${columns.name}`);
+  return {
+    ...columns,
+    services: list(columns.services),
+    admin: columns.admin === 1,
+    maxTtlSeconds: columns.maxTtlSeconds ?? undefined,
+    clients: columns.clients === null ? undefined : list(columns.clients),
+    subjects: columns.subjects === null ? undefined : list(columns.subjects),
+    editsScopes: columns.editsScopes === 1,
+  };
+};

@@ -31,12 +31,46 @@ export type ServiceStore = {
   delete(name: string): Promise<boolean>;
 };
 
+/** An operation of a service's OpenAPI document. */
+export type OperationRow = {
+  readonly id: string;
+  /** Canonical text of a rule without conditions. */
+  readonly rule: string;
+  readonly summary: string;
+};
+export type OperationFilter = {
+  /** Text that the id, the rule or the summary holds, in any case. */
+  readonly contains?: string;
+  /** At least one, at most 10,000. */
+  readonly ids?: readonly string[];
+};
+export type OperationStore = {
+  /** Puts these in the place of all that the service had. */
+  replaceAll(service: string, rows: readonly OperationRow[]): Promise<void>;
+  /** Those of the given ids that are there, in no order. */
+  get(service: string, ids: readonly string[]): Promise<readonly OperationRow[]>;
+  /** Every id, in order. */
+  ids(service: string): Promise<readonly string[]>;
+  /** In the order of ids. */
+  list(service: string, filter: OperationFilter, page: Page<string>): Promise<readonly OperationRow[]>;
+  deleteAll(service: string): Promise<void>;
+};
+
 export type CallerRow = {
   readonly name: string;
   /** Hex sha256 of the API key. */
   readonly keyHash: string;
   readonly services: readonly string[];
   readonly admin: boolean;
+  /** Of a token that it mints; undefined: the service's. */
+  readonly maxTtlSeconds: number | undefined;
+  /** Labels that it may use; undefined: all. */
+  readonly clients: readonly string[] | undefined;
+  /** Whom it may speak for, besides its labels. */
+  readonly subjects: readonly string[] | undefined;
+  readonly editsScopes: boolean;
+  /** Empty for a row that was never written since there are etags. */
+  readonly etag: string;
   readonly createdAt: number;
 };
 export type CallerStore = {
@@ -45,9 +79,22 @@ export type CallerStore = {
   get(name: string): Promise<CallerRow | undefined>;
   byKeyHash(keyHash: string): Promise<CallerRow | undefined>;
   list(page: Page<string>): Promise<readonly CallerRow[]>;
-  /** Inserts, or replaces key, services and admin of that name. Throws `already_exists` when another has that key. */
+  /** Inserts, or replaces all but the time of that name. Throws `already_exists` when another has that key. */
   put(row: CallerRow): Promise<void>;
   delete(name: string): Promise<boolean>;
+};
+
+/** The most that a caller's tokens may allow, by service: canonical rule texts. */
+export type Ceilings = Readonly<Record<string, readonly string[]>>;
+/** Kept apart from the callers, who are looked up at every call: a ceiling may be long. */
+export type CeilingStore = {
+  get(caller: string, service: string): Promise<readonly string[] | undefined>;
+  /** All of a caller, by service in order. */
+  ofCaller(caller: string): Promise<Ceilings>;
+  /** Sets all of a caller; none deletes them. */
+  replaceAll(caller: string, ceilings: Ceilings): Promise<void>;
+  /** Deletes those of a service, whoever has them. */
+  deleteService(service: string): Promise<void>;
 };
 
 export type TokenRow = {
@@ -58,6 +105,12 @@ export type TokenRow = {
   readonly caller: string;
   readonly allow: readonly string[];
   readonly credentialId: string | undefined;
+  /** Thumbprint of the key that must prove each use. */
+  readonly jkt: string | undefined;
+  /** Ids of the tokens that it was exchanged from, the nearest first. */
+  readonly parents: readonly string[];
+  /** Who acts for the subject, the latest first. */
+  readonly actors: readonly string[];
   readonly statusChunk: number;
   readonly statusIndex: number;
   readonly createdAt: number;
@@ -77,6 +130,8 @@ export type TokenStore = {
   /** Throws `already_exists`. */
   insert(row: TokenRow): Promise<void>;
   get(jti: string): Promise<TokenRow | undefined>;
+  /** Those of these ids that are there, in no order. */
+  getMany(jtis: readonly string[]): Promise<readonly TokenRow[]>;
   /** Newest first. */
   list(filter: TokenFilter, page: Page<TokenCursor>): Promise<readonly TokenRow[]>;
   /** Sets `revokedAt` once; false when it was revoked before or is not there. */
@@ -216,7 +271,9 @@ export type AuditStore = {
 /** The aggregates, as seen inside or outside a transaction. */
 export type Aggregates = {
   readonly services: ServiceStore;
+  readonly operations: OperationStore;
   readonly callers: CallerStore;
+  readonly ceilings: CeilingStore;
   readonly tokens: TokenStore;
   readonly cutOffs: CutOffStore;
   readonly snapshots: SnapshotStore;

@@ -11,7 +11,7 @@ export const APPLICATION_ID = 0x44595053;
 // A whole check reads the whole file, at some 500 MB/s. In a larger one only what guards access is read through.
 const CHECKED_WHOLE_BYTES = 256 * 1024 * 1024;
 const RETRY_MS = 20;
-const GUARDING_TABLES = ['services', 'callers', 'cut_offs', 'snapshots', 'nodes'];
+const GUARDING_TABLES = ['services', 'callers', 'ceilings', 'cut_offs', 'snapshots', 'nodes'];
 
 /** Makes the file, mode 0600, in a folder that exists; one that is there is left as it is. Throws `database_unavailable`. */
 export const makeFile = async (file: string): Promise<void> => {
@@ -63,7 +63,7 @@ export const inspectFile = async (
     await connection.all(`pragma busy_timeout = ${busyTimeoutMs}`);
     await refuseForeign(connection, known);
     if (found.size <= checkedWholeBytes) await check(connection, 'quick_check(1)');
-    else for (const table of GUARDING_TABLES) await check(connection, `quick_check(${table})`);
+    else for (const table of await guardingTables(connection)) await check(connection, `quick_check(${table})`);
   } finally {
     await connection.close();
   }
@@ -102,6 +102,13 @@ const refuseForeign = async (connection: SqliteConnection, known: readonly strin
   if (migrated.some(({ name }) => !known.includes(String(name)))) {
     throw new DaypassError('database_unavailable', 'The database was written by a newer version of Daypass');
   }
+};
+
+/** Those that are there: an older database gets the others only when it is migrated. */
+const guardingTables = async (connection: SqliteConnection): Promise<readonly string[]> => {
+  const found = await connection.all(`select name from sqlite_master where type = 'table'`);
+  const names = new Set(found.map(({ name }) => name));
+  return GUARDING_TABLES.filter((table) => names.has(table));
 };
 
 const check = async (connection: SqliteConnection, pragma: string): Promise<void> => {

@@ -8,6 +8,7 @@ import type {
   CallerRow,
   CutOffRow,
   NodeRow,
+  OperationRow,
   Page,
   ServiceRow,
   SnapshotRow,
@@ -23,8 +24,20 @@ type WithNull<Row> = {
 
 export type Tables = {
   services: WithNull<WithJson<ServiceRow, 'config' | 'scopes'>> & { readonly pool: string };
-  callers: Omit<WithJson<CallerRow, 'services'>, 'admin'> & { readonly admin: number };
-  tokens: WithNull<WithJson<TokenRow, 'allow'>>;
+  operations: OperationRow & {
+    readonly service: string;
+    /** Id, rule and summary in lower case. */
+    readonly search: string;
+  };
+  callers: WithNull<Omit<CallerRow, 'services' | 'clients' | 'subjects' | 'admin' | 'editsScopes'>> & {
+    readonly services: string;
+    readonly clients: string | null;
+    readonly subjects: string | null;
+    readonly admin: number;
+    readonly editsScopes: number;
+  };
+  ceilings: { readonly caller: string; readonly service: string; readonly rules: string };
+  tokens: WithNull<WithJson<TokenRow, 'allow' | 'parents' | 'actors'>>;
   cutOffs: WithJson<CutOffRow, 'entry'> & { readonly mintedBefore: number };
   snapshots: SnapshotRow;
   nodes: NodeRow;

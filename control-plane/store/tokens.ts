@@ -2,7 +2,7 @@
 import { DaypassError } from '@daypass/core/errors';
 import { type Selectable, sql } from 'kysely';
 import type { Page, TokenCursor, TokenFilter, TokenRow, TokenStore } from './interface.ts';
-import { type Db, fromJson, limitOf, type Tables } from './tables.ts';
+import { type Db, fromJson, inParts, limitOf, type Tables } from './tables.ts';
 
 // The filter that narrows most leads, by its index; there are no statistics for the database to choose by.
 const FILTERS = ['client', 'caller', 'service'] as const;
@@ -20,6 +20,14 @@ export const createTokenStore = (db: Db): TokenStore => ({
   get: async (jti) => {
     const found = await db.selectFrom('tokens').selectAll().where('jti', '=', jti).executeTakeFirst();
     return found && toRow(found);
+  },
+  getMany: async (jtis) => {
+    const found: TokenRow[] = [];
+    for (const part of inParts(jtis, 1)) {
+      const rows = await db.selectFrom('tokens').selectAll().where('jti', 'in', part).execute();
+      found.push(...rows.map(toRow));
+    }
+    return found;
   },
   list: async (filter, page) => {
     const found = await listQuery(db, filter, page).execute();
@@ -86,6 +94,9 @@ const toColumns = (row: TokenRow): Tables['tokens'] => ({
   caller: row.caller,
   allow: JSON.stringify(row.allow),
   credentialId: row.credentialId ?? null,
+  jkt: row.jkt ?? null,
+  parents: JSON.stringify(row.parents),
+  actors: JSON.stringify(row.actors),
   statusChunk: row.statusChunk,
   statusIndex: row.statusIndex,
   createdAt: row.createdAt,
@@ -97,5 +108,8 @@ const toRow = (columns: Selectable<Tables['tokens']>): TokenRow => ({
   ...columns,
   allow: fromJson(columns.allow, `token ${columns.jti}`),
   credentialId: columns.credentialId ?? undefined,
+  jkt: columns.jkt ?? undefined,
+  parents: fromJson(columns.parents, `token ${columns.jti}`),
+  actors: fromJson(columns.actors, `token ${columns.jti}`),
   revokedAt: columns.revokedAt ?? undefined,
 });

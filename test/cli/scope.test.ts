@@ -141,3 +141,38 @@ test('rules may stand in files, one a line', async () => {
     ].join('\n'),
   );
 });
+
+test('what never goes upstream is not there for rules', async () => {
+  const options = ['--header', 'X-A: b', '--header', 'Connection: close, X-A'];
+  expect((await ask('check', 'GET /a where header.x-a = "b"', 'GET', '/a', ...options)).code).toBe(1);
+  expect((await ask('check', 'GET /a where absent header.x-a', 'GET', '/a', ...options)).code).toBe(0);
+  expect((await ask('check', 'GET /a where absent query._method', 'GET', '/a?_method=DELETE')).code).toBe(0);
+  expect((await ask('check', 'GET /a where query._method = "x"', 'GET', '/a?_method=x')).code).toBe(1);
+});
+
+test.each([
+  [['check', 'GET /a', 'get', '/a'], 'GET is another one than get'],
+  [['check', 'GET /a', 'GET', 'api.example/a'], 'begins with https://'],
+  [['check', 'scope:triage', 'GET', '/a'], 'daypass service get'],
+  [['check', 'op:issues/list', 'GET', '/a'], 'daypass service operations'],
+  [['diff', 'get /a', 'GET /a'], 'column 1'],
+  [['diff', 'GET a', 'GET /a'], 'column 5'],
+  [['diff', 'no-such-file', 'GET /a'], 'there is no such file'],
+])('a person who asks %j is told: %s', async (args, hint) => {
+  const { code, err } = await daypass(['scope', ...args]);
+  expect([code === 0, err]).toEqual([false, expect.stringContaining(hint)]);
+});
+
+test('a wrong rule of a file is named by its line', async () => {
+  const rules = await file('wrong.txt', '# these\nGET /a\n\nnonsense\n');
+  const { code, err } = await daypass(['scope', 'diff', 'GET /a', rules]);
+  expect([code, err]).toEqual([2, expect.stringContaining('new, line 4')]);
+});
+
+test('what has nothing to be compared with says so, and patterns have no example', async () => {
+  const empty = await file('empty.txt', '');
+  expect((await daypass(['scope', 'diff', 'GET /a', empty])).out).toContain('there is nothing of its kind');
+  expect((await daypass(['scope', 'diff', 'GET /a/**', 'GET ~/a/.*'])).out).toContain(
+    'a pattern matches is not compared',
+  );
+});

@@ -1,5 +1,6 @@
 // Help, wrong usage, and exit codes of every command.
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { buildProgram } from '../../cli/main.ts';
 import { root } from '../check/sources.ts';
@@ -15,7 +16,15 @@ async function* empty(): AsyncGenerator<string> {}
 
 const service = [
   ...['--credential', '--template', '--secret-stdin', '--secret-env', '--ceiling', '--caller', '--token-in'],
-  ...['--default', '--anonymous', '--insecure-upstream', '--max-ttl', '--connect-timeout', '--response-timeout'],
+  ...[
+    '--default',
+    '--anonymous',
+    '--insecure-upstream',
+    '--encoded-slashes',
+    '--max-ttl',
+    '--connect-timeout',
+    '--response-timeout',
+  ],
   ...[
     '--client',
     '--no-clients',
@@ -26,8 +35,10 @@ const service = [
     '--description',
     '--wait',
   ],
-  ...['--limit-per-token', '--limit-per-client', '--limit-per-service', '--upstream'],
+  ...['--limit-per-token', '--limit-per-client', '--limit-per-service', '--upstream', '--openapi'],
 ];
+
+const bounds = ['--service', '--admin', '--allow', '--max-ttl', '--client', '--subject', '--edits-scopes'];
 
 const commands: readonly (readonly [command: string, flags: readonly string[]])[] = [
   ['init', ['--fleet', '--root-dir', '--control-dir', '--data-dir']],
@@ -35,16 +46,24 @@ const commands: readonly (readonly [command: string, flags: readonly string[]])[
   ['control-plane', ['--control-listen', '--database-url', '--allow-upstream-ranges', '--insecure-listen', '--issuer']],
   ['control-plane', ['--control-tls-cert', '--control-tls-key', '--lease', '--log-level', '--control-url', '--home']],
   ['data-plane', ['--data-listen', '--data-admin-listen', '--data-public-url', '--data-tls-cert', '--data-tls-key']],
-  ['data-plane', ['--audit-spool-bytes', '--max-in-flight', '--server-timing', '--allow-upstream-ranges']],
+  [
+    'data-plane',
+    ['--audit-spool-bytes', '--max-in-flight', '--server-timing', '--dpop-nonce', '--allow-upstream-ranges'],
+  ],
   ['service create', [...service, '--pool']],
   ['service list', []],
   ['service get', []],
+  ['service operations', ['--grep', '--json']],
   ['service update', [...service, '--clear', '--etag']],
   ['service delete', ['--etag', '--wait']],
-  ['caller create', ['--service', '--admin']],
+  ['service scope set', ['--rule', '--rules-file', '--etag', '--wait']],
+  ['service scope delete', ['--etag', '--wait']],
+  ['caller create', bounds],
+  ['caller update', [...bounds, '--no-admin', '--no-edits-scopes', '--clear', '--etag']],
   ['caller list', []],
   ['caller delete', ['--wait']],
-  ['mint', ['--service', '--allow', '--ttl', '--client', '--subject', '--seal-stdin']],
+  ['mint', ['--service', '--allow', '--ttl', '--client', '--subject', '--seal-stdin', '--dpop-jkt']],
+  ['exchange', ['--token-stdin', '--allow', '--ttl', '--client', '--dpop-jkt']],
   ['inspect', []],
   ['introspect', []],
   [
@@ -69,11 +88,11 @@ test.each(commands)('help of %s has an example and every flag', async (command, 
 
 test('every command of the program stands in that table', () => {
   const program = buildProgram(context);
-  const names = program.commands.flatMap((command) =>
+  const namesOf = (command: Command): readonly string[] =>
     command.commands.length === 0
       ? [command.name()]
-      : command.commands.map((child) => `${command.name()} ${child.name()}`),
-  );
+      : command.commands.flatMap(namesOf).map((name) => `${command.name()} ${name}`);
+  const names = program.commands.flatMap(namesOf);
   expect([...new Set(commands.map(([name]) => name))].sort()).toEqual(names.sort());
 });
 
@@ -101,6 +120,17 @@ const wrong: readonly (readonly [args: readonly string[], field: string | undefi
   [['mint', '--service', 'x'], '--allow'],
   [['mint', '--service', 'x', '--allow', 'nonsense'], '--allow'],
   [['mint', '--service', 'x', '--allow', 'GET /a', '--ttl', '1 day'], '--ttl'],
+  [['exchange'], '--token-stdin'],
+  [['exchange', '--allow', 'nonsense'], '--allow'],
+  [['exchange', '--ttl', 'soon'], '--ttl'],
+  [['caller', 'create', 'x', '--allow', 'GET /a'], '--allow'],
+  [['caller', 'create', 'x', '--allow', 'a=nonsense'], '--allow'],
+  [['caller', 'create', 'x', '--max-ttl', '0'], '--max-ttl'],
+  [['caller', 'update', 'x'], undefined],
+  [['caller', 'update', 'x', '--clear', 'name'], '--clear'],
+  [['service', 'scope', 'set', 'x', 'y'], '--rule'],
+  [['service', 'scope', 'set', 'x', 'y', '--rule', 'nonsense'], '--rule'],
+  [['service', 'scope', 'set', 'x', 'y', '--rules-file', 'no/such/file'], '--rules-file'],
   [['scope', 'check', 'nonsense', 'GET', '/a'], 'rule'],
   [['scope', 'check', 'GET /a', 'GET', '/a', '--header', 'nonsense'], '--header'],
   [['scope', 'check', 'GET /a', 'GET', '/a', '--body', 'no/such/file'], '--body'],

@@ -7,6 +7,7 @@ import { FIRST } from './store.contract.ts';
 export const registryContract = (store: () => Store): void => {
   serviceContract(store);
   callerContract(store);
+  ceilingContract(store);
   rolloutContract(store);
 };
 
@@ -103,7 +104,8 @@ const serviceContract = (store: () => Store): void => {
 
 const callerContract = (store: () => Store): void => {
   test('a caller is found by name and by the hash of its key', async () => {
-    const row = caller('ci', { admin: true, services: ['a', 'b'] });
+    const bounds = { maxTtlSeconds: 60, clients: ['x'], subjects: [], editsScopes: true, etag: 'e2' };
+    const row = caller('ci', { admin: true, services: ['a', 'b'], ...bounds });
     await store().transact((tx) => tx.callers.insert(row));
     expect(await store().read.callers.get('ci')).toStrictEqual(row);
     expect(await store().read.callers.byKeyHash('hash of ci')).toStrictEqual(row);
@@ -122,12 +124,14 @@ const callerContract = (store: () => Store): void => {
     expect(await store().read.callers.list(FIRST)).toEqual([caller('ci')]);
   });
 
-  test('put replaces key, services and admin, keeps the time, and ends the old key', async () => {
+  test('put replaces all but the time, and ends the old key', async () => {
+    const bounds = { maxTtlSeconds: 9, clients: [], subjects: ['ann'], editsScopes: true, etag: 'e3' };
+    const changed = { ...bounds, keyHash: 'new', services: [], admin: true };
     await store().transact(async ({ callers }) => {
       await callers.put(caller('ci'));
-      await callers.put(caller('ci', { keyHash: 'new', services: [], admin: true, createdAt: NOW + 9 }));
+      await callers.put(caller('ci', { ...changed, createdAt: NOW + 9 }));
     });
-    const expected = caller('ci', { keyHash: 'new', services: [], admin: true });
+    const expected = caller('ci', changed);
     expect(await store().read.callers.list(FIRST)).toEqual([expected]);
     expect(await store().read.callers.byKeyHash('hash of ci')).toBeUndefined();
   });
@@ -143,6 +147,42 @@ const callerContract = (store: () => Store): void => {
     expect(await store().transact((tx) => tx.callers.delete('b'))).toBe(true);
     expect(await store().transact((tx) => tx.callers.delete('b'))).toBe(false);
     expect(await names(undefined, 9)).toEqual(['a', 'c']);
+  });
+};
+
+const ceilingContract = (store: () => Store): void => {
+  test('ceilings are kept by caller and service, replaced together, and none is another thing than an empty one', async () => {
+    const { ceilings } = store().read;
+    const set = (name: string, of: Record<string, string[]>) =>
+      store().transact((tx) => tx.ceilings.replaceAll(name, of));
+    await set('ci', { stripe: [], github: ['GET /a', 'GET /b'] });
+    await set('bot', { github: ['GET /c'] });
+    expect(await ceilings.get('ci', 'github')).toEqual(['GET /a', 'GET /b']);
+    expect(await ceilings.get('ci', 'stripe')).toEqual([]);
+    expect(await ceilings.get('ci', 'none')).toBeUndefined();
+    expect(Object.entries(await ceilings.ofCaller('ci'))).toEqual([
+      ['github', ['GET /a', 'GET /b']],
+      ['stripe', []],
+    ]);
+    await set('ci', { github: ['GET /d'] });
+    expect(await ceilings.ofCaller('ci')).toEqual({ github: ['GET /d'] });
+    await set('ci', {});
+    expect(await ceilings.ofCaller('ci')).toEqual({});
+    expect(await ceilings.ofCaller('bot')).toEqual({ github: ['GET /c'] });
+  });
+
+  test('the ceilings of a service go from all callers', async () => {
+    await store().transact(async (tx) => {
+      for (const name of ['a', 'b']) await tx.ceilings.replaceAll(name, { one: ['GET /1'], two: ['GET /2'] });
+      await tx.ceilings.deleteService('one');
+    });
+    for (const name of ['a', 'b']) expect(await store().read.ceilings.ofCaller(name)).toEqual({ two: ['GET /2'] });
+  });
+
+  test.each(HOSTILE_TEXTS)('the text %j is kept in a ceiling', async (text) => {
+    await store().transact((tx) => tx.ceilings.replaceAll(text, Object.fromEntries([[text, [text]]])));
+    expect(await store().read.ceilings.get(text, text)).toEqual([text]);
+    expect(Object.entries(await store().read.ceilings.ofCaller(text))).toEqual([[text, [text]]]);
   });
 };
 

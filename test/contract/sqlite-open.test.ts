@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { migrations } from '../../control-plane/store/migrations/all.ts';
 import { openStore } from '../../control-plane/store/open.ts';
 import { openConnection } from '../../control-plane/store/sqlite-connection.ts';
 import { inspectFile } from '../../control-plane/store/sqlite-file.ts';
@@ -121,7 +122,7 @@ test('in a large database the tables that guard access are checked, without read
   await connection.close();
   const [auditPage, servicesPage] = pages.map(({ rootpage }) => (Number(rootpage) - 1) * 4096);
   const inspect = (path: string) =>
-    inspectFile(path, { known: ['0001-first'], busyTimeoutMs: 50, checkedWholeBytes: 0 });
+    inspectFile(path, { known: Object.keys(migrations), busyTimeoutMs: 50, checkedWholeBytes: 0 });
   await expect(inspect(file)).resolves.toBeUndefined();
   const other = join(folder, 'other.db');
   await copyFile(file, other);

@@ -54,7 +54,8 @@ afterAll(async () => {
 
 const page = { after: undefined, limit: 100 };
 const details = (plan: readonly Line[]) => plan.map(({ detail }) => detail);
-const TABLES = 'services|callers|tokens|cut_offs|snapshots|nodes|audit_records|audit_events|audit_outcomes';
+const TABLES =
+  'services|operations|callers|ceilings|tokens|cut_offs|snapshots|nodes|audit_records|audit_events|audit_outcomes';
 const scans = (plan: readonly Line[]) => details(plan).filter((line) => new RegExp(`^SCAN (${TABLES})`).test(line));
 const sorts = (plan: readonly Line[]) => details(plan).filter((line) => line.includes('TEMP B-TREE'));
 
@@ -63,9 +64,20 @@ test.each<[string, (aggregates: Aggregates) => Promise<unknown>]>([
   ['a page of services', ({ services }) => services.list({ after: 'a', limit: 5 })],
   ['the services of a pool', ({ services }) => services.ofPool('a')],
   ['deleting a service', ({ services }) => services.delete('a')],
+  ['the operations of some ids', ({ operations }) => operations.get('a', ['b', 'c'])],
+  ['the ids of operations', ({ operations }) => operations.ids('a')],
+  [
+    'a page of operations that hold a text',
+    ({ operations }) => operations.list('a', { contains: 'b' }, { after: 'c', limit: 5 }),
+  ],
+  ['deleting operations', ({ operations }) => operations.deleteAll('a')],
   ['a caller', ({ callers }) => callers.get('a')],
   ['the caller of a key', ({ callers }) => callers.byKeyHash('a')],
+  ['the ceiling of a caller', ({ ceilings }) => ceilings.get('a', 'b')],
+  ['the ceilings of a caller', ({ ceilings }) => ceilings.ofCaller('a')],
+  ['deleting the ceilings of a service', ({ ceilings }) => ceilings.deleteService('a')],
   ['a token', ({ tokens }) => tokens.get('a')],
+  ['some tokens', ({ tokens }) => tokens.getMany(['a', 'b'])],
   ['revoking', ({ tokens }) => tokens.revoke('a', NOW)],
   ['the revoked tokens', ({ tokens }) => tokens.revoked(NOW)],
   ['whether an index is taken', ({ tokens }) => tokens.indexTaken(1, 2, NOW)],

@@ -12,12 +12,27 @@ export const tokenContract = (store: () => Store): void => {
   const jtis = async (filter: TokenFilter) => (await store().read.tokens.list(filter, FIRST)).map(({ jti }) => jti);
 
   test('a token comes back as it was stored, and its id is taken once', async () => {
-    const rows = [token('t1'), token('t2', { credentialId: 'c', revokedAt: NOW, allow: [], statusChunk: 70_000 })];
+    const chain = { jkt: 'key', parents: ['t1', 't0'], actors: ['x', `'y'`] };
+    const ended = { credentialId: 'c', revokedAt: NOW, allow: [], statusChunk: 70_000 };
+    const rows = [token('t1'), token('t2', { ...ended, ...chain })];
     await insert(...rows);
     for (const row of rows) expect(await store().read.tokens.get(row.jti)).toStrictEqual(row);
     expect(await store().read.tokens.get('t3')).toBeUndefined();
     await expect(insert(token('t1', { service: 'other' }))).rejects.toMatchObject({ code: 'already_exists' });
     expect(await store().read.tokens.get('t1')).toEqual(token('t1'));
+  });
+
+  test('several tokens are found by their ids, those that are not there left out', async () => {
+    await insert(...Array.from({ length: 600 }, (_, i) => token(`t${i}`, { statusIndex: i })));
+    const found = await store().read.tokens.getMany([
+      't3',
+      'none',
+      't599',
+      ...Array.from({ length: 550 }, (_, i) => `t${i}`),
+    ]);
+    expect(new Set(found.map(({ jti }) => jti)).size).toBe(551);
+    expect(found.find(({ jti }) => jti === 't599')).toStrictEqual(token('t599', { statusIndex: 599 }));
+    expect(await store().read.tokens.getMany([])).toEqual([]);
   });
 
   test.each([

@@ -2,6 +2,7 @@
 import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect';
 import { catalogue, DaypassError, type ErrorCode } from '@daypass/core/errors';
 import { expect, test } from 'vitest';
+import { UNBOUNDED } from '../../control-plane/domain/callers.ts';
 import { createChanges } from '../../control-plane/domain/change.ts';
 import { CallerService } from '../../control-plane/gen/daypass/v1/caller_pb.ts';
 import { TokenService } from '../../control-plane/gen/daypass/v1/token_pb.ts';
@@ -81,10 +82,11 @@ test('a caller that was deleted while its call ran changes nothing, nor does one
     const publisher = { build: () => Promise.reject(new Error('unused')), activate: () => {} };
     const announce = (events: readonly unknown[]) => announced.push(...events);
     const changes = createChanges({ store, publisher, announce, now: () => 5, newId: () => 'id' });
-    const caller = { kind: 'caller', name: 'bot', admin: true, services: [], createdAt: 1 } as const;
+    const bounds = { ...UNBOUNDED, services: [], etag: '' };
+    const caller = { ...bounds, kind: 'caller', name: 'bot', admin: true, createdAt: 1 } as const;
     const run = () => changes.run(caller, 'X/Y', async () => ({ value: 1, pools: [], note: { path: 'x' } }));
     expect(await errorOf(run())).toMatchObject({ code: 'unauthenticated' });
-    const row = { name: 'bot', keyHash: 'a'.repeat(64), services: [], admin: true };
+    const row = { ...bounds, name: 'bot', keyHash: 'a'.repeat(64), admin: true };
     await store.transact((tx) => tx.callers.put({ ...row, createdAt: 2 }));
     expect(await errorOf(run())).toMatchObject({ code: 'unauthenticated' });
     expect(announced).toEqual([]);

@@ -230,6 +230,16 @@ test('http to an allowed address and port needs no flag; to another it does', as
   expect((await control.admin.services.create({ service: plain })).service?.insecureUpstream).toBe(true);
 });
 
+test('encoded slashes are refused unless the service asks for them, and can be taken back', async () => {
+  const { services } = control.admin;
+  const given = { name: 'slashes', upstream: 'https://api.example.com', encodedSlashes: true };
+  expect((await services.create({ service: given })).service?.encodedSlashes).toBe(true);
+  const plain = { ...given, name: 'no-slashes', encodedSlashes: false };
+  expect((await services.create({ service: plain })).service?.encodedSlashes).toBe(false);
+  const update = { service: { name: 'slashes' }, updateMask: { paths: ['encoded_slashes'] } };
+  expect((await services.update(update)).service?.encodedSlashes).toBe(false);
+});
+
 test('a name is given once', async () => {
   await control.admin.services.create({ service: { name: 'once', upstream: 'https://api.example.com' } });
   const again = control.admin.services.create({ service: { name: 'once', upstream: 'https://api.example.com' } });

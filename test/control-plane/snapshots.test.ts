@@ -86,6 +86,7 @@ test('a snapshot verifies with the pinned root and holds all that the pool needs
   const held = await verified(control.home, snapshot);
   expect([...held.services.keys()]).toEqual(['github']);
   expect(held.credentials.get('github')?.id).toBe(ID);
+  expect(held.pool).toEqual({ name: 'default', nodes: 2 });
   expect(held.scopes.get('github/triage')?.rules).toEqual(['GET /issues']);
   expect([...held.keys.values()].map(({ issuer, alg }) => [issuer, alg])).toEqual([['http://issuer.test', 'Ed25519']]);
   expect(held.cutoffs.map(({ client, service }) => [client, service])).toEqual([['ci', undefined]]);
@@ -97,6 +98,7 @@ test('a snapshot verifies with the pinned root and holds all that the pool needs
   const other = await verified(control.home, (await control.asNode('node-3').snapshots.get({})).snapshot, 'other');
   expect([...other.services.keys()]).toEqual(['elsewhere']);
   expect(other.credentials.size).toBe(0);
+  expect(other.pool).toEqual({ name: 'other', nodes: 1 });
   expect(other.cutoffs.map(({ client, service }) => client ?? service).sort()).toEqual(['ci', 'elsewhere']);
 });
 

@@ -1,0 +1,116 @@
+// Sets one named scope of a service: by an admin, or by a caller that may, as far as its ceiling covers what gets wider.
+import { DaypassError } from '@daypass/core/errors';
+import type { Aggregates, ServiceRow } from '../store/interface.ts';
+import { type CallerActor, mayMintFor } from './actor.ts';
+import { type CallerCeilings, fieldsOf, firstGap, readCeiling } from './ceiling.ts';
+import type { Changes, Work } from './change.ts';
+import { AUDITED } from './mint.ts';
+import { operationLookup } from './operations.ts';
+import { createProblems } from './problems.ts';
+import type { Rollouts, Waiting } from './rollout.ts';
+import { readRules } from './rules.ts';
+import { type ServiceChange, seenBy } from './services.ts';
+
+/** What a named scope is to be. */
+export type ScopeInput = {
+  readonly service: string;
+  readonly scope: string;
+  /** Undefined: it is to be removed. */
+  readonly rules: readonly string[] | undefined;
+  readonly etag: string;
+};
+
+/** Sets named scopes. */
+export type SetScope = (caller: CallerActor, input: ScopeInput, waiting: Waiting) => Promise<ServiceChange>;
+
+type Deps = {
+  readonly changes: Changes;
+  readonly rollouts: Rollouts;
+  readonly ceilings: CallerCeilings;
+  /** Milliseconds. */
+  readonly now: () => number;
+  readonly newId: () => string;
+};
+
+const METHOD = 'ServiceRegistry/SetScope';
+/** Named scopes of one service, as its message has them. */
+const SCOPES_MAX = 1000;
+
+/**
+ * Makes SetScope.
+ * @throws {DaypassError} `permission_denied`, `not_found`, `etag_stale`, or what is wrong by its field
+ */
+export const createSetScope =
+  (deps: Deps): SetScope =>
+  async (caller, input, { waitMs, signal }) => {
+    const { value: row, published } = await deps.changes
+      .run(caller, METHOD, (tx, asItIs) => setScope(tx, deps, asItIs, input))
+      .catch(async (error: unknown) => {
+        if (error instanceof DaypassError && AUDITED.has(error.code)) {
+          await deps.changes.refuse(caller, METHOD, { ...noteOf(input), reason: error.code });
+        }
+        throw error;
+      });
+    return { row: seenBy(caller, row), rollout: await deps.rollouts.wait(published, waitMs, signal) };
+  };
+
+const noteOf = ({ service, scope }: ScopeInput) => ({ path: `services/${service}/scopes/${scope}`, service });
+
+const setScope = async (
+  tx: Aggregates,
+  deps: Deps,
+  caller: CallerActor,
+  input: ScopeInput,
+): Promise<Work<ServiceRow>> => {
+  const stored = await findService(tx, caller, input);
+  const old = Object.hasOwn(stored.scopes, input.scope) ? stored.scopes[input.scope] : undefined;
+  const others = Object.entries(stored.scopes).filter(([name]) => name !== input.scope);
+  if (old === undefined && input.rules === undefined) {
+    throw new DaypassError('not_found', `there is no named scope \`${input.scope}\``, { field: 'scope' });
+  }
+  if (old === undefined && others.length >= SCOPES_MAX) {
+    throw new DaypassError('failed_precondition', `a service has at most ${SCOPES_MAX}`, { field: 'scope' });
+  }
+  const rules = input.rules && (await readScope(tx, deps, caller, { ...input, rules: input.rules, old: old ?? [] }));
+  const entries = [...others, ...(rules === undefined ? [] : [[input.scope, rules] as const])];
+  const scopes = Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+  const row = { ...stored, scopes, etag: deps.newId(), updatedAt: deps.now() };
+  await tx.services.replace(row);
+  return { value: row, pools: [row.config.pool], note: noteOf(input) };
+};
+
+const findService = async (tx: Aggregates, caller: CallerActor, input: ScopeInput): Promise<ServiceRow> => {
+  // Asked before the service is looked up: a caller learns nothing of services that are not its own.
+  if (!caller.admin && !(caller.editsScopes && mayMintFor(caller, input.service))) {
+    const message = `\`${caller.name}\` may not edit the scopes of \`${input.service}\``;
+    throw new DaypassError('permission_denied', message, { field: 'service' });
+  }
+  const stored = await tx.services.get(input.service);
+  if (stored === undefined) {
+    throw new DaypassError('not_found', `there is no service \`${input.service}\``, { field: 'service' });
+  }
+  if (input.etag === '' || input.etag === stored.etag) return stored;
+  throw new DaypassError('etag_stale', 'was changed by another; get it again', { field: 'etag' });
+};
+
+type Asked = ScopeInput & { readonly rules: readonly string[]; readonly old: readonly string[] };
+
+const FIELD = 'rules.rules';
+
+const readScope = async (tx: Aggregates, deps: Deps, caller: CallerActor, asked: Asked): Promise<readonly string[]> => {
+  const problems = createProblems();
+  const expand = await operationLookup(tx, asked.service, asked.rules);
+  const rules = readRules(asked.rules, FIELD, undefined, problems, expand);
+  problems.throwIfAny();
+  // What gets no wider may stay as it is, even where it goes beyond the caller's ceiling.
+  if (caller.admin || !(await isWider(asked.old, rules))) return rules;
+  await deps.ceilings.check(tx, caller, asked.service, { rules, fieldOf: fieldsOf(asked.rules, FIELD, expand) });
+  return rules;
+};
+
+const isWider = async (old: readonly string[], rules: readonly string[]): Promise<boolean> => {
+  const known = new Set(old);
+  const added = rules.filter((rule) => !known.has(rule));
+  if (added.length === 0) return false;
+  return (await firstGap(await readCeiling(old), added)) !== undefined;
+};
