@@ -1,6 +1,7 @@
 // Which addresses and URLs may be an upstream: public ones, and the ranges that the operator allows.
 
 import { BlockList, isIP } from 'node:net';
+import { domainToUnicode } from 'node:url';
 import { findAmbiguity } from './ambiguity.ts';
 import { DaypassError } from './errors.ts';
 
@@ -204,6 +205,8 @@ const refuseStrangeUrl = (url: URL): void => {
   if (ambiguity !== undefined) throw wrongUrl(`its path has ${ambiguity.reason}`);
   if (literalAddresses(url.hostname).length > 0) return;
   if (!DNS_NAME.test(url.hostname)) throw wrongUrl('its host is not a DNS name without a dot at the end');
+  // RFC 5891 §4.4: what says that it is punycode and is not, no two readers agree on.
+  if (/(?:^|\.)xn--/.test(domainToUnicode(url.hostname))) throw wrongUrl('its host holds punycode that is none');
   if (METADATA_NAMES.test(url.hostname)) throw wrongUrl('a metadata service is refused');
 };
 

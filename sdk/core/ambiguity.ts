@@ -80,7 +80,8 @@ const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 // Fraction slash, division slash, set minus, reverse solidus operator, big solidus, big reverse solidus.
 const LOOKS_LIKE_SLASH = /[\u2044\u2215\u2216\u29f5\u29f8\u29f9]/;
 const HAS_MEANING = /[./\\;%]/;
-const SPACE_AT_END = /\p{White_Space}$/u;
+// U+FEFF is no white space to Unicode, but JavaScript trims it.
+const SPACE_AT_END = /[\p{White_Space}\ufeff]$/u;
 
 const decodedProblem = (bytes: readonly number[]): string | undefined => {
   const text = decodeUtf8(bytes);
@@ -90,9 +91,9 @@ const decodedProblem = (bytes: readonly number[]): string | undefined => {
   if (LOOKS_LIKE_SLASH.test(beyondAscii) || HAS_MEANING.test(beyondAscii.normalize('NFKC'))) {
     return 'an encoded character that can be taken for a dot, slash, semicolon or percent sign';
   }
-  if (SPACE_AT_END.test(text)) return 'an encoded space at the end of a segment';
   // Only an encoded slash that is let through makes more than one part here.
   const parts = text.split('/');
+  if (parts.some((part) => SPACE_AT_END.test(part))) return 'an encoded space at the end of a segment';
   if (parts.length > 1 && parts.includes('')) return 'an empty segment between encoded slashes';
   return parts.some(isDots) ? 'a dot segment' : undefined;
 };

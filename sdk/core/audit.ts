@@ -9,6 +9,7 @@ import {
   readString,
   refuseUnknown,
 } from './json.ts';
+import { printableJson } from './printable-json.ts';
 
 /** Who asked for what, and whether it was allowed. Absent texts are empty. */
 export type DecisionRecord = {
@@ -178,7 +179,7 @@ export const batchStatement = (node: string, firstSeq: number, lastSeq: number, 
 
 function encodeMember(value: string | number | undefined, longest: number): string {
   if (typeof value !== 'string') return JSON.stringify(value);
-  return JSON.stringify((value.length > longest ? value.slice(0, longest) : value).toWellFormed());
+  return printableJson((value.length > longest ? value.slice(0, longest) : value).toWellFormed());
 }
 
 /** An object that has exactly the members of a shape, each as the shape says. */

@@ -58,7 +58,7 @@ const decimalText = (units: bigint): string => {
   const size = units < 0n ? -units : units;
   const fraction = String(size % WHOLE)
     .padStart(FRACTION_DIGITS, '0')
-    .replace(/0+$/, '');
+    .replace(/(?<!0)0+$/, '');
   return `${units < 0n ? '-' : ''}${size / WHOLE}${fraction === '' ? '' : `.${fraction}`}`;
 };
 

@@ -16,7 +16,7 @@ export const readDecimal = (text: string): string | undefined => {
   const match = DECIMAL.exec(text);
   if (match === null) return undefined;
   const [, sign = '', whole = '', digits = ''] = match;
-  const fraction = digits.replace(/0+$/, '');
+  const fraction = digits.replace(/(?<!0)0+$/, '');
   if (sign === '-' && whole === '0' && fraction === '') return undefined;
   if (fraction === '') return BigInt(whole) > LARGEST ? undefined : sign + whole;
   if (`${whole}${fraction}`.replace(/^0+/, '').length > SAFE_DIGITS) return undefined;

@@ -44,6 +44,8 @@ export type ServiceConfig = {
     readonly per_client: Rate | null;
     readonly per_service: Rate | null;
   };
+  /** Forwards paths with `%2F` in a segment; absent: they are refused. */
+  readonly encoded_slashes?: boolean;
 };
 
 /** The content of a `credential` entry, named after its service. */
@@ -76,6 +78,12 @@ export type CutOffEntry = {
   readonly caller?: string;
   readonly credential_id?: string;
   readonly minted_before: number;
+};
+
+/** The content of the `pool` entry, named after the pool. */
+export type PoolEntry = {
+  /** Data planes that are enrolled in it. */
+  readonly nodes: number;
 };
 
 /** Tokens of a status chunk; index `idx` of a token is within its chunk. */

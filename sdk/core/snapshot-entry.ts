@@ -22,6 +22,7 @@ import type {
   CredentialEntry,
   CutOffEntry,
   KeyEntry,
+  PoolEntry,
   Rate,
   ScopeEntry,
   ServiceConfig,
@@ -37,6 +38,7 @@ export type EntryContent = {
   readonly key: KeyEntry;
   readonly status: StatusEntry;
   readonly cutoff: CutOffEntry;
+  readonly pool: PoolEntry;
 };
 
 /** The parsed entries of a snapshot. */
@@ -52,6 +54,8 @@ export type Entries = {
   /** By chunk number: the zlib-compressed bit string. */
   readonly status: ReadonlyMap<number, Uint8Array>;
   readonly cutoffs: readonly CutOffEntry[];
+  /** Absent where the control plane does not say. */
+  readonly pool: (PoolEntry & { readonly name: string }) | undefined;
 };
 
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -74,6 +78,7 @@ export function readEntries(entries: readonly Entry[]): Entries {
   const keys = new Map<string, KeyEntry>();
   const status = new Map<number, Uint8Array>();
   const cutoffs: CutOffEntry[] = [];
+  let pool: Entries['pool'];
   const readers = new Map<string, (name: string, value: JsonValue) => void>([
     ['service', (name, value) => services.set(name, readService(name, value))],
     ['credential', (name, value) => credentials.set(name, readCredential(value))],
@@ -81,9 +86,16 @@ export function readEntries(entries: readonly Entry[]): Entries {
     ['key', (name, value) => keys.set(name, readKey(name, value))],
     ['status', (name, value) => status.set(readChunkNumber(name), readStatus(value))],
     ['cutoff', (_name, value) => cutoffs.push(readCutOff(value))],
+    [
+      'pool',
+      (name, value) => {
+        if (pool !== undefined) throw wrong('pool', 'is there twice');
+        pool = { name, ...readPool(value) };
+      },
+    ],
   ]);
   for (const entry of entries) readEntry(entry, readers.get(entry.kind));
-  return { services, credentials, scopes, keys, status, cutoffs };
+  return { services, credentials, scopes, keys, status, cutoffs, pool };
 }
 
 function readEntry(entry: Entry, read: ((name: string, value: JsonValue) => void) | undefined): void {
@@ -118,6 +130,9 @@ function readService(entryName: string, value: JsonValue): ServiceConfig {
     set_headers: readStringMap(object.set_headers, 'set_headers'),
     drop_query: readStringArray(object.drop_query, 'drop_query'),
     limits: readLimits(object.limits),
+    ...(object.encoded_slashes === undefined
+      ? {}
+      : { encoded_slashes: readBoolean(object.encoded_slashes, 'encoded_slashes') }),
   };
   if (service.name !== entryName || !NAME.test(service.name)) throw wrong('name', 'does not fit the entry');
   checkTarget(service);
@@ -142,6 +157,7 @@ const SERVICE_MEMBERS: readonly (keyof ServiceConfig)[] = [
   'set_headers',
   'drop_query',
   'limits',
+  'encoded_slashes',
 ];
 
 function checkTarget({ origin, base_path, connect_timeout_ms, response_timeout_ms, max_ttl_seconds }: ServiceConfig) {
@@ -232,6 +248,12 @@ function readCutOff(value: JsonValue): CutOffEntry {
   const fit: Partial<Record<(typeof texts)[number], string>> = {};
   for (const name of texts) if (object[name] !== undefined) fit[name] = readText(object, name);
   return { ...fit, minted_before: readNumber(object.minted_before, 'minted_before') };
+}
+
+function readPool(value: JsonValue): PoolEntry {
+  const object = readObject(value, 'pool');
+  refuseUnknown(object, ['nodes'], 'pool');
+  return { nodes: readCount(object.nodes, 'nodes') };
 }
 
 function readText(object: JsonObject, name: string): string {

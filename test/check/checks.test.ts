@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { importsOf, problemsOf } from './imports.ts';
 import { entryProblems, locate, readLock } from './lock.ts';
+import { expressionsOf, problemsIn } from './regexes.ts';
 
 const file = (path: string, text: string) => ({ path, text });
 
@@ -114,5 +115,28 @@ describe('lock file', () => {
       (name) => locate('', name, packages) === undefined && locate('tools/node-runtime', name, packages) === undefined,
     );
     expect(missing).toEqual([]);
+  });
+});
+
+describe('regular expressions', () => {
+  test('literals are found by syntax, with their flags', () => {
+    const text = 'const a: number = 4 / 2 / 1;\n// /no/\nconst b = "/no/";\nconst c = a > 1 ? /a[/]b/giu : /x/.source;';
+    expect(expressionsOf(file('sdk/a.ts', text)).literals).toEqual([
+      { path: 'sdk/a.ts', line: 4, pattern: 'a[/]b', flags: 'giu' },
+      { path: 'sdk/a.ts', line: 4, pattern: 'x', flags: '' },
+    ]);
+  });
+
+  test('one that takes long for some input is named', () => {
+    const files = [file('sdk/a.ts', 'export const slow = /^(a+)+$/;'), file('sdk/b.ts', 'export const fast = /^a+$/;')];
+    expect(problemsIn(files)).toEqual([
+      expect.stringMatching(/^sdk\/a\.ts:1 \/\^\(a\+\)\+\$\/ is vulnerable: exponential/),
+    ]);
+  });
+
+  test.each(['new RegExp(text)', 'RegExp(text, "g")'])('%s is a problem, since no check sees it', (code) => {
+    expect(problemsIn([file('sdk/a.ts', `export const made = (text: string) => ${code};`)])).toEqual([
+      'sdk/a.ts:1 makes a regular expression at run time',
+    ]);
   });
 });

@@ -26,11 +26,11 @@ const node = /^node:/;
 const composition = /^control-plane\/[a-z-]+\.ts$/;
 
 const table: readonly Row[] = [
-  { from: /^sdk\/core\/address\.ts$/, may: [core, /^node:net$/] },
+  { from: /^sdk\/core\/address\.ts$/, may: [core, /^node:(?:net|url)$/] },
   { from: core, may: [core, jose, /^npm:re2js$/] },
   { from: /^sdk\/build\.ts$/, may: [node] },
   { from: /^sdk\//, may: [/^sdk\//, connect, connectWeb, protobuf] },
-  { from: /^cli\//, may: [/^cli\//, /^sdk\//, /^npm:commander$/, connect, protobuf, node] },
+  { from: /^cli\//, may: [/^cli\//, /^sdk\//, /^npm:(?:commander|yaml)$/, connect, protobuf, node] },
   {
     from: /^data-plane\//,
     may: [
@@ -51,8 +51,8 @@ const table: readonly Row[] = [
   },
   {
     from: /^control-plane\/domain\//,
-    // Of Node only what computes: hashes and compression.
-    may: [/^control-plane\/domain\//, core, /^node:(?:crypto|zlib)$/],
+    // Of Node only what computes: hashes and compression, and giving others their turn in between.
+    may: [/^control-plane\/domain\//, core, /^node:(?:crypto|zlib|timers\/promises)$/],
     mayTypes: [/^control-plane\/store\/interface\.ts$/],
   },
   {

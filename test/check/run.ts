@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { command, generatedUnchanged, protosUnbroken } from './commands.ts';
 import { importProblems } from './imports.ts';
 import { lockProblems } from './lock.ts';
+import { regexProblems } from './regexes.ts';
 import { root } from './sources.ts';
 import { environmentProblems, wordProblems } from './words.ts';
 
@@ -19,6 +20,7 @@ const checks: readonly Check[] = [
   { name: 'lock file', run: lockProblems },
   { name: 'environment read in one place', run: environmentProblems },
   { name: 'words', run: wordProblems },
+  { name: 'regular expressions', run: regexProblems },
 ];
 
 let failed = 0;

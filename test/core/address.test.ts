@@ -207,6 +207,7 @@ test.each([
   'https://1.1.1.1/',
   'https://[2606:4700::1111]/',
   'https://a_b.example/',
+  'https://xn--mnchen-3ya.example/',
 ])('%s may be an upstream', (text) =>
   expect(() => closed.checkUrl(parseUpstreamUrl(text), { insecure: false })).not.toThrow());
 
@@ -261,6 +262,8 @@ test.each([
   ['a space', ' https://api.example.com/'],
   ['a host in another script', 'https://еxample.com/'],
   ['an empty label', 'http://a..b/'],
+  ['bad punycode', 'http://xn--a/'],
+  ['bad punycode in a label', 'http://a.xn--zzzzzzzzz999999.com/'],
   ['gopher', 'gopher://127.0.0.1:6379/_x'],
   ['data', 'data:text/plain,x'],
   ['file', 'file:///etc/passwd'],

@@ -289,6 +289,10 @@ test.each([
   ['a cut-off without a time', raw('cutoff', 'c', { service: 'github' })],
   ['a cut-off of an unknown kind', raw('cutoff', 'c', { node: 'x', minted_before: NOW })],
   ['a cut-off for an empty service', raw('cutoff', 'c', { service: '', minted_before: NOW })],
+  ['encoded slashes that are a text', raw('service', 'github', { ...service, encoded_slashes: 'yes' })],
+  ['a pool of half a node', raw('pool', 'default', { nodes: 0.5 })],
+  ['a pool without a number', raw('pool', 'default', {})],
+  ['a pool with more than that', raw('pool', 'default', { nodes: 1, node: 'x' })],
   ['no JSON', raw('service', 'github', 'x')],
   ['an array', raw('service', 'github', [])],
 ])('a signed entry with %s is malformed, and is named', async (_what, entry) => {
@@ -297,6 +301,13 @@ test.each([
     code: 'snapshot_malformed',
     message: expect.stringContaining(`${entry.kind}/${entry.name}`),
   });
+});
+
+test('a second pool is malformed, and without one nothing is known of it', async () => {
+  const [one, two] = ['default', 'other'].map((name) => raw('pool', name, { nodes: 1 })) as [Entry, Entry];
+  expect(await refusalOf(await snapshot({ entries: [one, two] }))).toBe('snapshot_malformed');
+  expect((await verifySnapshot(await snapshot({ entries: [one] }), trust)).pool).toEqual({ name: 'default', nodes: 1 });
+  expect((await verifySnapshot(await snapshot({ entries: [] }), trust)).pool).toBeUndefined();
 });
 
 test('an unknown kind of entry is an unknown feature', async () => {

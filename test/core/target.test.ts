@@ -129,6 +129,8 @@ const AMBIGUOUS: Readonly<Record<string, readonly string[]>> = {
     '/public%20/a',
     '/public/a%C2%A0',
     '/public/a%E3%80%80',
+    '/public/a%EF%BB%BF',
+    '/public/%EF%BB%BF',
   ],
   'bytes that are not UTF-8': [
     '/public/..%ff/admin',
@@ -223,6 +225,8 @@ test.each([
   '/a/b%2F',
   '/a/%2F',
   '/a/b%2F%20../c',
+  '/a/b%20%2Fc',
+  '/a/b%C2%A0%2Fc',
   '/a/b%5Cc',
   '/a/%252F',
   '/a/..;%2Fb',
