@@ -42,8 +42,8 @@ export type Session = {
   readonly keyPrint: string;
   readonly rules: CompiledRules;
   readonly positions: readonly StatusPosition[];
-  /** The snapshot that neither revokes it nor cuts it off. */
-  clearedBy: ActiveSnapshot | undefined;
+  /** Digest of the snapshot that neither revokes it nor cuts it off: a session must not keep old snapshots alive. */
+  clearedBy: string | undefined;
   /** What its credential is under a snapshot. */
   bound: Bound | undefined;
 };
@@ -128,11 +128,11 @@ function checkScheme(isDpop: boolean, sender: Sender | undefined): void {
 }
 
 function checkRevocation(session: Session, snapshot: ActiveSnapshot): void {
-  if (session.clearedBy === snapshot) return;
+  if (session.clearedBy === snapshot.digest) return;
   const { claims, positions } = session;
   if (isRevokedBy(snapshot, positions) || isCutOffBy(snapshot, claims, undefined))
     throw new DaypassError('token_revoked', 'The token has been revoked');
-  session.clearedBy = snapshot;
+  session.clearedBy = snapshot.digest;
 }
 
 type Verifier = { verify(text: string, snapshot: ActiveSnapshot, failures: Bucket): Promise<Session> };

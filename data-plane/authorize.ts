@@ -106,7 +106,7 @@ type Asked = {
 function askOf({ target }: Route, service: ActiveService, head: Head, body: HeldBody | undefined): Asked {
   const details = new RequestDetails({
     query: forwardedQuery(service, target.query),
-    header: (name) => forwardedValues(service, head, name),
+    header: forwardedValues(service, head),
   });
   const { method } = head;
   if (!hasBody(head)) return { method, path: target.path, details, isBodyToCome: false, problem: 'it has no body' };
@@ -156,7 +156,8 @@ async function boundOf(
   seals: Seals,
 ): Promise<Bound> {
   const before = session.bound;
-  if (before?.snapshot === snapshot && before.service === service) return before;
+  // A token has one service, and a snapshot one of that name.
+  if (before?.digest === snapshot.digest) return before;
   const bound = await bindCredential(snapshot, service, claims, seals);
   session.bound = bound;
   return bound;

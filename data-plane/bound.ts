@@ -10,8 +10,8 @@ import type { Seals } from './seals.ts';
 
 /** A token's credential, ready to be put on; `seal` is undefined for a service that takes none. */
 export type Bound = {
-  readonly snapshot: ActiveSnapshot;
-  readonly service: ActiveService;
+  /** Digest of the snapshot that it holds under. */
+  readonly digest: string;
   readonly seal: OpenedSeal | undefined;
   readonly injection: Injection | undefined;
 };
@@ -26,7 +26,7 @@ export async function bindCredential(
   const seal = await openBound(snapshot, service, claims, seals);
   if (isCutOffBy(snapshot, claims, seal?.id))
     throw new DaypassError('token_revoked', 'The credential of the token has been revoked');
-  return { snapshot, service, seal, injection: seal === undefined ? undefined : prepareInjection(seal) };
+  return { digest: snapshot.digest, seal, injection: seal === undefined ? undefined : prepareInjection(seal) };
 }
 
 /** The credential that the token itself carries, else the service's own. */

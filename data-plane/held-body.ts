@@ -1,6 +1,7 @@
 // Bodies that a rule has to look into: read whole before anything is decided, within a limit for each and one for all.
 import type { IncomingMessage } from 'node:http';
 import { DaypassError } from '@daypass/core/errors';
+import { Gathered } from './gathered.ts';
 import type { DataLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
 import { RetryLater } from './refusal.ts';
@@ -66,7 +67,7 @@ async function readWhole(
   count: (bytes: number) => void,
 ): Promise<Uint8Array> {
   const body = await openBody(request, limits, count);
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of body.stream) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  const whole = new Gathered();
+  for await (const chunk of body.stream) whole.add(chunk);
+  return whole.take();
 }

@@ -28,6 +28,8 @@ export type Sender = {
   readonly tokenHash: string;
   /** Its proofs that may yet fail verification. */
   readonly failures: Bucket;
+  /** The last verification that was begun, while it goes on; never rejects. */
+  running: Promise<void> | undefined;
   key: ProofKey | undefined;
 };
 
@@ -76,8 +78,12 @@ export function createProver({ limits, nowMs, metrics, nonceRule, publicUrl }: D
     return verdict === 'old' ? nonces.current() : undefined;
   };
   const verify = async (proof: ReadProof, sender: Sender, failures: Bucket): Promise<void> => {
+    // Good proofs that come at once are no failures: what is being verified may yet give its part back.
+    while (sender.running !== undefined && sender.failures.level < 1) await sender.running;
     if (verifying >= limits.maxProving) throw new RetryLater('overloaded', 'Too many proofs are being verified', 1);
     spend(sender.failures, failures, flow, nowMs());
+    const ended = Promise.withResolvers<void>();
+    sender.running = ended.promise;
     verifying += 1;
     try {
       sender.key = await verifyProofKey(proof, sender.jkt, sender.key);
@@ -85,12 +91,14 @@ export function createProver({ limits, nowMs, metrics, nonceRule, publicUrl }: D
       putBack(sender.failures, flow);
     } finally {
       verifying -= 1;
+      if (sender.running === ended.promise) sender.running = undefined;
+      ended.resolve();
     }
   };
   return {
     sender: (token, jkt) => {
       const tokenHash = hash('sha256', token, 'base64url');
-      return { jkt, tokenHash, failures: fullBucket(flow, nowMs()), key: undefined };
+      return { jkt, tokenHash, failures: fullBucket(flow, nowMs()), running: undefined, key: undefined };
     },
     async prove({ text, claims, sender }, head, snapshot, failures) {
       const { method, target, proof: given } = head;

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { DaypassError } from '@daypass/core/errors';
 import { ClientGone } from './cancellation.ts';
+import { Gathered } from './gathered.ts';
 import type { DataLimits } from './limits.ts';
 
 /** A body that has begun to arrive. */
@@ -26,13 +27,25 @@ export function openBody(
   let bytes = 0;
   let isPaused = false;
   let isReleased = false;
+  let isWanted = false;
+  // What the upstream does not take yet waits here and not in the stream, where a part takes 160 bytes more than it holds.
+  const waiting = new Gathered();
   const stream = new Readable({
-    highWaterMark: 64 * 1024,
+    highWaterMark: 1,
     read() {
-      isPaused = false;
-      if (!isReleased) request.resume();
+      isWanted = true;
+      give();
     },
   });
+  const give = (): void => {
+    if (isWanted && waiting.length > 0) {
+      isWanted = false;
+      stream.push(waiting.take());
+    }
+    if (!isPaused || isReleased) return;
+    isPaused = false;
+    request.resume();
+  };
   // A stream that is destroyed before it is used must not end the process.
   stream.on('error', () => undefined);
 
@@ -67,7 +80,9 @@ export function openBody(
     }
     count(chunk.length);
     idle.refresh();
-    if (!stream.push(chunk)) {
+    waiting.add(chunk);
+    give();
+    if (waiting.length >= WAITING_MAX) {
       isPaused = true;
       request.pause();
     }
@@ -75,6 +90,7 @@ export function openBody(
   };
   const onEnd = (): void => {
     release();
+    if (waiting.length > 0) stream.push(waiting.take());
     stream.push(null);
     if (bytes === 0) begin();
   };
@@ -83,3 +99,6 @@ export function openBody(
   request.on('data', onData).on('end', onEnd).on('close', onCut);
   return promise;
 }
+
+/** Bytes of a body that wait for the upstream; then no more are read. */
+const WAITING_MAX = 64 * 1024;

@@ -5,7 +5,9 @@ import { type GraphqlCall, readGraphqlCall } from './graphql-request.ts';
 import { type RpcCall, readRpcCall } from './mcp-request.ts';
 import { PatternSet } from './pattern.ts';
 import type { BodyValue, JsonBody } from './request-body.ts';
+import type { RequestDetails } from './request-details.ts';
 import {
+  type Condition,
   type Conditions,
   type GraphqlRule,
   MAX_REGEX_RULES,
@@ -18,7 +20,7 @@ import {
   type Segment,
   type TemplateRule,
 } from './rule.ts';
-import { compileHeadCheck, compileJsonCheck, type HeadCheck, type JsonCheck } from './rule-condition.ts';
+import { compileHeadCheck, compileJsonCheck, type JsonCheck } from './rule-condition.ts';
 import { createIndex, type RuleIndex } from './rule-index.ts';
 import { printRule } from './rule-print.ts';
 
@@ -30,15 +32,19 @@ export type RequestEntry = {
   /** Steps that it takes to look at the path. */
   readonly cost: number;
   readonly matches: (path: string, budget: PatternBudget) => boolean;
-  /** Steps that `head` takes. */
-  readonly headCost: number;
   /** Conditions on path, query and headers, and what a kind of rule asks of them; `undefined`: none. */
-  readonly head: HeadCheck | undefined;
+  readonly head: HeadChecks | undefined;
   /** What the body must be; `undefined`: anything, unread. */
   readonly body: ((body: JsonBody) => boolean) | undefined;
   /** For a body that is an array: its kind, and whether one member may stand in it. */
   readonly batch: { readonly kind: 'graphql' | 'mcp'; readonly allows: MemberCheck } | undefined;
 };
+
+/** Asks one condition after the other, which takes steps of the budget; does not hold when it is spent. */
+export type HeadChecks = (path: string, details: RequestDetails, budget: StepBudget) => boolean;
+
+/** What may still be taken of one request. */
+export type StepBudget = { steps: number };
 
 /** Decides on a body, or on one member of it. */
 export type MemberCheck = (value: BodyValue, body: JsonBody) => boolean;
@@ -120,7 +126,7 @@ const placesIn = (set: PatternSet, path: string, budget: PatternBudget): Readonl
 
 const NO_PLACES: ReadonlySet<number> = new Set();
 
-const PLAIN = { headCost: 0, head: undefined, body: undefined, batch: undefined } as const;
+const PLAIN = { head: undefined, body: undefined, batch: undefined } as const;
 
 const compileTemplateRule = (rule: TemplateRule, text: string): RequestEntry => {
   const checks = jsonChecks(rule.conditions);
@@ -130,7 +136,7 @@ const compileTemplateRule = (rule: TemplateRule, text: string): RequestEntry => 
     methods: rule.methods,
     cost: costOf(rule.segments),
     matches: compileTemplate(rule.segments),
-    ...headCheck(rule.conditions, rule.segments),
+    head: headChecks(rule.conditions, rule.segments),
     body: checks.length === 0 ? undefined : (body) => passAll(checks, body.value, body),
     batch: undefined,
   };
@@ -144,15 +150,15 @@ const compileCallRule = (
   allows: MemberCheck,
   isBatchable: boolean,
 ): RequestEntry => {
-  const { head, headCost } = headCheck(rule.conditions, rule.segments);
+  const head = headChecks(rule.conditions, rule.segments);
   return {
     kind: 'request',
     text,
     methods: ['POST'],
     cost: costOf(rule.segments),
     matches: compileTemplate(rule.segments),
-    headCost,
-    head: (path, details) => details.rawQuery === undefined && (head === undefined || head(path, details)),
+    head: (path, details, budget) =>
+      details.rawQuery === undefined && (head === undefined || head(path, details, budget)),
     body: (body) => body.mediaType === 'application/json' && allows(body.value, body),
     batch: isBatchable
       ? { kind, allows: (value, body) => body.mediaType === 'application/json' && allows(value, body) }
@@ -189,13 +195,22 @@ const jsonChecks = (conditions: Conditions): readonly JsonCheck[] =>
 const passAll = (checks: readonly JsonCheck[], root: BodyValue, body: JsonBody): boolean =>
   body.spend(1) && checks.every((check) => check(root, body));
 
-const headCheck = (conditions: Conditions, segments: readonly Segment[]): Pick<RequestEntry, 'head' | 'headCost'> => {
-  const checks = conditions.flatMap((condition) => compileHeadCheck(condition, segments) ?? []);
-  if (checks.length === 0) return { head: undefined, headCost: 0 };
-  // Each condition on the path counts segments up to its own.
-  const headCost = checks.length * costOf(segments);
-  return { head: (path, details) => checks.every((check) => check(path, details)), headCost };
+const headChecks = (conditions: Conditions, segments: readonly Segment[]): HeadChecks | undefined => {
+  const checks = conditions.flatMap((condition) => {
+    const check = compileHeadCheck(condition, segments);
+    return check === undefined ? [] : { check, cost: costOf(segments.slice(0, placeOf(condition, segments))) };
+  });
+  if (checks.length === 0) return undefined;
+  return (path, details, budget) =>
+    checks.every(({ check, cost }) => {
+      budget.steps -= cost;
+      return budget.steps >= 0 && check(path, details);
+    });
 };
+
+/** Segments before the one that a condition on the path is about; they are counted to find it. */
+const placeOf = ({ subject }: Condition, segments: readonly Segment[]): number =>
+  subject.in === 'path' ? segments.findIndex((one) => one.kind === 'name' && one.name === subject.name) : 0;
 
 const costOf = (segments: readonly Segment[]): number => 1 + (segments.length >> 3);
 

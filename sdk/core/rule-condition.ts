@@ -144,9 +144,11 @@ const textTest = (test: Test): ((text: string | undefined) => boolean) => {
       return (text) => text !== undefined && isOnSide(readDecimal(text), test.operator, test.bound);
     case 'in': {
       const { texts, numbers } = sortLiterals(test);
+      const longest = Math.max(0, ...[...texts].map((text) => text.length));
       return (text) => {
         if (text === undefined) return false;
-        if (texts.has(text)) return true;
+        // A text is read whole to be looked up, each time anew.
+        if (text.length <= longest && texts.has(text)) return true;
         const number = numbers.size === 0 ? undefined : readDecimal(text);
         return number !== undefined && numbers.has(number);
       };

@@ -154,8 +154,7 @@ const opens = (entry: RequestEntry, asked: Asked): boolean => {
   if (entry.methods !== '*' && !entry.methods.includes(asked.method)) return false;
   if (asked.steps < 0 || !entry.matches(asked.path, asked.patterns)) return false;
   if (entry.head === undefined) return true;
-  asked.steps -= entry.headCost;
-  return asked.steps >= 0 && asked.details !== undefined && entry.head(asked.path, asked.details);
+  return asked.details !== undefined && entry.head(asked.path, asked.details, asked);
 };
 
 const allows: EntryTest = (entry, asked) => {

@@ -182,7 +182,8 @@ const parseValue = (source: RuleText, subject: Subject): Value => {
   const digits = source.match(/[-+.0-9][-+.0-9A-Za-z]*/y);
   if (digits !== undefined) {
     const text = readDecimal(digits);
-    if (text === undefined) throw source.wrong('a plain decimal within ±2^53 is needed', start);
+    if (text === undefined)
+      throw source.wrong('a plain decimal within ±2^53 is needed, with a fraction of at most 15 digits in all', start);
     return { kind: 'number', text };
   }
   const word = source.match(/[a-z]+/y);

@@ -144,3 +144,11 @@ test('one request is compared with a bounded number of rules, whatever named sco
   expect(asked).toBeLessThan(60);
   expect(matchRules(rules, 'GET', '/1999', lookup, details)).toBe('scope:s0');
 });
+
+test('the last of 10,000 rules that differ in their last condition alone is found', () => {
+  const own = (i: number) => `path.w = "w" and path.x = "x" and path.y = "y" and path.z = "r${i}"`;
+  const rules = Array.from({ length: 10_000 }, (_, i) => `GET /a/b/c/{w}/d/{x}/{y}/{z}/e where ${own(i)}`);
+  const details = new RequestDetails({ query: undefined, header: () => [] });
+  const path = '/a/b/c/w/d/x/y/r9999/e';
+  expect(matchRules(compileRules(parseRules(rules)), 'GET', path, undefined, details)).toBe(rules.at(-1));
+});

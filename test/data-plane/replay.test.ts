@@ -1,9 +1,16 @@
 // The memory of used proofs: one use each, bounded, shared fairly, and not fooled by a clock that is set.
+
+import type { VerifiedClaims } from '@daypass/core/token';
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_LIMITS } from '../../data-plane/limits.ts';
+import type { ActiveSnapshot } from '../../data-plane/active.ts';
+import { fullBucket } from '../../data-plane/bucket.ts';
+import { connectionFailures, DEFAULT_LIMITS } from '../../data-plane/limits.ts';
 import { createMetrics } from '../../data-plane/metrics.ts';
 import { createNonces } from '../../data-plane/nonce.ts';
+import { createProver } from '../../data-plane/proof.ts';
 import { createReplays, type ProofUse } from '../../data-plane/replay.ts';
+import type { Head } from '../../data-plane/wire.ts';
+import { type ClientKey, clientKey, proofOf } from '../kit/dpop.ts';
 
 const START = 1_800_000_000_000;
 
@@ -115,4 +122,29 @@ describe('a nonce', () => {
     clock.nowMs += 150_000;
     expect([nonces.judge(nonce), nonces.judge(''), nonces.judge('é'.repeat(12))]).toEqual(['wrong', 'wrong', 'wrong']);
   });
+});
+
+test('good proofs of one token that come all at once are all taken', async () => {
+  const client = await clientKey();
+  const now = () => START;
+  const limits = { ...DEFAULT_LIMITS, failureBurstPerConnection: 3 };
+  const publicUrl = () => 'http://a';
+  const prover = createProver({ limits, nowMs: now, metrics: createMetrics(), nonceRule: 'auto', publicUrl });
+  const sender = prover.sender('token', client.jkt);
+  const claims = { jti: 't', caller: 'ci' } as VerifiedClaims;
+  const show = (by: ClientKey) => {
+    const request = { method: 'GET', url: 'http://a/x', token: 'token', now: START / 1000 };
+    const head = { method: 'GET', target: { path: '/x' }, proof: proofOf(client, request, { by }) } as Head;
+    const connection = fullBucket(connectionFailures(limits), START);
+    const snapshot = { poolNodes: 1 } as ActiveSnapshot;
+    return prover.prove({ text: 'token', claims, sender }, head, snapshot, connection).then(
+      () => 'taken',
+      (error) => error.code,
+    );
+  };
+  expect(new Set(await Promise.all(Array.from({ length: 60 }, () => show(client))))).toEqual(new Set(['taken']));
+  const other = await clientKey();
+  const bad = await Promise.all(Array.from({ length: 60 }, () => show(other)));
+  expect(bad.filter((code) => code === 'proof_invalid')).toHaveLength(3);
+  expect(bad.filter((code) => code === 'rate_limited')).toHaveLength(57);
 });
