@@ -68,8 +68,19 @@ export const failureOf = (thrown: unknown): Failure => {
 
 /** Wrong arguments, with the flag at fault where one is named. */
 const commanderFailure = ({ code, message }: CommanderError): Failure => {
-  const text = code === 'commander.help' ? 'a command is missing' : message.replace(/^error: /, '');
+  const text =
+    code === 'commander.help'
+      ? 'a command is missing'
+      : withoutValues(message)
+          .replace(/^error: /, '')
+          .trimEnd();
   return { exitCode: 2, code: 'invalid_argument', message: text, field: /'[^']*?(--[a-z-]+)/.exec(text)?.[1] };
+};
+
+/** Arguments too many may be a token or a secret that lost its flag: they are counted, and not shown. */
+export const withoutValues = (message: string): string => {
+  const at = message.indexOf(': ', message.indexOf('but got '));
+  return message.includes('too many arguments') && at >= 0 ? `${message.slice(0, at)}.\n` : message;
 };
 
 /** What came back from the control plane, or did not. */

@@ -15,7 +15,7 @@ import { serviceCommand } from './commands/service.ts';
 import { upCommand } from './commands/up.ts';
 import { versionCommand } from './commands/version.ts';
 import { type Context, examples } from './context.ts';
-import { failureOf } from './failure.ts';
+import { failureOf, withoutValues } from './failure.ts';
 import type { Outside } from './io.ts';
 import { withNotes } from './notes.ts';
 import { failureText } from './output.ts';
@@ -83,7 +83,7 @@ const configure = (command: Command, io: Outside, asJson: boolean): void => {
     .configureOutput({
       writeOut: io.out,
       writeErr: asJson ? () => {} : io.err,
-      outputError: (text, write) => write(text.replace(/^error: /, 'daypass: ')),
+      outputError: (text, write) => write(withoutValues(text).replace(/^error: /, 'daypass: ')),
     });
   for (const child of command.commands) configure(child, io, asJson);
 };

@@ -50,6 +50,9 @@ const updateCaller = async ({ io }: Context, name: string, options: Options): Pr
   const given = callerFields(options);
   const cleared = (options.clear ?? []).map(clearedPath);
   const paths = [...new Set([...given.mask, ...cleared])];
+  // But for --allow: all ceilings are cleared, and these set.
+  const both = (options.clear ?? []).find((field) => field !== 'allow' && given.mask.includes(clearedPath(field)));
+  if (both !== undefined) throw new UsageError(`--clear ${both} and --${both} contradict each other`, '--clear');
   if (paths.length === 0) throw new UsageError('nothing to change: give at least one flag', undefined);
   const connection = await openConnection(options, io);
   const touchesCeilings = paths.includes('services') || paths.includes('ceilings');

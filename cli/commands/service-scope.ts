@@ -80,6 +80,8 @@ const change = async ({ io }: Context, { name, scope, rules }: Change, options: 
   }
   const held = rules === undefined ? undefined : response.service?.scopes[scope]?.rules.length;
   const done =
-    held === undefined ? `Removed scope:${scope} of ${name}.` : `scope:${scope} of ${name} holds ${held} rules.`;
+    held === undefined
+      ? `Removed scope:${scope} of ${name}.`
+      : `scope:${scope} of ${name} holds ${held} ${held === 1 ? 'rule' : 'rules'}.`;
   io.out(`${done}\n${rolloutText(response.rollout)}`);
 };

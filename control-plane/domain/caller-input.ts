@@ -5,7 +5,7 @@ import { LARGEST_TTL_SECONDS } from '@daypass/core/service';
 import type { Aggregates, CallerRow, Ceilings } from '../store/interface.ts';
 import { operationLookup } from './operations.ts';
 import { createProblems, type Problems } from './problems.ts';
-import { readRules } from './rules.ts';
+import { checkLength, readRules } from './rules.ts';
 
 /** A caller as it is asked; undefined lists and times are not set. */
 export type CallerInput = {
@@ -94,6 +94,12 @@ const readCeilings = async (
     const hasScope = (scope: string): boolean => Object.hasOwn(service.scopes, scope);
     read.push([name, readRules(texts, `${pathOf(name)}.rules`, hasScope, problems, expand)]);
   }
+  checkLength(
+    read.map(([, rules]) => rules),
+    'ceilings',
+    'caller.ceilings',
+    problems,
+  );
   return Object.fromEntries(read);
 };
 

@@ -31,13 +31,13 @@ export const createCallerCeilings = (): CallerCeilings => {
   const keep = (key: string, entry: Kept): void => {
     kept.delete(key);
     kept.set(key, entry);
-    let rules = 0;
-    for (const { size } of kept.values()) rules += size;
-    for (const [oldest, { size }] of kept) {
-      if (kept.size <= KEPT_MAX && rules <= KEPT_RULES_MAX) return;
+    let chars = 0;
+    for (const one of kept.values()) chars += one.chars;
+    for (const [oldest, one] of kept) {
+      if (kept.size <= KEPT_MAX && chars <= KEPT_CHARS_MAX) return;
       if (oldest === key) continue;
       kept.delete(oldest);
-      rules -= size;
+      chars -= one.chars;
     }
   };
   return {
@@ -52,28 +52,32 @@ export const createCallerCeilings = (): CallerCeilings => {
   };
 };
 
-type Kept = { readonly ceiling: Ceiling | undefined; readonly size: number };
+type Kept = { readonly ceiling: Ceiling | undefined; readonly chars: number };
 
-/** Ceilings that are kept, and rules in all of them: 10,000 rules take 25 to 50 MB. */
+/** Ceilings that are kept, and characters of all their rules: 10,000 rules of 50 take 25 to 50 MB. */
 const KEPT_MAX = 1000;
-const KEPT_RULES_MAX = 20_000;
+const KEPT_CHARS_MAX = 1_000_000;
 
 const readKept = async (tx: Pick<Aggregates, 'ceilings'>, caller: string, service: string): Promise<Kept> => {
   const texts = await tx.ceilings.get(caller, service);
   return texts === undefined
-    ? { ceiling: undefined, size: 1 }
-    : { ceiling: await readCeiling(texts), size: texts.length + 1 };
+    ? { ceiling: undefined, chars: 0 }
+    : { ceiling: await readCeiling(texts), chars: texts.reduce((sum, text) => sum + text.length, 0) };
 };
 
-/** Rules that are read before others get their turn. */
-const TURN_RULES = 500;
+/** A rule is parsed, printed and read: the longer it is, the longer that takes. */
+const readingCost = (text: string): number => 100 + text.length / 2;
 
 /** Makes canonical texts ready to be compared with; the loop gets its turn in between. */
 export const readCeiling = async (texts: readonly string[]): Promise<Ceiling> => {
   const ceiling = startCeiling();
-  for (const [i, text] of texts.entries()) {
+  let turn = TURN_COST;
+  for (const text of texts) {
     ceiling.add(parseRule(text));
-    if (i % TURN_RULES === TURN_RULES - 1) await nextTurn();
+    turn -= readingCost(text);
+    if (turn > 0) continue;
+    await nextTurn();
+    turn = TURN_COST;
   }
   return ceiling;
 };
@@ -94,8 +98,6 @@ export const checkWithin = async (ceiling: Ceiling, asked: AskedRules, whose: st
 const RULE_COST_MAX = 400_000;
 const COST_MAX = 4_000_000;
 const TURN_COST = 100_000;
-/** A rule is parsed, printed and read. */
-const READING_COST = 100;
 
 /** The first of canonical texts that no single rule of the ceiling covers, or that is too dear to compare. */
 export const firstGap = async (ceiling: Ceiling, texts: readonly string[]): Promise<Gap | undefined> => {
@@ -105,7 +107,7 @@ export const firstGap = async (ceiling: Ceiling, texts: readonly string[]): Prom
     const budget = { left: Math.min(RULE_COST_MAX, left) };
     const before = budget.left;
     for (const gap of gapsBetween(ceiling, [parseRule(text)], budget)) return gap;
-    const cost = before - budget.left + READING_COST;
+    const cost = before - budget.left + readingCost(text);
     left -= cost;
     turn -= cost;
     if (turn > 0) continue;

@@ -1,5 +1,5 @@
 // Exchanges a token for a narrower, shorter one of the same subject (RFC 8693): checks all of it, signs, stores and audits.
-import { DaypassError } from '@daypass/core/errors';
+import { DaypassError, type ErrorCode } from '@daypass/core/errors';
 import {
   checkTokenTime,
   MAX_PARENTS,
@@ -16,9 +16,8 @@ import { checkLabels } from './labels.ts';
 import { AUDITED } from './mint.ts';
 import { type ExpandOperation, operationLookup } from './operations.ts';
 import { createProblems, type Problems } from './problems.ts';
-import { readRules } from './rules.ts';
 import { lookAtStanding } from './standing.ts';
-import { type Grant, longestOf, type Origin, readClient, readThumbprint, readTtl } from './token-claims.ts';
+import { type Grant, longestOf, type Origin, readAllow, readClient, readThumbprint, readTtl } from './token-claims.ts';
 
 /** What a caller asks of Exchange; empty texts and lists and undefined stand for the defaults. */
 export type ExchangeInput = {
@@ -52,14 +51,22 @@ export const createExchange =
       );
       return value;
     } catch (error) {
-      if (error instanceof DaypassError && AUDITED.has(error.code)) {
+      const reason = reasonOf(error);
+      if (reason !== undefined) {
         const { jti, service, sub: principal } = claims;
         const note = { path: `tokens/${jti}/exchange`, jti, service, client: input.client, principal };
-        await deps.changes.refuse(caller, METHOD, { ...note, reason: error.code });
+        await deps.changes.refuse(caller, METHOD, { ...note, reason });
       }
       throw error;
     }
   };
+
+/** What the audit hears of: refusals that say something of the caller, and somebody who has a token that is no good. */
+const reasonOf = (error: unknown): ErrorCode | undefined => {
+  if (!(error instanceof DaypassError)) return undefined;
+  if (AUDITED.has(error.code)) return error.code;
+  return error.cause instanceof DaypassError && error.field === FIELD.field ? error.cause.code : undefined;
+};
 
 type Asked = ExchangeInput & { readonly claims: VerifiedClaims };
 
@@ -134,10 +141,9 @@ const checkExchange = (asked: Asked, { caller, service, restMs }: Bounds, expand
   const client = readClient(asked.client, caller, service);
   const origin = originOf(claims, client);
   const problems = createProblems();
-  const hasScope = (name: string): boolean => Object.hasOwn(service.scopes, name);
   const rest = { ms: Math.floor(restMs), of: 'since the token ends then', code: 'permission_denied' } as const;
   const grant = {
-    allow: asked.allow.length === 0 ? claims.allowed : readRules(asked.allow, 'allow', hasScope, problems, expand),
+    allow: asked.allow.length === 0 ? claims.allowed : readAllow(asked.allow, service, expand, problems),
     ttlMs: readTtl(asked.ttlMs, [...longestOf(service, caller), rest], problems),
     client,
     subject: claims.sub,

@@ -8,7 +8,8 @@ import { AUDITED } from './mint.ts';
 import { operationLookup } from './operations.ts';
 import { createProblems } from './problems.ts';
 import type { Rollouts, Waiting } from './rollout.ts';
-import { readRules } from './rules.ts';
+import { checkRoom } from './room.ts';
+import { checkLength, readRules } from './rules.ts';
 import { type ServiceChange, seenBy } from './services.ts';
 
 /** What a named scope is to be. */
@@ -75,6 +76,8 @@ const setScope = async (
   const entries = [...others, ...(rules === undefined ? [] : [[input.scope, rules] as const])];
   const scopes = Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
   const row = { ...stored, scopes, etag: deps.newId(), updatedAt: deps.now() };
+  if (isLonger(rules, old)) checkScopesLength(scopes);
+  await checkRoom(tx, stored, row);
   await tx.services.replace(row);
   return { value: row, pools: [row.config.pool], note: noteOf(input) };
 };
@@ -91,6 +94,15 @@ const findService = async (tx: Aggregates, caller: CallerActor, input: ScopeInpu
   }
   if (input.etag === '' || input.etag === stored.etag) return stored;
   throw new DaypassError('etag_stale', 'was changed by another; get it again', { field: 'etag' });
+};
+
+const isLonger = (rules: readonly string[] = [], old: readonly string[] = []): boolean =>
+  rules.join('').length > old.join('').length;
+
+const checkScopesLength = (scopes: ServiceRow['scopes']): void => {
+  const problems = createProblems();
+  checkLength(Object.values(scopes), 'named scopes', 'rules', problems);
+  problems.throwIfAny();
 };
 
 type Asked = ScopeInput & { readonly rules: readonly string[]; readonly old: readonly string[] };

@@ -12,7 +12,7 @@ import {
 import type { OperationRow, ServiceRow } from '../store/interface.ts';
 import { type ExpandOperation, lookupAmong, readOperations } from './operations.ts';
 import { createProblems, type Problems } from './problems.ts';
-import { readRules } from './rules.ts';
+import { checkLength, readRules } from './rules.ts';
 import { checkSealForm } from './seal-form.ts';
 import { readCleaning } from './service-cleaning.ts';
 import type { RateInput, ServiceInput } from './service-input.ts';
@@ -187,5 +187,11 @@ const readScopes = (
     if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name)) problems.add(path, 'is not a name of a scope');
     read.push([name, readRules(rules, `${path}.rules`, undefined, problems, expand)]);
   }
+  checkLength(
+    read.map(([, rules]) => rules),
+    'named scopes',
+    'service.scopes',
+    problems,
+  );
   return Object.fromEntries(read);
 };

@@ -37,7 +37,11 @@ export const applyMask = (is: ServiceInput, asked: ServiceInput, mask: readonly 
   if (asked.pool !== '' && asked.pool !== is.pool) {
     throw new DaypassError('invalid_argument', 'cannot be changed', { field: 'service.pool' });
   }
-  if (mask.length === 1 && mask[0] === '*') return { ...asked, name: is.name, pool: is.pool };
+  if (mask.length === 1 && mask[0] === '*') {
+    // Get does not return operations: what is read, changed and sent back must not lose them.
+    const operations = asked.operations?.length === 0 ? is.operations : asked.operations;
+    return { ...asked, name: is.name, pool: is.pool, operations };
+  }
   const changed: ServiceInput = { ...is };
   for (const path of mask) Object.assign(changed, take(asked, path));
   return changed;

@@ -7,6 +7,7 @@ import type { Changes, Work } from './change.ts';
 import { lookupAmong, operationLookup } from './operations.ts';
 import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
+import { checkRoom } from './room.ts';
 import { type CheckedService, checkService, type ServiceRules } from './service-config.ts';
 import { inputOf, type ServiceInput } from './service-input.ts';
 import { applyMask } from './service-mask.ts';
@@ -64,6 +65,7 @@ export const createServices = (deps: Deps): Services => ({
       const row = { ...checked, etag: deps.newId(), createdAt: at, updatedAt: at };
       if ((await tx.services.get(row.name)) !== undefined) throw taken(row.name);
       await checkDefault(tx, checked);
+      await checkRoom(tx, undefined, row);
       await tx.services.insert(row);
       await tx.operations.replaceAll(row.name, operations);
       return changed(row);
@@ -92,6 +94,7 @@ export const createServices = (deps: Deps): Services => ({
       const { service: checked, operations } = checkService(asked, deps.rules, lookup);
       await checkDefault(tx, checked);
       const row = { ...checked, etag: deps.newId(), createdAt: stored.createdAt, updatedAt: deps.now() };
+      await checkRoom(tx, stored, row);
       await tx.services.replace(row);
       if (operations !== undefined) await tx.operations.replaceAll(row.name, operations);
       return changed(row);

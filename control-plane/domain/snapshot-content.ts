@@ -30,7 +30,8 @@ export const readContent = async (tx: Aggregates, pool: string, deps: Deps): Pro
   ].sort(compareEntries);
 };
 
-const serviceEntries = (row: ServiceRow): readonly Entry[] => {
+/** What a pool's snapshot holds of a service. */
+export const serviceEntries = (row: ServiceRow): readonly Entry[] => {
   const entries = [encodeEntry('service', row.name, row.config)];
   if (row.sealedCredential !== undefined && row.credentialId !== undefined) {
     entries.push(encodeEntry('credential', row.name, { id: row.credentialId, sealed: row.sealedCredential }));

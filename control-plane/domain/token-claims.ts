@@ -9,7 +9,7 @@ import type { CallerActor } from './actor.ts';
 import { checkLabels } from './labels.ts';
 import type { ExpandOperation } from './operations.ts';
 import { createProblems, type Problems } from './problems.ts';
-import { readRules } from './rules.ts';
+import { MAX_ASKED_CHARS, readRules } from './rules.ts';
 import { checkSealForm } from './seal-form.ts';
 
 /** What a caller asks of Mint; empty texts and undefined stand for the defaults. */
@@ -60,7 +60,7 @@ export const checkMint = (
   const client = readClient(input.client, caller, service);
   const subject = input.subject === '' ? client : input.subject;
   const problems = createProblems();
-  const allow = readRules(input.allow, 'allow', (name) => Object.hasOwn(service.scopes, name), problems, expand);
+  const allow = readAllow(input.allow, service, expand, problems);
   if (input.allow.length === 0) problems.add('allow', 'must hold at least one rule');
   const grant = {
     allow,
@@ -75,6 +75,15 @@ export const checkMint = (
   checkLabels(caller, { client, subject, subjectField: 'subject' });
   return grant;
 };
+
+/** The rules that are asked for a token, as canonical texts. */
+export const readAllow = (
+  texts: readonly string[],
+  { scopes }: ServiceRow,
+  expand: ExpandOperation,
+  problems: Problems,
+): readonly string[] =>
+  readRules(texts, 'allow', (name) => Object.hasOwn(scopes, name), problems, expand, MAX_ASKED_CHARS);
 
 /** The label, by default the caller's name. @throws {DaypassError} `client_refused` */
 export const readClient = (asked: string, caller: CallerActor, service: ServiceRow): string => {

@@ -128,6 +128,7 @@ const wrong: readonly (readonly [args: readonly string[], field: string | undefi
   [['caller', 'create', 'x', '--max-ttl', '0'], '--max-ttl'],
   [['caller', 'update', 'x'], undefined],
   [['caller', 'update', 'x', '--clear', 'name'], '--clear'],
+  [['caller', 'update', 'x', '--clear', 'max-ttl', '--max-ttl', '1h'], '--clear'],
   [['service', 'scope', 'set', 'x', 'y'], '--rule'],
   [['service', 'scope', 'set', 'x', 'y', '--rule', 'nonsense'], '--rule'],
   [['service', 'scope', 'set', 'x', 'y', '--rules-file', 'no/such/file'], '--rules-file'],
@@ -218,4 +219,16 @@ test('an old Node is told in one sentence what to do', async () => {
   const { code, stdout, stderr } = await run(process.execPath, args);
   expect([code, stdout]).toEqual([2, '']);
   expect(stderr).toMatch(/^Daypass needs Node .* 20\.20\.0: .*npx daypass.*\n$/);
+});
+
+test('an argument too many is not shown: it may be a token or a secret', async () => {
+  for (const args of [
+    ['revoke', 'canary-token'],
+    ['--json', 'revoke', 'canary-token', 'more'],
+  ]) {
+    const { code, err } = await daypass(args);
+    expect(code).toBe(2);
+    expect(err).toContain('too many arguments');
+    expect(err).not.toContain('canary');
+  }
 });

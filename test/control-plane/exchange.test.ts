@@ -272,6 +272,11 @@ test('Exchange refuses a token that is not good, with the reason', async () => {
     ]);
     expect(error.rawMessage).toContain(`(${reason})`);
   }
+  // What this control plane never signed says nothing that could be written down.
+  const { events } = await control.admin.audit.query({ filter: { kind: 2, outcome: 2 }, pageSize: 4 });
+  expect(events.map(({ method, caller, jti, reason }) => [method, caller, jti, reason])).toEqual(
+    [ofCut, cut, child, revoked].map((text) => ['TokenService/Exchange', name, claimsOf(text).jti, 'token_revoked']),
+  );
 });
 
 test('Exchange refuses a token that has ended, or is of no use before it does', async () => {

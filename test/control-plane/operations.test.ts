@@ -80,6 +80,8 @@ test('an update replaces all of them, or none where its mask does not name them'
   await update('changed', ['operations'], { operations: [GET] });
   expect(await idsOf('changed')).toEqual(['issues/get']);
   await update('changed', ['*'], {});
+  expect(await idsOf('changed')).toEqual(['issues/get']);
+  await update('changed', ['operations'], { operations: [] });
   expect(await idsOf('changed')).toEqual([]);
 });
 

@@ -627,7 +627,8 @@ export type ServiceRegistryUpdateRequest = Message<"daypass.v1.ServiceRegistryUp
   service?: Service | undefined;
 
   /**
-   * Which fields to change; required, `*` for all that can be changed. `name` and `pool` cannot.
+   * Which fields to change; required, `*` for all that can be changed (`operations` only if some are given). `name` and
+   * `pool` cannot.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
