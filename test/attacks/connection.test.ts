@@ -1,6 +1,5 @@
 // Every attack case of the level `connection`: clients that are slow, many, or costly. Times that would be long are set short.
 import { connect, type Socket } from 'node:net';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { deflateRawSync } from 'node:zlib';
@@ -62,6 +61,35 @@ function held(): number {
   runInNewContext('gc')();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   return heapUsed + arrayBuffers;
+}
+
+/**
+ * Watches the turns of the event loop; `stop` gives the 99th percentile of what one took, in milliseconds of this
+ * thread's own processor time: what else the machine does does not count.
+ */
+function watchTurns(): { readonly stop: () => number } {
+  const turns: number[] = [];
+  const spent = (): number => {
+    const { user, system } = process.threadCpuUsage();
+    return (user + system) / 1000;
+  };
+  let last = spent();
+  let timer: NodeJS.Immediate;
+  const turn = (): void => {
+    const now = spent();
+    turns.push(now - last);
+    last = now;
+    timer = setImmediate(turn);
+  };
+  timer = setImmediate(turn);
+  return {
+    stop: () => {
+      clearImmediate(timer);
+      // Turns with nothing to do would hide the others.
+      const busy = turns.filter((ms) => ms > 0.1).sort((a, b) => a - b);
+      return busy[Math.floor(busy.length * 0.99)] ?? 0;
+    },
+  };
 }
 
 /** The shortest of some times, in milliseconds: what the machine does beside it makes single ones longer. */
@@ -252,12 +280,11 @@ test('DOS-19 header names and JSON members whose hashes collide cost no more tha
     expect(upstream.requests().length).toBeGreaterThan(0);
   }));
 
-test('DOS-21 a flood of tokens with wrong signatures holds nobody else up', { retry: 2 }, () =>
+test('DOS-21 a flood of tokens with wrong signatures holds nobody else up', () =>
   withApi(async (data, upstream) => {
     const good = (await data.mint()).split('.');
     const bad = (at: number) => [good[0], good[1], Buffer.alloc(64, at % 251).toString('base64url')].join('.');
-    const delay = monitorEventLoopDelay({ resolution: 5 });
-    delay.enable();
+    const turns = watchTurns();
     const statuses = new Map<number, number>();
     const flood = async (from: number) => {
       for (let round = 0; round < 10; round += 1) {
@@ -274,15 +301,14 @@ test('DOS-21 a flood of tokens with wrong signatures holds nobody else up', { re
         expect((await ask(data.port, '/public/good', { token })).status).toBe(200);
       }),
     ]);
-    delay.disable();
+    const longest = turns.stop();
     expect([...statuses.keys()].every((status) => [401, 429, 503].includes(status))).toBe(true);
     expect([...statuses.values()].reduce((sum, count) => sum + count, 0)).toBe(20 * 250);
-    expect(delay.percentile(99) / 1e6).toBeLessThan(50);
+    expect(longest).toBeLessThan(50);
     expect(upstream.requests().every(({ target }) => target === '/public/good')).toBe(true);
     // So many in a moment use up what may fail in all; it fills again.
     data.clock.nowMs += 5_000;
-  }),
-);
+  }));
 
 test('DOS-23 a sealed credential that says zip is refused and never inflated', () =>
   withApi(async (data, upstream) => {
