@@ -16,7 +16,9 @@ const MAX_TOKENS = 20_000;
 const IGNORED = /(?:[\t\n\r ,]|#[^\n\r]*(?:[\n\r]|$))*/y;
 const PUNCTUATOR = /\.\.\.|[!$&():=@[\]{|}]/y;
 const NAME = /[_A-Za-z][_0-9A-Za-z]*/y;
-const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z_.])/y;
+const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+// What must not follow a number (§2.9.1).
+const NUMBER_GOES_ON = /[0-9A-Za-z_.]/y;
 const QUOTE = /"/y;
 const BLOCK_QUOTE = /"""/y;
 // Up to the first three quotes without a backslash before them (§2.9.4); each character in one way, and in one match.
@@ -66,7 +68,7 @@ const readToken = (match: Match): Token => {
   }
   if (match(QUOTE) !== undefined) return { kind: 'string', text: readString(match) };
   const number = match(NUMBER);
-  if (number !== undefined) return { kind: 'number', text: number[0] };
+  if (number !== undefined && match(NUMBER_GOES_ON) === undefined) return { kind: 'number', text: number[0] };
   throw new GraphqlProblem('something that is no token');
 };
 
