@@ -35,7 +35,7 @@ const runOne = async (target: FuzzTarget): Promise<number> => {
   const note = target.note === undefined ? '' : `, ${target.note()}`;
   console.log(
     `${target.name}: ${executions} executions, ${outcomes.size} ways to end${note}, ` +
-      `worst ${worstMs.toFixed(1)} ms, ${finds.length} finds (${seconds} s)`,
+      `worst ${worstMs.toFixed(2)} ms, ${finds.length} finds (${seconds} s)`,
   );
   for (const { input, what } of finds) console.log(`  ${what}\n  ${await shown(lineOf(target, input))}`);
   const byCount = [...outcomes].sort(([, a], [, b]) => b - a);

@@ -26,15 +26,19 @@ beforeEach(() => {
   checked = 0;
 });
 
-const snapshotOf = (change: object = {}): ActiveSnapshot =>
-  ({
+let made = 0;
+const snapshotOf = (change: object = {}): ActiveSnapshot => {
+  made += 1;
+  return {
+    digest: `snapshot ${made}`,
     fleet: FLEET,
     keys: new Map([[issuerKey.kid, key]]),
     keyPrints: new Map([[issuerKey.kid, 'print']]),
     isRevoked: () => false,
     isCutOff: () => false,
     ...change,
-  }) as unknown as ActiveSnapshot;
+  } as unknown as ActiveSnapshot;
+};
 
 const header = { alg: 'Ed25519', typ: 'at+jwt', kid: issuerKey.kid };
 const good = (jti: string): string => forge(header, { ...claims, jti });

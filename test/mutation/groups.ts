@@ -32,7 +32,7 @@ export const groups: Readonly<Record<string, Group>> = {
   },
   authorize: {
     mutate: ['data-plane/authorize.ts'],
-    tests: ['test/data-plane/{authorize,body-rules}.test.ts'],
+    tests: ['test/data-plane/{authorize,body-rules}.test.ts', 'test/mutation/authorize.test.ts'],
   },
 };
 
