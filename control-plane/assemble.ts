@@ -15,7 +15,7 @@ import { createExchange } from './domain/exchange.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
 import { createKeys } from './domain/keys.ts';
-import { createMint } from './domain/mint.ts';
+import { createMint, createMintBatch } from './domain/mint.ts';
 import { createNodes } from './domain/nodes.ts';
 import { createPublisher, type Publisher } from './domain/publisher.ts';
 import { createRevoke } from './domain/revoke.ts';
@@ -90,6 +90,7 @@ export const assemble = async ({
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
       mint: createMint({ ...issuing, sealingKids }),
+      mintBatch: createMintBatch({ ...issuing, sealingKids }),
       exchange: createExchange({ ...issuing, keys: keyring }),
       introspect: createIntrospect({ read, keys: keyring, fleet, now }),
       revoke: createRevoke({ changes, rollouts, publisher, keys: keyring, fleet, now, newId }),

@@ -4,7 +4,13 @@
 type Labels = readonly string[];
 
 /** Only goes up. */
-export type Counter = { add(amount: number, ...labels: Labels): void };
+export type Counter = {
+  add(amount: number, ...labels: Labels): void;
+  /** The series of some labels, for those that are counted often. */
+  series(...labels: Labels): Series;
+};
+/** One series of a counter. */
+export type Series = { add(amount: number): void };
 /** Distribution of a measure, in the unit its name says. */
 export type Histogram = { observe(value: number): void };
 
@@ -49,20 +55,32 @@ export function createMetrics(): Metrics {
 }
 
 function createSeries(labelNames: Labels): Counter & { lines(name: string): readonly string[] } {
-  const totals = new Map<string, number>();
-  if (labelNames.length === 0) totals.set('', 0);
+  const totals = new Map<string, Total>();
   const other = labelText(
     labelNames,
     labelNames.map(() => 'other'),
   );
-  return {
-    add(amount, ...labels) {
-      const wanted = labelText(labelNames, labels);
-      const key = totals.has(wanted) || totals.size < SERIES_MAX ? wanted : other;
-      totals.set(key, (totals.get(key) ?? 0) + amount);
-    },
-    lines: (name) => [...totals].map(([labels, total]) => `${name}${labels} ${total}`),
+  const series = (...labels: Labels): Total => {
+    const wanted = labelText(labelNames, labels);
+    const key = totals.has(wanted) || totals.size < SERIES_MAX ? wanted : other;
+    const total = totals.get(key) ?? new Total();
+    totals.set(key, total);
+    return total;
   };
+  if (labelNames.length === 0) series();
+  return {
+    add: (amount, ...labels) => series(...labels).add(amount),
+    series,
+    lines: (name) => [...totals].map(([labels, { value }]) => `${name}${labels} ${value}`),
+  };
+}
+
+class Total implements Series {
+  value = 0;
+
+  add(amount: number): void {
+    this.value += amount;
+  }
 }
 
 function createBuckets(bounds: readonly number[]): Histogram & { lines(name: string): readonly string[] } {

@@ -7,7 +7,7 @@ import type { AuditSink } from './audit/sink.ts';
 import { ClientGone } from './cancellation.ts';
 import type { Connection } from './connection.ts';
 import type { Log } from './log.ts';
-import type { Metrics } from './metrics.ts';
+import type { Metrics, Series } from './metrics.ts';
 import type { Visit } from './pipeline.ts';
 import { problemOf, rawProblem, sendProblem } from './refusal.ts';
 import { hasBody } from './wire.ts';
@@ -44,6 +44,15 @@ export function createReception({ audit, log, metrics, newId }: Deps): Reception
     'From the head of a request to the last byte of its answer',
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300],
   );
+  const completed = new Map<string, Series>();
+  const completedOf = (service: string): Series => {
+    const known = completed.get(service);
+    if (known !== undefined) return known;
+    if (completed.size >= COMPLETED_MAX) completed.clear();
+    const series = requests.series(service, 'completed');
+    completed.set(service, series);
+    return series;
+  };
   const refuseRaw = (socket: Duplex, code: ErrorCode): void => {
     audit.countRefusal(code, remoteAddress(socket), '');
     requests.add(1, '', code);
@@ -77,7 +86,7 @@ export function createReception({ audit, log, metrics, newId }: Deps): Reception
     },
     onEnd(visit) {
       seconds.observe(visit.record.micros / 1e6);
-      if (visit.record.hasCompleted) requests.add(1, serviceOf(visit), 'completed');
+      if (visit.record.hasCompleted) completedOf(serviceOf(visit)).add(1);
     },
     refuseEarly(response, code) {
       sendProblem(response, problemOf(new DaypassError(code, describe(code).title), newId()), true);
@@ -96,6 +105,9 @@ export function createReception({ audit, log, metrics, newId }: Deps): Reception
     },
   };
 }
+
+/** Services whose series is at hand. */
+const COMPLETED_MAX = 512;
 
 /** For a client to take the answer to what is not HTTP. */
 const RAW_TIMEOUT_MS = 5_000;

@@ -107,6 +107,7 @@ export class RequestRecord {
     if (this.#ended || this.#asked === undefined) return;
     this.#ended = true;
     this.#deps.audit.append(this.#isDecisionWritten ? undefined : this.#decision(this.#asked), {
+      kind: 'outcome',
       id: this.id,
       time: Math.trunc(this.#deps.nowMs()),
       result: ending.result,
@@ -134,6 +135,7 @@ export class RequestRecord {
   #decision({ asker, service, method, path, snapshot, time }: Asked): DecisionInput {
     const claims = asker === 'anonymous' ? undefined : asker;
     return {
+      kind: 'decision',
       id: this.id,
       time,
       result: this.isAllowed ? 'allowed' : 'refused',

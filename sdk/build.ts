@@ -66,7 +66,7 @@ async function finish(root: string, out: string, exports: object): Promise<void>
 /** tsc rewrites relative imports in code, and leaves them in declarations. */
 async function pointAtJavaScript(file: string): Promise<void> {
   const text = await readFile(file, 'utf8');
-  await writeFile(file, text.replace(/((?:from |import[ (])["']\.{1,2}\/[\w./-]{1,200})\.ts(?=["'])/g, '$1.js'));
+  await writeFile(file, text.replace(/((?:from |import[ (])["']\.{1,2}\/[^"'\n]*)\.ts(["'])/g, '$1.js$2'));
 }
 
 const entryOf = (path: string) => ({ types: `${path}.d.ts`, default: `${path}.js` });

@@ -1,5 +1,5 @@
 // The audit row of a change at the control plane: an event, and a record in the control plane's own hash chain.
-import type { Aggregates, AuditEventRow } from '../store/interface.ts';
+import type { Aggregates, AuditEventRow, AuditRecordRow } from '../store/interface.ts';
 import { sha256Hex } from './digest.ts';
 
 /** The name under which the control plane keeps its own chain. */
@@ -24,14 +24,26 @@ export type ChangeNote = Partial<
   readonly path: string;
 };
 
-/** Writes the row in the transaction of the change itself. */
-export const recordChange = async (tx: Aggregates, note: ChangeNote): Promise<AuditEventRow> => {
+/** Writes the rows in the transaction of the changes themselves, in their order. */
+export const recordChanges = async (
+  tx: Aggregates,
+  notes: readonly ChangeNote[],
+): Promise<readonly AuditEventRow[]> => {
   const last = await tx.audit.last(CONTROL_PLANE);
-  const event = eventOf(note, (last?.seq ?? 0) + 1);
-  const bytes = encodeChange(event, last?.hash ?? GENESIS);
-  await tx.audit.insertRecords([{ node: CONTROL_PLANE, seq: event.seq, hash: sha256Hex(bytes), bytes }]);
-  await tx.audit.insertEvents([event]);
-  return event;
+  const first = (last?.seq ?? 0) + 1;
+  const events = notes.map((note, index) => eventOf(note, first + index));
+  await tx.audit.insertRecords(chain(events, last?.hash ?? GENESIS));
+  await tx.audit.insertEvents(events);
+  return events;
+};
+
+const chain = (events: readonly AuditEventRow[], end: string): readonly AuditRecordRow[] => {
+  let prev = end;
+  return events.map((event) => {
+    const bytes = encodeChange(event, prev);
+    prev = sha256Hex(bytes);
+    return { node: CONTROL_PLANE, seq: event.seq, hash: prev, bytes };
+  });
 };
 
 const eventOf = (note: ChangeNote, seq: number): AuditEventRow => ({

@@ -2,7 +2,7 @@
 import { DaypassError } from '@daypass/core/errors';
 import type { Aggregates, AuditEventRow, Store } from '../store/interface.ts';
 import { type CallerActor, callerActor } from './actor.ts';
-import { type ChangeNote, recordChange } from './audit-change.ts';
+import { type ChangeNote, recordChanges } from './audit-change.ts';
 import type { Published, Publisher } from './publisher.ts';
 
 /** What is said of a change, besides when and in which version. */
@@ -14,6 +14,8 @@ export type Work<T> = {
   /** Pools whose snapshot the change touches. */
   readonly pools: readonly string[];
   readonly note: Note;
+  /** What else was changed, an audit row each. */
+  readonly more?: readonly Note[];
 };
 
 /** Makes changes. */
@@ -45,24 +47,24 @@ type Deps = {
 export const createChanges = (deps: Deps): Changes => ({
   run: async (caller, method, work) => {
     const done = await deps.store.transact(async (tx) => {
-      const { value, pools, note } = await work(tx, await asItIs(tx, caller));
+      const { value, pools, note, more = [] } = await work(tx, await asItIs(tx, caller));
       const published: Published[] = [];
       for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool));
       const version = Math.max(0, ...published.map((one) => one.version));
-      const stamp = { id: deps.newId(), time: deps.now(), outcome: 'allowed', snapshotVersion: version } as const;
-      const event = await recordChange(tx, { ...note, ...stamp, caller: caller.name, method });
-      return { value, published, event };
+      const stamp = { time: deps.now(), outcome: 'allowed', snapshotVersion: version, caller: caller.name } as const;
+      const notes = [note, ...more].map((one) => ({ ...one, ...stamp, id: deps.newId(), method }));
+      return { value, published, events: await recordChanges(tx, notes) };
     });
     for (const one of done.published) deps.publisher.activate(one);
-    deps.announce([done.event]);
+    deps.announce(done.events);
     return { value: done.value, published: done.published };
   },
   refuse: async (caller, method, note) => {
     const stamp = { id: deps.newId(), time: deps.now(), outcome: 'refused' } as const;
-    const event = await deps.store.transact((tx) =>
-      recordChange(tx, { ...note, ...stamp, caller: caller.name, method }),
+    const events = await deps.store.transact((tx) =>
+      recordChanges(tx, [{ ...note, ...stamp, caller: caller.name, method }]),
     );
-    deps.announce([event]);
+    deps.announce(events);
   },
 });
 

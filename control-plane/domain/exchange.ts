@@ -83,7 +83,8 @@ const exchange = async (tx: Aggregates, deps: Deps, caller: CallerActor, asked: 
   if (asked.allow.length > 0) await checkWithin(await readCeiling(claims.allowed), rules, 'the token');
   await deps.ceilings.check(tx, caller, service.name, rules);
   // The caller of the first one stays: seals and cut-offs look at it.
-  const minted = await issue(tx, deps, { grant, service, caller: claims.caller });
+  const [minted] = await issue(tx, deps, { grants: [grant], service, caller: claims.caller });
+  if (minted === undefined) throw new DaypassError('internal', 'No token was issued');
   const { jti, client, subject: principal } = minted.row;
   return {
     value: minted,

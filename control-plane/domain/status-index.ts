@@ -8,8 +8,8 @@ export type StatusPlace = { readonly chunk: number; readonly index: number };
 
 /** The places of the status lists. */
 export type StatusPlaces = {
-  /** A free place; call it inside the transaction that stores the token. Throws `overloaded` when all are in use. */
-  take(tx: Aggregates): Promise<StatusPlace>;
+  /** So many free places; call it inside the transaction that stores the tokens. Throws `overloaded` when all are in use. */
+  take(tx: Aggregates, count: number): Promise<readonly StatusPlace[]>;
 };
 
 /** A chunk is at most half full, so that a random index is free at the second try on average. */
@@ -48,24 +48,35 @@ export const createStatusPlaces = (deps: Deps): StatusPlaces => {
   };
 
   return {
-    take: async (tx) => {
-      const chunk = await findRoom(tx);
-      const index = await findFree(tx, chunk, deps.random, restingSince());
-      open = { chunk, room: open.room - 1 };
-      return { chunk, index };
+    take: async (tx, count) => {
+      const places: StatusPlace[] = [];
+      while (places.length < count) {
+        const chunk = await findRoom(tx);
+        const wanted = Math.min(count - places.length, open.room);
+        const free = await findFree(tx, { chunk, wanted, random: deps.random, since: restingSince() });
+        open = { chunk, room: open.room - wanted };
+        places.push(...free.map((index) => ({ chunk, index })));
+      }
+      return places;
     },
   };
 };
 
-const findFree = async (
-  tx: Aggregates,
-  chunk: number,
-  random: (bound: number) => number,
-  since: number,
-): Promise<number> => {
-  for (let tries = 0; tries < TRIES_MAX; tries += 1) {
-    const index = random(STATUS_CHUNK_BITS);
-    if (!(await tx.tokens.indexTaken(chunk, index, since))) return index;
+type Wanted = {
+  readonly chunk: number;
+  readonly wanted: number;
+  readonly random: (bound: number) => number;
+  readonly since: number;
+};
+
+const findFree = async (tx: Aggregates, { chunk, wanted, random, since }: Wanted): Promise<readonly number[]> => {
+  const free = new Set<number>();
+  for (let tries = 0; tries < TRIES_MAX && free.size < wanted; tries += 1) {
+    const tried = new Set<number>();
+    while (tried.size < wanted - free.size) tried.add(random(STATUS_CHUNK_BITS));
+    for (const index of await tx.tokens.indicesTaken(chunk, [...tried], since)) tried.delete(index);
+    for (const index of tried) free.add(index);
   }
+  if (free.size === wanted) return [...free];
   throw new DaypassError('internal', 'No free status index was found');
 };

@@ -15,6 +15,7 @@ export type Access =
 /** The table, by `package.Service/Method`. */
 export const policy: Readonly<Record<string, Access>> = {
   'daypass.v1.TokenService/Mint': 'caller',
+  'daypass.v1.TokenService/MintBatch': 'caller',
   'daypass.v1.TokenService/Exchange': 'caller',
   'daypass.v1.TokenService/Introspect': 'caller',
   'daypass.v1.TokenService/Revoke': 'caller',

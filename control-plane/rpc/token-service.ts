@@ -1,20 +1,21 @@
-// TokenService: Mint, Exchange, Introspect, Revoke, List.
+// TokenService: Mint, MintBatch, Exchange, Introspect, Revoke, List.
 import type { ServiceImpl } from '@connectrpc/connect';
 import { DaypassError } from '@daypass/core/errors';
 import type { CallerActor } from '../domain/actor.ts';
 import type { ExchangeInput } from '../domain/exchange.ts';
 import type { Introspection } from '../domain/introspect.ts';
-import type { Minted, MintInput } from '../domain/mint.ts';
+import type { MintBatchInput, Minted, MintInput } from '../domain/mint.ts';
 import type { RevokeTarget } from '../domain/revoke.ts';
 import type { Rollout, Waiting } from '../domain/rollout.ts';
 import type { TokenListInput, TokenPage } from '../domain/tokens.ts';
-import type { RevokeRequest, TokenService } from '../gen/daypass/v1/token_pb.ts';
+import type { MintRequest, RevokeRequest, TokenService, TokenSpec } from '../gen/daypass/v1/token_pb.ts';
 import { callerOf } from './authenticate.ts';
 import { durationMs, timeMs, toRollout, toTime, waitingOf } from './words.ts';
 
 /** What the domain does for tokens. */
 export type Tokens = {
   readonly mint: (caller: CallerActor, input: MintInput) => Promise<Minted>;
+  readonly mintBatch: (caller: CallerActor, input: MintBatchInput) => Promise<readonly Minted[]>;
   readonly exchange: (caller: CallerActor, input: ExchangeInput) => Promise<Minted>;
   readonly introspect: (caller: CallerActor, token: string) => Promise<Introspection>;
   readonly revoke: (caller: CallerActor, target: RevokeTarget, waiting: Waiting) => Promise<Rollout>;
@@ -23,10 +24,11 @@ export type Tokens = {
 
 /** The handlers. */
 export const tokenService = (tokens: Tokens): ServiceImpl<typeof TokenService> => ({
-  mint: async (request, context) => {
-    const { service, allow, client, subject, sealedCredential, dpopJkt: jkt } = request;
-    const input = { service, allow, client, subject, sealedCredential, jkt, ttlMs: durationMs(request.ttl) };
-    return toMinted(await tokens.mint(callerOf(context), input));
+  mint: async (request, context) =>
+    toMinted(await tokens.mint(callerOf(context), { service: request.service, ...specOf(request) })),
+  mintBatch: async ({ service, tokens: specs }, context) => {
+    const minted = await tokens.mintBatch(callerOf(context), { service, tokens: specs.map(specOf) });
+    return { tokens: minted.map(toMinted) };
   },
   exchange: async ({ subjectToken, allow, ttl, client, dpopJkt: jkt }, context) => {
     const input = { subjectToken, allow, client, jkt, ttlMs: durationMs(ttl) };
@@ -45,6 +47,11 @@ export const tokenService = (tokens: Tokens): ServiceImpl<typeof TokenService> =
     return { tokens: page.rows.map(toToken), nextPageToken: page.nextPageToken };
   },
 });
+
+const specOf = (spec: MintRequest | TokenSpec) => {
+  const { allow, client, subject, sealedCredential, dpopJkt: jkt } = spec;
+  return { allow, client, subject, sealedCredential, jkt, ttlMs: durationMs(spec.ttl) };
+};
 
 const toMinted = ({ token, row }: Minted) => ({
   token,

@@ -47,7 +47,9 @@ export const createAuditStore = (db: Db): AuditStore => ({
         .values(part.map(eventColumns))
         .onConflict((conflict) => conflict.columns(['decisionId', 'node', 'seq']).doNothing())
         .execute();
-      await settle(db, part);
+      // A change is done when it is written: no outcome follows.
+      const requests = part.filter(({ kind }) => kind === 'request');
+      if (requests.length > 0) await settle(db, requests);
     }
   },
   complete: async (outcomes) => {

@@ -128,7 +128,7 @@ export type TokenFilter = {
 export type TokenCursor = { readonly createdAt: number; readonly jti: string };
 export type TokenStore = {
   /** Throws `already_exists`. */
-  insert(row: TokenRow): Promise<void>;
+  insert(...rows: readonly TokenRow[]): Promise<void>;
   get(jti: string): Promise<TokenRow | undefined>;
   /** Those of these ids that are there, in no order. */
   getMany(jtis: readonly string[]): Promise<readonly TokenRow[]>;
@@ -138,8 +138,8 @@ export type TokenStore = {
   revoke(jti: string, at: number): Promise<boolean>;
   /** Revoked tokens that end after `aliveAt`: what the status list has to say. */
   revoked(aliveAt: number): Promise<readonly Pick<TokenRow, 'statusChunk' | 'statusIndex'>[]>;
-  /** Whether a status index is held by a token that ends after `aliveAt`. */
-  indexTaken(chunk: number, index: number, aliveAt: number): Promise<boolean>;
+  /** Those of these status indices that tokens hold that end after `aliveAt`, in no order. */
+  indicesTaken(chunk: number, indices: readonly number[], aliveAt: number): Promise<readonly number[]>;
   /** Tokens that end after `aliveAt`, by chunk. */
   aliveInChunk(chunk: number, aliveAt: number): Promise<number>;
 };

@@ -1,14 +1,16 @@
 // Opens a store by its URL: makes the file, checks it, brings its schema up to date, and joins the aggregates.
 import { resolve } from 'node:path';
 import { DaypassError } from '@daypass/core/errors';
-import { CamelCasePlugin, Kysely, sql } from 'kysely';
+import { CamelCasePlugin, type Dialect, Kysely, sql } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { createAggregates } from './aggregates.ts';
 import type { Store } from './interface.ts';
 import { migrations } from './migrations/all.ts';
-import { sqliteDialect } from './sqlite-driver.ts';
+import { rememberReads } from './read-memory.ts';
+import { memberDialect, sqliteDialect } from './sqlite-driver.ts';
 import { APPLICATION_ID, identityOf, inspectFile, keepLog, makeFile } from './sqlite-file.ts';
 import { openPool, type Pool } from './sqlite-pool.ts';
+import { createWriter } from './sqlite-writer.ts';
 import type { Db, Tables } from './tables.ts';
 
 export type StoreOptions = {
@@ -34,8 +36,8 @@ export const openStore = async ({ url, busyTimeoutMs = 5000 }: StoreOptions): Pr
   }
 };
 
-const createDb = (pool: Pool): Db =>
-  new Kysely<Tables>({ dialect: sqliteDialect(pool), plugins: [new CamelCasePlugin()] });
+const plugins = [new CamelCasePlugin()];
+const createDb = (dialect: Dialect): Db => new Kysely<Tables>({ dialect, plugins });
 
 /**
  * What every connection is told (https://sqlite.org/pragma.html).
@@ -72,15 +74,15 @@ const openFile = async (file: string, busyTimeoutMs: number): Promise<Store> => 
   await inspectFile(file, { known: Object.keys(migrations), busyTimeoutMs });
   await keepLog(file, busyTimeoutMs);
   await using opened = new AsyncDisposableStack();
-  const openOne = async (use: 'write' | 'read', size: number): Promise<Db> => {
+  const openSome = async (use: 'write' | 'read', size: number): Promise<Pool> => {
     const pool = await openPool({ file, size, pragmas: pragmasFor(use, busyTimeoutMs) });
     opened.defer(() => pool.close());
-    return createDb(pool);
+    return pool;
   };
   // SQLite has one writer. Two read, so that a long question does not hold up the short ones.
-  const writer = await openOne('write', 1);
-  await migrate(writer);
-  const reader = await openOne('read', 2);
+  const writing = await openSome('write', 1);
+  await migrate(createDb(sqliteDialect(writing)));
+  const reader = createDb(sqliteDialect(await openSome('read', 2)));
   const identity = await identityOf(file);
   const pools = opened.move();
 
@@ -89,12 +91,14 @@ const openFile = async (file: string, busyTimeoutMs: number): Promise<Store> => 
     if ((await identityOf(file)) === identity) return;
     throw new DaypassError('database_unavailable', 'The database file was replaced');
   };
+  const writer = createWriter({ pool: writing, check: requireSameFile });
+  pools.defer(() => writer.close());
   return {
     read: createAggregates(reader),
-    transact: async (work) => {
-      await requireSameFile();
-      return writer.transaction().execute((tx) => work(createAggregates(tx)));
-    },
+    transact: (work) =>
+      writer.transact((connection, memory) =>
+        work(rememberReads(createAggregates(createDb(memberDialect(connection))), memory)),
+      ),
     ping: async () => {
       await requireSameFile();
       await sql`select name from kysely_migration limit 1`.execute(reader);

@@ -11,6 +11,8 @@ export type SqliteConnection = {
   all(sql: string, parameters?: readonly unknown[]): Promise<Record<string, unknown>[]>;
   /** How many rows a statement changed. */
   run(sql: string, parameters?: readonly unknown[]): Promise<number>;
+  /** Runs statements that bind nothing, as far as the first that fails. */
+  exec(sql: string): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -23,28 +25,74 @@ export const openConnection = async (file: string): Promise<SqliteConnection> =>
       (error) => (error === null ? resolve(opened) : reject(databaseError(error))),
     );
   });
+  const statements = createStatements(database);
   return {
     all: async (sql, parameters = []) => {
       const bound = parameters.map(bindable);
+      const statement = statements.get(sql) ?? (await statements.prepare(sql));
       return new Promise((resolve, reject) => {
-        database.all<Record<string, unknown>>(sql, bound, (error, rows) =>
+        statement.all<Record<string, unknown>>(bound, (error, rows) =>
           error === null ? resolve(rows) : reject(databaseError(error)),
         );
       });
     },
     run: async (sql, parameters = []) => {
       const bound = parameters.map(bindable);
+      const statement = statements.get(sql) ?? (await statements.prepare(sql));
       return new Promise((resolve, reject) => {
-        database.run(sql, bound, function (error) {
+        statement.run(bound, function (error) {
           if (error === null) resolve(this.changes);
           else reject(databaseError(error));
         });
       });
     },
-    close: () =>
+    exec: (sql) =>
       new Promise((resolve, reject) => {
-        database.close((error) => (error === null ? resolve() : reject(databaseError(error))));
+        database.exec(sql, (error) => (error === null ? resolve() : reject(databaseError(error))));
       }),
+    close: () => {
+      statements.close();
+      return new Promise((resolve, reject) => {
+        database.close((error) => (error === null ? resolve() : reject(databaseError(error))));
+      });
+    },
+  };
+};
+
+/** Prepared statements that a connection keeps; to prepare one anew costs more than to run it. */
+const STATEMENTS_MAX = 100;
+
+const createStatements = (database: sqlite3.Database) => {
+  /** By text, the one that was used longest ago first. */
+  const kept = new Map<string, sqlite3.Statement>();
+  return {
+    get: (sql: string): sqlite3.Statement | undefined => {
+      const statement = kept.get(sql);
+      if (statement === undefined) return undefined;
+      kept.delete(sql);
+      kept.set(sql, statement);
+      return statement;
+    },
+    prepare: async (sql: string): Promise<sqlite3.Statement> => {
+      const statement = await new Promise<sqlite3.Statement>((resolve, reject) => {
+        const prepared: sqlite3.Statement = database.prepare(sql, (error: Error | null) =>
+          error === null ? resolve(prepared) : reject(databaseError(error)),
+        );
+      });
+      // Two may have prepared the same at once.
+      kept.get(sql)?.finalize();
+      kept.set(sql, statement);
+      const [oldest] = kept;
+      if (kept.size > STATEMENTS_MAX && oldest !== undefined) {
+        kept.delete(oldest[0]);
+        oldest[1].finalize();
+      }
+      return statement;
+    },
+    close: (): void => {
+      for (const statement of kept.values()) statement.finalize();
+      kept.clear();
+    },
   };
 };
 

@@ -1,28 +1,43 @@
 // Kysely's dialect over the `sqlite3` package.
 import { DaypassError } from '@daypass/core/errors';
 import {
-  type CompiledQuery,
   type DatabaseConnection,
-  DeleteQueryNode,
   type Dialect,
   type Driver,
-  InsertQueryNode,
-  type QueryResult,
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
-  UpdateQueryNode,
 } from 'kysely';
-import type { SqliteConnection } from './sqlite-connection.ts';
+import { type Lease, lend } from './sqlite-lease.ts';
 import type { Pool } from './sqlite-pool.ts';
 
 /** The dialect over a pool. Transactions begin `immediate`: the write lock is taken before anything is read. */
-export const sqliteDialect = (pool: Pool): Dialect => ({
-  createDriver: () => createDriver(pool),
+export const sqliteDialect = (pool: Pool): Dialect => dialectOf(() => createDriver(pool));
+
+/** The dialect over one connection whose transaction is somebody else's. */
+export const memberDialect = (connection: DatabaseConnection): Dialect => dialectOf(() => memberDriver(connection));
+
+const dialectOf = (makeDriver: () => Driver): Dialect => ({
+  createDriver: makeDriver,
   createQueryCompiler: () => new SqliteQueryCompiler(),
   createAdapter: () => new PooledSqliteAdapter(),
   createIntrospector: (db) => new SqliteIntrospector(db),
 });
+
+const memberDriver = (connection: DatabaseConnection): Driver => {
+  const refuse = async (): Promise<void> => {
+    throw new DaypassError('internal', 'A transaction is under way already');
+  };
+  return {
+    init: async () => {},
+    acquireConnection: async () => connection,
+    beginTransaction: refuse,
+    commitTransaction: refuse,
+    rollbackTransaction: refuse,
+    releaseConnection: async () => {},
+    destroy: async () => {},
+  };
+};
 
 // Kysely's own adapter speaks for one shared connection; the pool does the sharing here, so a migration can be a transaction.
 class PooledSqliteAdapter extends SqliteAdapter {
@@ -64,56 +79,4 @@ const createDriver = (pool: Pool): Driver => {
     },
     destroy: () => pool.close(),
   };
-};
-
-type Lease = {
-  readonly borrowed: SqliteConnection;
-  readonly connection: DatabaseConnection;
-  control(sql: string): Promise<unknown>;
-  /** Ends the transaction after what is under way, and takes no statement from then on. */
-  end(sql: string): Promise<unknown>;
-  settled(): Promise<void>;
-};
-
-// One statement at a time: what an abandoned promise still sends must not slip out of its own transaction into the next.
-const lend = (borrowed: SqliteConnection): Lease => {
-  let tail: Promise<unknown> = Promise.resolve();
-  let ended = false;
-  const queue = <T>(step: () => Promise<T>): Promise<T> => {
-    const result = tail.then(step);
-    tail = result.catch(() => {});
-    return result;
-  };
-  return {
-    borrowed,
-    connection: {
-      executeQuery: <R>(query: CompiledQuery) => {
-        if (ended) return Promise.reject(new DaypassError('internal', 'The transaction has ended'));
-        return queue(() => execute<R>(borrowed, query));
-      },
-      streamQuery: () => {
-        throw new DaypassError('internal', 'Streaming is not supported');
-      },
-    },
-    control: (sql) => queue(() => borrowed.run(sql)),
-    end: (sql) => {
-      ended = true;
-      return queue(() => borrowed.run(sql));
-    },
-    settled: async () => {
-      ended = true;
-      await tail;
-    },
-  };
-};
-
-const execute = async <R>(
-  connection: SqliteConnection,
-  { query, sql, parameters }: CompiledQuery,
-): Promise<QueryResult<R>> => {
-  const writes = InsertQueryNode.is(query) || UpdateQueryNode.is(query) || DeleteQueryNode.is(query);
-  if (writes && query.returning === undefined) {
-    return { rows: [], numAffectedRows: BigInt(await connection.run(sql, parameters)) };
-  }
-  return { rows: (await connection.all(sql, parameters)) as R[] };
 };

@@ -7,15 +7,19 @@ import { type Db, fromJson, inParts, limitOf, type Tables } from './tables.ts';
 // The filter that narrows most leads, by its index; there are no statistics for the database to choose by.
 const FILTERS = ['client', 'caller', 'service'] as const;
 
+const COLUMNS = 15;
+
 export const createTokenStore = (db: Db): TokenStore => ({
-  insert: async (row) => {
-    const { numInsertedOrUpdatedRows } = await db
-      .insertInto('tokens')
-      .values(toColumns(row))
-      .onConflict((conflict) => conflict.column('jti').doNothing())
-      .executeTakeFirstOrThrow();
-    if (numInsertedOrUpdatedRows === 0n)
-      throw new DaypassError('already_exists', 'There is a token of that id already');
+  insert: async (...rows) => {
+    for (const part of inParts(rows, COLUMNS)) {
+      const { numInsertedOrUpdatedRows } = await db
+        .insertInto('tokens')
+        .values(part.map(toColumns))
+        .onConflict((conflict) => conflict.column('jti').doNothing())
+        .executeTakeFirstOrThrow();
+      if (numInsertedOrUpdatedRows !== BigInt(part.length))
+        throw new DaypassError('already_exists', 'There is a token of that id already');
+    }
   },
   get: async (jti) => {
     const found = await db.selectFrom('tokens').selectAll().where('jti', '=', jti).executeTakeFirst();
@@ -49,16 +53,19 @@ export const createTokenStore = (db: Db): TokenStore => ({
       .where('revokedAt', 'is not', null)
       .where('expiresAt', '>', aliveAt)
       .execute(),
-  indexTaken: async (chunk, index, aliveAt) => {
-    const found = await db
-      .selectFrom('tokens')
-      .select('jti')
-      .where('statusChunk', '=', chunk)
-      .where('statusIndex', '=', index)
-      .where('expiresAt', '>', aliveAt)
-      .limit(1)
-      .executeTakeFirst();
-    return found !== undefined;
+  indicesTaken: async (chunk, indices, aliveAt) => {
+    const taken: number[] = [];
+    for (const part of inParts(indices, 1)) {
+      const found = await db
+        .selectFrom('tokens')
+        .select('statusIndex')
+        .where('statusChunk', '=', chunk)
+        .where('statusIndex', 'in', part)
+        .where('expiresAt', '>', aliveAt)
+        .execute();
+      taken.push(...found.map(({ statusIndex }) => statusIndex));
+    }
+    return taken;
   },
   aliveInChunk: async (chunk, aliveAt) => {
     const { alive } = await db

@@ -1,29 +1,36 @@
 // Puts records into a node's chain: number, hash of the one before, bytes.
-import { type AuditRecord, encodeRecord } from '@daypass/core/audit';
 import { isErrorCode } from '@daypass/core/errors';
+import { lineOf } from './line.ts';
 import type { Link } from './position.ts';
 import type { OpenDecision } from './recover.ts';
 import { hashOf } from './segment.ts';
 import type { DecisionInput, OutcomeInput } from './sink.ts';
 
 /** A record before it has its place in the chain. */
-export type Draft = ({ readonly kind: 'decision' } & DecisionInput) | ({ readonly kind: 'outcome' } & OutcomeInput);
+export type Draft = DecisionInput | OutcomeInput;
 
 /** Records as lines, and the last one's place. */
 export type Chained = { readonly bytes: Uint8Array; readonly last: Link };
 
-/** Chains drafts behind `last`. Numbers that a record cannot hold become the nearest that it can. */
+/** Chains drafts behind `last`. The bytes are good until the next call. */
 export function chain(drafts: readonly Draft[], node: string, last: Link): Chained {
   let { seq, hash } = last;
   let text = '';
   for (const draft of drafts) {
     seq += 1;
-    const line = encodeRecord(recordOf(draft, { seq, prev: hash, node }));
-    hash = hashOf(Buffer.from(line));
+    const line = lineOf(draft, { seq, prev: hash, node });
+    hash = hashOf(line);
     text += `${line}\n`;
   }
-  return { bytes: Buffer.from(text), last: { seq, hash } };
+  return { bytes: bytesOf(text), last: { seq, hash } };
 }
+
+/** Lines as they are written, in place of a buffer for each request. */
+const room = Buffer.alloc(64 * 1024);
+
+// UTF-8 takes at most three bytes for a UTF-16 unit.
+const bytesOf = (text: string): Buffer =>
+  text.length * 3 > room.length ? Buffer.from(text) : room.subarray(0, room.write(text));
 
 /** A draft that could not be written when its request ended: the request's end was not what its outcome says. */
 export function asUnwritten(draft: Draft): Draft {
@@ -38,30 +45,3 @@ export function endOfInterrupted(id: string, { refusedFor }: OpenDecision, time:
   const nothing = { status: 0, request_bytes: 0, response_bytes: 0, latency_micros: 0 };
   return { kind: 'outcome', id, time, result, reason, ...nothing };
 }
-
-function recordOf(draft: Draft, place: { seq: number; prev: string; node: string }): AuditRecord {
-  if (draft.kind === 'outcome') {
-    const { status, request_bytes, response_bytes, latency_micros } = draft;
-    return {
-      ...draft,
-      ...place,
-      time: whole(draft.time),
-      status: whole(status),
-      request_bytes: whole(request_bytes),
-      response_bytes: whole(response_bytes),
-      latency_micros: whole(latency_micros),
-    };
-  }
-  const { time, count, snapshot_version } = draft;
-  return {
-    ...draft,
-    ...place,
-    time: whole(time),
-    count: Math.max(1, whole(count)),
-    snapshot_version: whole(snapshot_version),
-  };
-}
-
-/** One bad number must not make the whole chain unacceptable to the control plane. */
-const whole = (value: number): number =>
-  Number.isFinite(value) ? Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.trunc(value))) : 0;

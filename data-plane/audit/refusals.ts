@@ -90,6 +90,7 @@ const keyOf = (reason: string, source: string, service: string): string => `${re
 
 function record(deps: Deps, kind: Kind): DecisionInput {
   return {
+    kind: 'decision',
     id: deps.newId(),
     time: deps.now(),
     result: 'refused',

@@ -37,8 +37,8 @@ export const segmentName = (seq: number): string => `${String(seq).padStart(16, 
 export const firstSeqOf = (name: string): number | undefined =>
   /^\d{16}\.jsonl$/.test(name) ? Number.parseInt(name, 10) : undefined;
 
-/** Hex SHA-256 of a record's bytes. */
-export const hashOf = (bytes: Uint8Array): string => hash('sha256', bytes, 'hex');
+/** Hex SHA-256 of a record's bytes, or of the UTF-8 of its text. */
+export const hashOf = (bytes: Uint8Array | string): string => hash('sha256', bytes, 'hex');
 
 /** The lines of a piece of a segment, without their newlines; the rest behind the last newline is left out. */
 export function* linesOf(bytes: Uint8Array): Generator<Uint8Array> {

@@ -3,10 +3,10 @@ import type { DecisionRecord, OutcomeRecord } from '@daypass/core/audit';
 import type { ErrorCode } from '@daypass/core/errors';
 
 /** A decision before it has its place in the chain. */
-export type DecisionInput = Omit<DecisionRecord, 'kind' | 'seq' | 'prev' | 'node'>;
+export type DecisionInput = Omit<DecisionRecord, 'seq' | 'prev' | 'node'>;
 
 /** An outcome before it has its place in the chain. */
-export type OutcomeInput = Omit<OutcomeRecord, 'kind' | 'seq' | 'prev' | 'node'>;
+export type OutcomeInput = Omit<OutcomeRecord, 'seq' | 'prev' | 'node'>;
 
 /** Where the request path leaves its records. */
 export type AuditSink = {

@@ -14,7 +14,7 @@ type Deps = {
 /** Disposing writes what is counted; the spool stays open. */
 export function createSpoolSink({ spool, now, newId, snapshot }: Deps): AuditSink & Disposable {
   const refusals = createRefusalCounter({
-    write: (records) => spool.appendRefusals(records.map((record) => ({ kind: 'decision', ...record }))),
+    write: (records) => spool.appendRefusals(records),
     now,
     newId,
     snapshotVersion: () => snapshot.state().version,
@@ -22,10 +22,8 @@ export function createSpoolSink({ spool, now, newId, snapshot }: Deps): AuditSin
   return {
     accepting: spool.accepting,
     append(decision, outcome) {
-      spool.append([
-        ...(decision === undefined ? [] : [{ kind: 'decision', ...decision } as const]),
-        ...(outcome === undefined ? [] : [{ kind: 'outcome', ...outcome } as const]),
-      ]);
+      if (decision !== undefined) spool.append(outcome === undefined ? [decision] : [decision, outcome]);
+      else if (outcome !== undefined) spool.append([outcome]);
     },
     countRefusal: refusals.count,
     [Symbol.dispose]: refusals.close,

@@ -74,9 +74,12 @@ export function openSpool(deps: Deps): Spool {
   const write = (drafts: readonly Draft[], counted: boolean) => {
     const chained = chain(drafts, node, last);
     files.append(chained.bytes, { firstSeq: last.seq + 1, lastSeq: chained.last.seq }, counted);
-    for (const [index, { kind, id }] of drafts.entries())
+    let { seq } = last;
+    for (const { kind, id } of drafts) {
+      seq += 1;
       if (kind === 'outcome') open.delete(id);
-      else if (!counted && open.size < OPEN_MAX) open.set(id, last.seq + 1 + index);
+      else if (!counted && open.size < OPEN_MAX) open.set(id, seq);
+    }
     last = chained.last;
     pendingSince ??= now();
     listener();

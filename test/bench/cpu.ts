@@ -1,6 +1,7 @@
-// Processor time of a process, and where a process runs.
+// Processor time and memory of a process, and where a process runs.
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { run } from '../kit/process.ts';
 
 /** User and system time that a process has used, in microseconds, all threads; undefined where there is no /proc. */
@@ -11,8 +12,22 @@ export async function cpuMicros(pid: number): Promise<number | undefined> {
   return fields === undefined ? undefined : (Number(fields[11]) + Number(fields[12])) * 10_000;
 }
 
+/** Memory that a process holds, in MiB; undefined where there is no /proc. */
+export async function rssMiB(pid: number): Promise<number | undefined> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => undefined);
+  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status ?? '')?.[1];
+  return kib === undefined ? undefined : Number(kib) / 1024;
+}
+
 /** Keeps a process, all its threads, on one processor; false where that cannot be done. */
 export async function pin(pid: number, processor: number): Promise<boolean> {
   if (!existsSync('/usr/bin/taskset')) return false;
   return (await run('/usr/bin/taskset', ['-a', '-p', '-c', String(processor), String(pid)])).code === 0;
+}
+
+/** Keeps the proxies on processor 1 and everything else on processor 0; false where that cannot be done. */
+export async function spread(proxies: readonly number[], others: readonly number[]): Promise<boolean> {
+  if (availableParallelism() < 2) return false;
+  const pins = [...others.map((pid) => pin(pid, 0)), ...proxies.map((pid) => pin(pid, 1))];
+  return (await Promise.all(pins)).every(Boolean);
 }

@@ -1,30 +1,40 @@
 // The bench's client, a process of its own: as many requests as go, or a fixed rate, over kept connections.
-// Arguments: URL, token, seconds, connections, rate (0: as many as go). Prints one JSON line.
+// Argument: JSON of {url, tokens, body, seconds, connections, rate}; files with one token a line and of the body or
+// absent; rate 0: as many as go. Prints one line of JSON, latencies in ms.
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import type { Load } from './generate.ts';
 
-const [url = '', token = '', seconds = '5', connections = '32', rate = '0'] = process.argv.slice(2);
+const { url, tokens, body, seconds, connections, rate } = JSON.parse(process.argv[2] ?? '{}') as Load;
 const target = new URL(url);
-const request = Buffer.from(
-  `GET ${target.pathname} HTTP/1.1\r\nHost: ${target.host}\r\nAuthorization: Bearer ${token}\r\nAccept: application/json\r\nUser-Agent: bench\r\n\r\n`,
-);
+const content = body === undefined ? undefined : readFileSync(body, 'latin1');
+const requests = readFileSync(tokens, 'latin1').trimEnd().split('\n').map(requestWith);
 
 type Lane = { readonly socket: Socket /** When the request in flight was due, in ms; 0: idle. */; due: number };
 
 const latencies: number[] = [];
 let failed = 0;
+let sent = 0;
 const started = performance.now();
-const end = started + Number(seconds) * 1000;
+const end = started + seconds * 1000;
 const idle: Lane[] = [];
 const waiting: number[] = [];
 
-const lanes = await Promise.all(Array.from({ length: Number(connections) }, open));
-if (Number(rate) > 0) await paced(Number(rate));
+const lanes = await Promise.all(Array.from({ length: connections }, open));
+if (rate > 0) await paced(rate);
 else await saturated();
 latencies.sort((a, b) => a - b);
 const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0;
 const elapsed = (performance.now() - started) / 1000;
-const result = { requests: latencies.length, failed, seconds: elapsed, p50: at(0.5), p90: at(0.9), p99: at(0.99) };
+const result = { requests: latencies.length, failed, seconds: elapsed, p50: at(0.5), p99: at(0.99) };
 process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit());
+
+function requestWith(token: string): Buffer {
+  const fields = [`Host: ${target.host}`, `Authorization: Bearer ${token}`, 'Accept: application/json'];
+  if (content !== undefined) fields.push('Content-Type: application/json', `Content-Length: ${content.length}`);
+  const line = `${content === undefined ? 'GET' : 'POST'} ${target.pathname} HTTP/1.1`;
+  return Buffer.from(`${[line, ...fields].join('\r\n')}\r\n\r\n${content ?? ''}`, 'latin1');
+}
 
 async function saturated(): Promise<void> {
   for (const lane of lanes) send(lane, performance.now());
@@ -49,14 +59,15 @@ async function paced(perSecond: number): Promise<void> {
 
 function send(lane: Lane, due: number): void {
   lane.due = due;
-  lane.socket.write(request);
+  lane.socket.write(requests[sent % requests.length] ?? '');
+  sent += 1;
 }
 
 function answered(lane: Lane, status: string): void {
   if (status !== '200') failed += 1;
   latencies.push(performance.now() - lane.due);
   lane.due = 0;
-  if (Number(rate) === 0) return void (performance.now() < end && send(lane, performance.now()));
+  if (rate === 0) return void (performance.now() < end && send(lane, performance.now()));
   const next = waiting.shift();
   if (next === undefined) idle.push(lane);
   else send(lane, next);

@@ -98,9 +98,9 @@ export const tokenContract = (store: () => Store): void => {
       token('c', { statusChunk: 2, statusIndex: 6, expiresAt: NOW + 20 }),
     );
     const { tokens } = store().read;
-    expect(await tokens.indexTaken(1, 5, NOW)).toBe(true);
-    expect(await tokens.indexTaken(1, 5, NOW + 10)).toBe(false);
-    expect(await tokens.indexTaken(2, 5, NOW)).toBe(false);
+    expect(await tokens.indicesTaken(1, [4, 5], NOW)).toEqual([5]);
+    expect(await tokens.indicesTaken(1, [5], NOW + 10)).toEqual([]);
+    expect(await tokens.indicesTaken(2, [5], NOW)).toEqual([]);
     expect(await tokens.aliveInChunk(1, NOW)).toBe(2);
     expect(await tokens.aliveInChunk(1, NOW + 10)).toBe(1);
     expect(await tokens.aliveInChunk(3, NOW)).toBe(0);

@@ -47,10 +47,10 @@ test('a status index is used again only when no honoured snapshot can hold the b
     await store.transact(async (tx) => {
       await tx.tokens.insert(token({ statusIndex: 7, expiresAt: 1000 }));
       now = 1400;
-      expect(await places.take(tx)).toEqual({ chunk: 0, index: 9 });
+      expect(await places.take(tx, 1)).toEqual([{ chunk: 0, index: 9 }]);
       now = 1501;
       draws.push(7);
-      expect(await places.take(tx)).toMatchObject({ index: 7 });
+      expect(await places.take(tx, 1)).toEqual([{ chunk: 0, index: 7 }]);
     });
   }));
 
@@ -63,10 +63,16 @@ test('a chunk is at most half full, and when all are, no token is minted', () =>
       tokens: { ...store.read.tokens, aliveInChunk: async (chunk: number) => alive(chunk) },
     });
     const oneFull = crowd((chunk) => (chunk === 0 ? 32768 : 0));
-    expect(await places.take(oneFull)).toEqual({ chunk: 1, index: 0 });
-    expect(await places.take(oneFull)).toEqual({ chunk: 1, index: 1 });
+    expect(await places.take(oneFull, 1)).toEqual([{ chunk: 1, index: 0 }]);
+    const three = [1, 2, 3].map((index) => ({ chunk: 1, index }));
+    expect(await places.take(oneFull, 3)).toEqual(three);
     const fresh = createStatusPlaces({ now: () => 0, random: () => 0, restMs: 0 });
-    await expect(fresh.take(crowd(() => 32768))).rejects.toMatchObject({ code: 'overloaded' });
+    await expect(
+      fresh.take(
+        crowd(() => 32768),
+        1,
+      ),
+    ).rejects.toMatchObject({ code: 'overloaded' });
   }));
 
 const event = (seq: number, extra: Partial<AuditEventRow> = {}): AuditEventRow => ({

@@ -22,6 +22,7 @@ test('an allowed request is one decision and one outcome of one id', () =>
     const [decision] = data.audit.decisions;
     expect(data.audit.decisions).toEqual([
       {
+        kind: 'decision',
         id: expect.stringMatching(/^[0-9a-f]{32}$/),
         time: data.clock.nowMs,
         result: 'allowed',
@@ -42,6 +43,7 @@ test('an allowed request is one decision and one outcome of one id', () =>
     ]);
     expect(data.audit.outcomes).toEqual([
       {
+        kind: 'outcome',
         id: decision?.id,
         time: data.clock.nowMs,
         result: 'completed',

@@ -1,0 +1,162 @@
+// The one writer: transactions that come at the same time run one after another inside one SQLite transaction, and share its fsync.
+import { DaypassError } from '@daypass/core/errors';
+import type { DatabaseConnection } from 'kysely';
+import { createReadMemory, type ReadMemory } from './read-memory.ts';
+import type { SqliteConnection } from './sqlite-connection.ts';
+import { lend } from './sqlite-lease.ts';
+import type { Pool } from './sqlite-pool.ts';
+
+/** A group takes in nobody after so many members. */
+const MEMBERS_MAX = 64;
+const DEFAULT_GROUP_MS = 10;
+const DEFAULT_WAITING_MAX = 2000;
+const DEFAULT_WAIT_MS = 15_000;
+
+export type WriterOptions = {
+  /** Of a single connection. */
+  readonly pool: Pool;
+  /** Run before each group; what it throws fails the group. */
+  readonly check: () => Promise<void>;
+  /** How long a transaction waits for its turn, and how many may. */
+  readonly waitMs?: number;
+  readonly waitingMax?: number;
+  /** A group takes in nobody after so long: who came first waits for its commit. */
+  readonly groupMs?: number;
+};
+
+/** What is done in a transaction, over its connection, with what the writer remembers. */
+export type MemberWork<T> = (connection: DatabaseConnection, memory: ReadMemory) => Promise<T>;
+
+/** Runs transactions in the order in which they come. */
+export type Writer = {
+  /**
+   * Runs `work` in a savepoint of its own, and answers when all that was written before its end is on disk. It is rolled
+   * back alone when it throws; where the commit fails, or the database fails under a member, all of its group fail with
+   * `database_unavailable`, since each may have seen what the others wrote.
+   */
+  transact<T>(work: MemberWork<T>): Promise<T>;
+  /** Turns newcomers and who waits away. */
+  close(): void;
+};
+
+/** A transaction in the queue. */
+type Member = {
+  readonly work: MemberWork<unknown>;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  readonly timer: NodeJS.Timeout;
+};
+
+const unavailable = (message: string): DaypassError => new DaypassError('database_unavailable', message);
+
+/** Makes the writer. */
+export const createWriter = (options: WriterOptions): Writer => {
+  const { pool, check, waitMs = DEFAULT_WAIT_MS, waitingMax = DEFAULT_WAITING_MAX } = options;
+  const { groupMs = DEFAULT_GROUP_MS } = options;
+  const memory = createReadMemory();
+  const waiting = new Set<Member>();
+  let closed = false;
+  let running = false;
+
+  const next = (): Member | undefined => {
+    const [member] = waiting;
+    if (member === undefined) return undefined;
+    clearTimeout(member.timer);
+    waiting.delete(member);
+    return member;
+  };
+
+  const refuseAll = (error: unknown): void => {
+    for (let member = next(); member !== undefined; member = next()) member.reject(error);
+  };
+
+  const runAll = async (): Promise<void> => {
+    running = true;
+    while (waiting.size > 0) {
+      try {
+        const connection = await pool.acquire();
+        await check()
+          .then(() => runGroup(connection, { memory, next, groupMs }))
+          .finally(() => pool.release(connection));
+      } catch (error) {
+        // No group could be begun; the next one to come tries again.
+        refuseAll(error);
+      }
+    }
+    running = false;
+  };
+
+  return {
+    transact: <T>(work: MemberWork<T>): Promise<T> => {
+      if (closed) return Promise.reject(unavailable('The database is closed'));
+      if (waiting.size >= waitingMax) return Promise.reject(unavailable('The database is too busy'));
+      return new Promise<T>((resolve, reject) => {
+        const refuse = (): void => {
+          waiting.delete(member);
+          reject(unavailable('The database is too busy'));
+        };
+        const timer = setTimeout(refuse, waitMs);
+        const member: Member = { work, resolve: (value) => resolve(value as T), reject, timer };
+        waiting.add(member);
+        if (!running) void runAll();
+      });
+    },
+    close: () => {
+      closed = true;
+      refuseAll(unavailable('The database is closed'));
+    },
+  };
+};
+
+type Group = { readonly memory: ReadMemory; readonly next: () => Member | undefined; readonly groupMs: number };
+
+/** Runs members until there are no more or the group is full; answers them once it is committed. */
+const runGroup = async (connection: SqliteConnection, { memory, next, groupMs }: Group): Promise<void> => {
+  await connection.run('begin immediate');
+  const fullAt = performance.now() + groupMs;
+  const members: Member[] = [];
+  const answers: (() => void)[] = [];
+  try {
+    memory.see(await dataVersion(connection));
+    for (let member = next(); member !== undefined; member = next()) {
+      // Fails where the database has rolled all of it back by itself.
+      await connection.exec(members.push(member) === 1 ? 'savepoint member' : 'release member; savepoint member');
+      answers.push(await runMember(connection, memory, member));
+      if (members.length >= MEMBERS_MAX || performance.now() >= fullAt) break;
+    }
+    await connection.exec(members.length === 0 ? 'commit' : 'release member; commit');
+  } catch (error) {
+    memory.forget();
+    // A failed write may have rolled back already; then there is nothing left to roll back.
+    await connection.run('rollback').catch(() => {});
+    for (const member of members) member.reject(error);
+    return;
+  }
+  for (const answer of answers) answer();
+};
+
+/** Changes when another process has changed the database. */
+const dataVersion = async (connection: SqliteConnection): Promise<unknown> =>
+  (await connection.all('pragma data_version'))[0]?.data_version;
+
+/** Runs one member; how to answer it once the group is on disk. A refusal waits, too: it may rest on what others wrote. */
+const runMember = async (connection: SqliteConnection, memory: ReadMemory, member: Member): Promise<() => void> => {
+  const lease = lend(connection);
+  const outcome = await settled(member.work(lease.connection, memory));
+  await lease.settled();
+  // A transaction that SQLite ended by itself takes no more statements: each would be one of its own.
+  const broken = lease.broken();
+  if (broken !== undefined) throw broken;
+  if (outcome.ok) return () => member.resolve(outcome.value);
+  memory.forget();
+  await connection.exec('rollback to member');
+  return () => member.reject(outcome.error);
+};
+
+type Outcome = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown };
+
+const settled = (work: Promise<unknown>): Promise<Outcome> =>
+  work.then(
+    (value) => ({ ok: true, value }),
+    (error: unknown) => ({ ok: false, error }),
+  );

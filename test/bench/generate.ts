@@ -1,0 +1,55 @@
+// Makes load: by `wrk` where it is installed and as many requests as go are wanted, else by `load.ts`.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../check/sources.ts';
+import { run } from '../kit/process.ts';
+
+/** What to ask for. */
+export type Load = {
+  readonly url: string;
+  /** A file with one token a line, in rotation. */
+  readonly tokens: string;
+  /** A file that is sent as the body; undefined: GET without one. */
+  readonly body: string | undefined;
+  readonly seconds: number;
+  readonly connections: number;
+  /** Requests a second; 0: as many as go. */
+  readonly rate: number;
+};
+
+/** What came of it; latencies in ms. */
+export type Result = {
+  readonly requests: number;
+  readonly failed: number;
+  readonly seconds: number;
+  readonly p50: number;
+  readonly p99: number;
+};
+
+const WRK = '/usr/bin/wrk';
+
+/** Whether `wrk` makes the load where as many requests as go are wanted. */
+export const hasWrk = existsSync(WRK);
+
+/** Runs a load to its end; throws where a request was not answered with 200. `ownLoad`: never by `wrk`. */
+export async function generate(name: string, load: Load, ownLoad = false): Promise<Result> {
+  // `wrk` has no fixed rate.
+  const [command, args] = hasWrk && !ownLoad && load.rate === 0 ? byWrk(load) : byNode(load);
+  const ended = await run(command, args, { withinMs: load.seconds * 1000 + 30_000 });
+  const line = ended.stdout.split('\n').find((text) => text.startsWith('{'));
+  if (ended.code !== 0 || line === undefined) throw new Error(`${name}: ${ended.stdout}${ended.stderr}`);
+  const result = JSON.parse(line) as Result;
+  if (result.failed > 0 || result.requests === 0)
+    throw new Error(`${name}: ${result.failed} of ${result.requests} requests were not answered with 200`);
+  return result;
+}
+
+function byWrk({ url, tokens, body, seconds, connections }: Load): readonly [string, readonly string[]] {
+  const script = join(root, 'test', 'bench', 'wrk.lua');
+  const flags = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script];
+  return [WRK, [...flags, url, '--', tokens, ...(body === undefined ? [] : [body])]];
+}
+
+function byNode(load: Load): readonly [string, readonly string[]] {
+  return [process.execPath, [join(root, 'test', 'bench', 'load.ts'), JSON.stringify(load)]];
+}

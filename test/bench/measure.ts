@@ -1,0 +1,57 @@
+// Rounds of load in turn, and the median of each figure.
+import { cpuMicros, rssMiB } from './cpu.ts';
+import { generate, type Load, type Result } from './generate.ts';
+import type { Subject } from './subject.ts';
+
+/** Figures of one variant; processor time in µs a request, latencies in µs. */
+export type Full = {
+  readonly perSecond: number;
+  readonly cpuMicros: number;
+  /** Share of a processor. */
+  readonly busy: number;
+  readonly rssMiB: number;
+};
+export type Paced = { readonly p50: number; readonly p99: number };
+
+export type Effort = { readonly seconds: number; readonly connections: number; readonly ownLoad?: boolean };
+
+/** Warms a subject up. */
+export const warmUp = async (subject: Subject, effort: Effort): Promise<void> => void (await load(subject, effort, 0));
+
+/** As many requests as go. */
+export async function measureFull(subject: Subject, effort: Effort): Promise<Full> {
+  await subject.settled?.();
+  const before = await cpuMicros(subject.pid);
+  const result = await load(subject, effort, 0);
+  const after = await cpuMicros(subject.pid);
+  const used = before === undefined || after === undefined ? Number.NaN : after - before;
+  return {
+    perSecond: result.requests / result.seconds,
+    cpuMicros: used / result.requests,
+    busy: used / (result.seconds * 1e6),
+    rssMiB: (await rssMiB(subject.pid)) ?? Number.NaN,
+  };
+}
+
+/** A fixed rate; 0: one connection, a request as soon as the last is answered. */
+export async function measurePaced(subject: Subject, effort: Effort, rate: number): Promise<Paced> {
+  await subject.settled?.();
+  const connections = rate === 0 ? 1 : effort.connections;
+  const { p50, p99 } = await load(subject, { ...effort, connections, ownLoad: true }, rate);
+  return { p50: p50 * 1000, p99: p99 * 1000 };
+}
+
+/** The median of each figure. */
+export function middle<T extends Readonly<Record<string, number>>>(rounds: readonly T[]): T {
+  const [first] = rounds;
+  if (first === undefined) throw new Error('nothing was measured');
+  const median = (name: string) =>
+    rounds.map((one) => one[name] ?? Number.NaN).sort((a, b) => a - b)[Math.floor(rounds.length / 2)];
+  return Object.fromEntries(Object.keys(first).map((name) => [name, median(name)])) as T;
+}
+
+async function load(subject: Subject, { seconds, connections, ownLoad }: Effort, rate: number): Promise<Result> {
+  const { url, body } = subject;
+  const asked: Load = { url, body, tokens: await subject.tokens(seconds), seconds, connections, rate };
+  return generate(subject.variant, asked, ownLoad);
+}

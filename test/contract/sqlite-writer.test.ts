@@ -1,0 +1,221 @@
+// Transactions that come at the same time share a commit: what one of them does must not reach the others.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DaypassError } from '@daypass/core/errors';
+import { CompiledQuery, type DatabaseConnection } from 'kysely';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openStore } from '../../control-plane/store/open.ts';
+import { openConnection, type SqliteConnection } from '../../control-plane/store/sqlite-connection.ts';
+import { makeFile } from '../../control-plane/store/sqlite-file.ts';
+import type { Pool } from '../../control-plane/store/sqlite-pool.ts';
+import { createWriter, type Writer } from '../../control-plane/store/sqlite-writer.ts';
+import { caller, record, service } from './rows.ts';
+
+let folder: string;
+let own: SqliteConnection;
+let reader: SqliteConnection;
+/** Statements that the writer ran by itself. */
+let control: string[];
+/** Fails a statement by its text. */
+let failing: string | undefined;
+let writer: Writer;
+
+const broken = new DaypassError('database_unavailable', 'broken');
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'daypass-writer-'));
+  const file = join(folder, 'a.db');
+  await makeFile(file);
+  own = await openConnection(file);
+  reader = await openConnection(file);
+  await own.all('pragma journal_mode = wal');
+  await own.run('create table steps (step integer primary key)');
+  control = [];
+  failing = undefined;
+  const noted = async (sql: string): Promise<void> => {
+    control.push(sql);
+    if (failing !== undefined && sql.includes(failing)) throw broken;
+  };
+  const watched: SqliteConnection = {
+    ...own,
+    all: (sql, parameters) => noted(sql).then(() => own.all(sql, parameters)),
+    run: (sql, parameters) => noted(sql).then(() => own.run(sql, parameters)),
+    exec: (sql) => noted(sql).then(() => own.exec(sql)),
+  };
+  const pool: Pool = { acquire: async () => watched, release: () => {}, close: async () => {} };
+  writer = createWriter({ pool, check: async () => {}, waitMs: 200, waitingMax: 100, groupMs: 10_000 });
+});
+afterEach(async () => {
+  await own.close();
+  await reader.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const put = (connection: DatabaseConnection, step: number) =>
+  connection.executeQuery(CompiledQuery.raw('insert into steps (step) values (?)', [step]));
+const add = (step: number) => writer.transact((connection) => put(connection, step));
+const stored = async () => (await reader.all('select step from steps order by step')).map(({ step }) => step);
+const commits = () => control.filter((sql) => sql.includes('commit')).length;
+const numbers = (count: number) => Array.from({ length: count }, (_, index) => index);
+const outcomes = async (work: readonly Promise<unknown>[]) =>
+  (await Promise.allSettled(work)).map(({ status }) => status === 'fulfilled');
+
+test('transactions that come together share commits, and each is answered when it is on disk', async () => {
+  const seen: number[] = [];
+  await Promise.all(
+    numbers(40).map(async (step) => {
+      await add(step);
+      seen.push(step);
+      expect(await stored()).toContain(step);
+    }),
+  );
+  expect(await stored()).toEqual(numbers(40));
+  expect(seen[0]).toBe(0);
+  expect(commits()).toBeLessThan(40);
+});
+
+test('members run in the order in which they came, and each sees what those before it wrote', async () => {
+  const counts = await Promise.all(
+    numbers(20).map((step) =>
+      writer.transact(async (connection) => {
+        const { rows } = await connection.executeQuery(CompiledQuery.raw('select count(*) as n from steps'));
+        await put(connection, step);
+        return rows;
+      }),
+    ),
+  );
+  expect(counts).toEqual(numbers(20).map((n) => [{ n }]));
+});
+
+test('a member that throws is rolled back alone, with its own error', async () => {
+  const thrown = new Error('stop');
+  const work = numbers(9).map((step) =>
+    writer.transact(async (connection) => {
+      await put(connection, step);
+      if (step % 3 === 1) throw thrown;
+    }),
+  );
+  expect(await outcomes(work)).toEqual(numbers(9).map((step) => step % 3 !== 1));
+  await expect(work[1]).rejects.toBe(thrown);
+  expect(await stored()).toEqual([0, 2, 3, 5, 6, 8]);
+});
+
+test('a refused statement harms only the member that sent it', async () => {
+  const work = [add(1), add(1), add(2)];
+  expect(await outcomes(work)).toEqual([true, false, true]);
+  expect(await stored()).toEqual([1, 2]);
+});
+
+test('what a member sends after its end is not stored, neither with it nor with the next', async () => {
+  const late: Promise<unknown>[] = [];
+  const failed = writer.transact(async (connection) => {
+    setImmediate(() => late.push(put(connection, 1).catch(() => {})));
+    late.push(put(connection, 2).catch(() => {}));
+    throw new Error('stop');
+  });
+  const next = writer.transact(async (connection) => {
+    while (late.length < 2) await new Promise(setImmediate);
+    await put(connection, 3);
+  });
+  await expect(failed).rejects.toThrow('stop');
+  await next;
+  await Promise.all(late);
+  expect(await stored()).toEqual([3]);
+});
+
+test('a commit that fails fails every member, refusals too, and the next group goes on', async () => {
+  failing = 'commit';
+  const refused = writer.transact(async () => Promise.reject(new Error('own reason')));
+  const work = [add(1), refused, add(2)];
+  const all = await Promise.allSettled(work);
+  expect(all.map((one) => one.status === 'rejected' && one.reason)).toEqual([broken, broken, broken]);
+  failing = undefined;
+  await add(3);
+  expect(await stored()).toEqual([3]);
+});
+
+test('a transaction that ended under a member fails its group: nothing of it is acknowledged, nothing half stored', async () => {
+  const first = add(1);
+  const poison = writer.transact(async (connection) => {
+    await put(connection, 2);
+    await own.run('rollback');
+  });
+  expect(await outcomes([first, poison, add(3)])).toEqual([false, false, false]);
+  await add(4);
+  expect(await stored()).toEqual([4]);
+});
+
+test('after the database has failed under a member it takes no more statements, whatever the member makes of it', async () => {
+  failing = 'poison';
+  const first = add(1);
+  const poison = writer.transact(async (connection) => {
+    await put(connection, 2);
+    await connection.executeQuery(CompiledQuery.raw('select 1 as poison')).catch(() => {});
+    await put(connection, 3).catch(() => {});
+    expect(control.at(-1)).toContain('poison');
+  });
+  expect(await outcomes([first, poison])).toEqual([false, false]);
+  await add(4);
+  expect(await stored()).toEqual([4]);
+});
+
+test('who waits too long, or behind too many, is refused, also a transaction inside another', async () => {
+  const inner = writer.transact(() => add(1).then(() => 'never'));
+  await expect(inner).rejects.toMatchObject({ code: 'database_unavailable' });
+  await writer.transact(async () => {
+    const many = numbers(101).map(add);
+    await expect(many[100]).rejects.toMatchObject({ code: 'database_unavailable' });
+    expect(await Promise.race([Promise.allSettled(many.slice(0, 100)), 'waiting'])).toBe('waiting');
+  });
+  expect(await stored()).not.toContain(100);
+});
+
+test('closing refuses who waits and who comes, and lets the running group end', async () => {
+  const running = writer.transact(async (connection) => {
+    writer.close();
+    await put(connection, 1);
+  });
+  const waiting = outcomes([add(2)]);
+  await running;
+  expect(await waiting).toEqual([false]);
+  await expect(add(3)).rejects.toMatchObject({ code: 'database_unavailable' });
+  expect(await stored()).toEqual([1]);
+});
+
+test('what the writer remembers is forgotten at each change: its own, one rolled back, one of another process', async () => {
+  const url = `sqlite:${join(folder, 'b.db')}`;
+  const [one, other] = [await openStore({ url }), await openStore({ url })];
+  const seen = () =>
+    one.transact(async (tx) => [
+      (await tx.callers.get('c'))?.etag,
+      (await tx.services.get('s'))?.etag,
+      (await tx.cutOffs.all(0)).length,
+      (await tx.audit.last('n'))?.seq,
+    ]);
+  expect(await seen()).toEqual([undefined, undefined, 0, undefined]);
+  await one.transact(async (tx) => {
+    await tx.callers.put(caller('c', { etag: '1' }));
+    await tx.services.insert(service('s', { etag: '1' }));
+    await tx.cutOffs.insert({ id: 'x', entry: { minted_before: 1000 }, createdAt: 0 });
+    await tx.audit.insertRecords([record('n', 1)]);
+  });
+  expect(await seen()).toEqual(['1', '1', 1, 1]);
+  const undone = one.transact(async (tx) => {
+    await tx.callers.put(caller('c', { etag: '2' }));
+    await tx.services.replace(service('s', { etag: '2' }));
+    await tx.audit.insertRecords([record('n', 2)]);
+    expect([(await tx.callers.get('c'))?.etag, (await tx.audit.last('n'))?.seq]).toEqual(['2', 2]);
+    throw new Error('stop');
+  });
+  expect(await outcomes([undone])).toEqual([false]);
+  expect(await seen()).toEqual(['1', '1', 1, 1]);
+  await other.transact(async (tx) => {
+    await tx.callers.delete('c');
+    await tx.services.replace(service('s', { etag: '3' }));
+    await tx.audit.insertRecords([record('n', 2), record('n', 3)]);
+  });
+  expect(await seen()).toEqual([undefined, '3', 1, 3]);
+  await one.close();
+  await other.close();
+});
