@@ -52,7 +52,7 @@ export const createReadMemory = (): ReadMemory => {
   };
 };
 
-/** The aggregates of a transaction, with what every Mint looks at remembered: caller, service, cut-offs, end of a chain. */
+/** The aggregates of a transaction, with what every Mint looks at remembered: caller, service, end of a chain. */
 export const rememberReads = (tx: Aggregates, memory: ReadMemory): Aggregates => {
   /** Both ends: what is asked meanwhile may have seen either state. */
   const writing =
@@ -61,7 +61,7 @@ export const rememberReads = (tx: Aggregates, memory: ReadMemory): Aggregates =>
       memory.forget();
       return write(...args).finally(memory.forget);
     };
-  const { services, callers, cutOffs, audit } = tx;
+  const { services, callers, audit } = tx;
   return {
     ...tx,
     services: {
@@ -77,10 +77,6 @@ export const rememberReads = (tx: Aggregates, memory: ReadMemory): Aggregates =>
       insert: writing(callers.insert),
       put: writing(callers.put),
       delete: writing(callers.delete),
-    },
-    cutOffs: {
-      all: (since) => memory.of(`cut-offs ${since}`, () => cutOffs.all(since)),
-      insert: writing(cutOffs.insert),
     },
     audit: {
       ...audit,
