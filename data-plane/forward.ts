@@ -1,5 +1,4 @@
 // Forwarding: one request to the upstream and its answer back, streamed both ways with backpressure.
-import type { ServerResponse } from 'node:http';
 import { DaypassError } from '@daypass/core/errors';
 import type { Dispatcher, Pool } from 'undici';
 import type { Grant } from './authorize.ts';
@@ -9,6 +8,7 @@ import type { DataLimits } from './limits.ts';
 import type { RequestRecord } from './record.ts';
 import type { RequestBody } from './request-body.ts';
 import { respondHead } from './respond.ts';
+import type { Answer } from './transport/types.ts';
 import { upstreamError } from './upstream-error.ts';
 
 /** One exchange with an upstream. */
@@ -17,7 +17,7 @@ export type Exchange = {
   readonly outgoing: Outgoing;
   /** The body on its way, unless the grant holds all of it. */
   readonly body: RequestBody | undefined;
-  readonly response: ServerResponse;
+  readonly response: Answer;
   readonly record: RequestRecord;
   readonly limits: DataLimits;
   readonly publicUrl: string;
@@ -97,7 +97,7 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
     this.#status = status;
     this.#left = head.contentLength;
     // Nothing leaves before the first byte of the body, or the flush.
-    response.writeHead(status, head.reason, [...head.fields, ...ownFields()]);
+    response.begin(status, head.reason, [...head.fields, ...ownFields()]);
     if (head.isBodiless) {
       this.#complete();
       this.#finish(undefined);
@@ -145,10 +145,7 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
 
   #finish(last: Buffer | undefined): void {
     const { response } = this.#exchange;
-    if (last === undefined) response.end();
-    // A short body goes out in one write with its head, if node is given it as text; latin1 is byte for byte.
-    else if (last.length <= SHORT) response.end(last.toString('latin1'), 'latin1');
-    else response.end(last);
+    response.end(last);
     this.#settle();
     this.#resolve();
   }
@@ -157,7 +154,7 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
     if (this.#settled) return;
     this.#settle();
     this.#controller?.abort(new Error('the exchange has failed'));
-    if (this.#exchange.response.headersSent) this.#exchange.response.destroy();
+    if (this.#exchange.response.isBegun) this.#exchange.response.destroy();
     this.#reject(error);
   }
 
@@ -178,27 +175,24 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
   }
 
   /** The client takes less than the upstream gives: nothing more is read until it has caught up. */
-  #wait(controller: Dispatcher.DispatchController, response: ServerResponse): void {
+  #wait(controller: Dispatcher.DispatchController, response: Answer): void {
     if (this.#stall !== undefined) return;
     controller.pause();
     this.#stall = setTimeout(() => {
       this.#fail(new DaypassError('request_timeout', 'The client did not take the answer in time'));
     }, this.#exchange.limits.stallTimeoutMs).unref();
-    response.once('drain', () => {
+    response.onDrain = () => {
       clearTimeout(this.#stall);
       this.#stall = undefined;
       if (!this.#settled) controller.resume();
-    });
+    };
   }
 }
 
-/** Bytes. */
-const SHORT = 4096;
-
 const INTERIMS_MAX = 64;
 
-function flushHead(response: ServerResponse): void {
-  if (!response.writableEnded && !response.destroyed) response.flushHeaders();
+function flushHead(response: Answer): void {
+  response.flush();
 }
 
 function rawFields({ rawHeaders }: Dispatcher.DispatchController): readonly (Buffer | string)[] {

@@ -1,11 +1,11 @@
 // Bodies that a rule has to look into: read whole before anything is decided, within a limit for each and one for all.
-import type { IncomingMessage } from 'node:http';
 import { DaypassError } from '@daypass/core/errors';
 import { Gathered } from './gathered.ts';
 import type { DataLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
 import { RetryLater } from './refusal.ts';
 import { openBody } from './request-body.ts';
+import type { Arriving } from './transport/types.ts';
 import type { Head } from './wire.ts';
 
 declare const held: unique symbol;
@@ -23,7 +23,7 @@ export type BodyRoom = {
   /** Whether a body is too large by what its head says; throws `body_too_large` then. */
   check(head: Head): void;
   /** Reads a body whole. Throws `body_too_large`, `overloaded`, or why it did not come. */
-  hold(request: IncomingMessage, head: Head, count: (bytes: number) => void): Promise<HeldBody>;
+  hold(request: Arriving, head: Head, count: (bytes: number) => void): Promise<HeldBody>;
 };
 
 /** Returns the room, empty. */
@@ -61,11 +61,7 @@ export function createBodyRoom(limits: DataLimits, metrics: Metrics): BodyRoom {
   };
 }
 
-async function readWhole(
-  request: IncomingMessage,
-  limits: DataLimits,
-  count: (bytes: number) => void,
-): Promise<Uint8Array> {
+async function readWhole(request: Arriving, limits: DataLimits, count: (bytes: number) => void): Promise<Uint8Array> {
   const body = await openBody(request, limits, count);
   const whole = new Gathered();
   for await (const chunk of body.stream) whole.add(chunk);

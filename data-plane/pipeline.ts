@@ -1,12 +1,10 @@
 // THE request: snapshot, route, authenticate, authorize, limit, inject, forward, record, each step proved to the next.
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { DaypassError } from '@daypass/core/errors';
 import type { ActiveSnapshot } from './active.ts';
 import type { AuditSink } from './audit/sink.ts';
 import type { Authenticator, VerifiedToken } from './authenticate.ts';
 import { type Authorizer, BODY_NEEDED, type Grant } from './authorize.ts';
-import { type Cancellation, ClientGone } from './cancellation.ts';
-import type { Connection } from './connection.ts';
+import type { Cancellation } from './cancellation.ts';
 import { forward } from './forward.ts';
 import type { BodyRoom, HeldBody } from './held-body.ts';
 import { injectCredential } from './inject.ts';
@@ -18,6 +16,7 @@ import { nonceField } from './refusal.ts';
 import { openBody, type RequestBody } from './request-body.ts';
 import { type Route, routeRequest } from './route.ts';
 import type { RunningRequests } from './running.ts';
+import type { Answer, Arrival, Arriving, Connection } from './transport/types.ts';
 import type { Upstreams } from './upstreams.ts';
 import { type Head, hasBody, readHead } from './wire.ts';
 
@@ -43,8 +42,8 @@ export type PipelineDeps = {
 
 /** One request and what is known of it so far. */
 export type Visit = {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: Arriving;
+  readonly response: Answer;
   readonly connection: Connection;
   readonly record: RequestRecord;
   readonly cancellation: Cancellation;
@@ -56,9 +55,6 @@ export type Visit = {
   isDpop?: boolean;
   proof?: Proof;
 };
-
-/** A request as the server hands it over. */
-export type Arrival = Pick<Visit, 'request' | 'response' | 'connection' | 'cancellation'>;
 
 /** Answers one request; never throws. */
 export type Pipeline = (arrival: Arrival) => Promise<void>;
@@ -157,11 +153,7 @@ async function decideNow(
 }
 
 function receive({ audit, nowMs, newId }: PipelineDeps, arrival: Arrival): Visit {
-  const { request, response, cancellation } = arrival;
-  const remoteAddress = request.socket.remoteAddress ?? '';
-  response.on('close', () => {
-    if (!response.writableFinished) cancellation.cancel(new ClientGone());
-  });
+  const { remoteAddress } = arrival.request;
   return { ...arrival, record: new RequestRecord({ audit, nowMs, id: newId(), remoteAddress }) };
 }
 
@@ -191,7 +183,7 @@ async function holdBody({ bodyRoom }: PipelineDeps, visit: Visit, head: Head): P
   const { request, response, record, cancellation } = visit;
   bodyRoom.check(head);
   cancellation.check();
-  if (head.expectsContinue) response.writeContinue();
+  if (head.expectsContinue) response.proceed();
   const whole = bodyRoom.hold(request, head, (bytes) => {
     record.requestBytes += bytes;
   });
@@ -220,7 +212,7 @@ async function beginBody(
   limits: DataLimits,
 ): Promise<RequestBody | undefined> {
   if (!hasBody(head)) return undefined;
-  if (head.expectsContinue) response.writeContinue();
+  if (head.expectsContinue) response.proceed();
   const body = openBody(request, limits, (bytes) => {
     record.requestBytes += bytes;
   });

@@ -1,15 +1,14 @@
 // Everything that is not a forwarded answer: refusals, failures, and connections that do not speak HTTP.
-import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
 import type { AuditSink } from './audit/sink.ts';
 import { ClientGone } from './cancellation.ts';
-import type { Connection } from './connection.ts';
 import type { Log } from './log.ts';
 import type { Metrics, Series } from './metrics.ts';
 import type { Visit } from './pipeline.ts';
 import { problemOf, rawProblem, sendProblem } from './refusal.ts';
+import type { Answer } from './transport/types.ts';
 import { hasBody } from './wire.ts';
 
 /** Answers what the pipeline does not. Nothing of it throws. */
@@ -19,11 +18,13 @@ export type Reception = {
   /** Counts a request that has ended. */
   onEnd(visit: Visit): void;
   /** Answers a request that is not looked at. */
-  refuseEarly(response: ServerResponse, code: ErrorCode): void;
+  refuseEarly(response: Answer, code: ErrorCode): void;
   /** Answers on a connection that no response is made for, and ends it. */
   refuseRaw(socket: Duplex, code: ErrorCode): void;
   /** What came on a connection is not HTTP, or did not come in time. */
-  onWireError(error: Error, socket: Socket, connection: Connection): void;
+  onWireError(error: Error, socket: Socket): void;
+  /** Why a request ends whose connection stopped to be HTTP. */
+  reasonOf(error: Error): Error;
 };
 
 type Deps = {
@@ -92,17 +93,9 @@ export function createReception({ audit, log, metrics, newId }: Deps): Reception
       sendProblem(response, problemOf(new DaypassError(code, describe(code).title), newId()), true);
     },
     refuseRaw,
-    onWireError(error, socket, connection) {
-      const { running } = connection;
-      if (running === undefined) {
-        refuseRaw(socket, wireCode(error));
-        return;
-      }
-      // What follows a whole request does not spoil its answer.
-      if (running.request.complete && socket.writable) connection.isBroken = true;
-      else if (GONE.has(codeOf(error))) socket.destroy();
-      else running.cancellation.cancel(new DaypassError(wireCode(error), describe(wireCode(error)).title));
-    },
+    onWireError: (error, socket) => refuseRaw(socket, wireCode(error)),
+    reasonOf: (error) =>
+      GONE.has(codeOf(error)) ? new ClientGone() : new DaypassError(wireCode(error), describe(wireCode(error)).title),
   };
 }
 
@@ -116,14 +109,14 @@ const RAW_TIMEOUT_MS = 5_000;
 function answerRefused(visit: Visit, error: unknown): void {
   const { record, response, route, head, request, isDpop = false, proof } = visit;
   const problem = problemOf(error, record.id, { isDpop, nonce: proof?.nextNonce });
-  const isAnswered = response.headersSent;
-  record.refuse(problem.code, isAnswered ? response.statusCode : problem.status, route?.service?.config.name ?? '');
+  const isAnswered = response.isBegun;
+  record.refuse(problem.code, isAnswered ? response.status : problem.status, route?.service?.config.name ?? '');
   if (isAnswered) {
     response.destroy();
     return;
   }
   // A body that was not read could be taken for the next request.
-  const isUnread = head === undefined || (hasBody(head) && !request.readableEnded);
+  const isUnread = head === undefined || (hasBody(head) && !request.isRead);
   sendProblem(response, problem, isUnread);
 }
 

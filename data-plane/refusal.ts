@@ -1,8 +1,9 @@
 // Refusals: every error as an RFC 9457 problem, which names a code and a decision and never quotes what came in.
-import { type ServerResponse, STATUS_CODES } from 'node:http';
+import { STATUS_CODES } from 'node:http';
 import { PROOF_ALGS } from '@daypass/core/dpop';
 import { REFUSAL_HEADER } from '@daypass/core/error-wire';
 import { type Challenge, DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
+import type { Answer } from './transport/types.ts';
 
 /** A refusal that says when to come back. */
 export class RetryLater extends DaypassError {
@@ -74,9 +75,9 @@ export function problemOf(error: unknown, decisionId: string, presented: Present
 }
 
 /** Sends a problem as the answer. `close` ends the connection after it: what is still to come is not read. */
-export function sendProblem(response: ServerResponse, problem: Problem, close: boolean): void {
+export function sendProblem(response: Answer, problem: Problem, close: boolean): void {
   const fields = close ? [...problem.fields, 'connection', 'close'] : [...problem.fields];
-  response.writeHead(problem.status, fields);
+  response.begin(problem.status, '', fields);
   response.end(problem.body);
 }
 

@@ -1,10 +1,10 @@
 // The request's body on its way up: counted, bounded, with backpressure, and never begun before it begins to arrive.
-import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { DaypassError } from '@daypass/core/errors';
 import { ClientGone } from './cancellation.ts';
 import { Gathered } from './gathered.ts';
 import type { DataLimits } from './limits.ts';
+import type { Arriving } from './transport/types.ts';
 
 /** A body that has begun to arrive. */
 export type RequestBody = {
@@ -18,11 +18,7 @@ export type RequestBody = {
  * Waits for the first bytes of a body, or its end; throws why it cannot be had. What undici is given is a stream of
  * its own: when undici destroys it, the client's connection stays, and can be told why.
  */
-export function openBody(
-  request: IncomingMessage,
-  limits: DataLimits,
-  count: (bytes: number) => void,
-): Promise<RequestBody> {
+export function openBody(request: Arriving, limits: DataLimits, count: (bytes: number) => void): Promise<RequestBody> {
   const { promise, resolve, reject } = Promise.withResolvers<RequestBody>();
   let bytes = 0;
   let isPaused = false;
@@ -53,7 +49,7 @@ export function openBody(
     if (isReleased) return;
     isReleased = true;
     clearTimeout(idle);
-    request.off('data', onData).off('end', onEnd).off('close', onCut);
+    request.release();
   };
   const fail = (error: Error): void => {
     if (isReleased) return;
@@ -95,8 +91,7 @@ export function openBody(
     if (bytes === 0) begin();
   };
   const onCut = (): void => fail(new ClientGone());
-  request.on('error', () => undefined);
-  request.on('data', onData).on('end', onEnd).on('close', onCut);
+  request.read({ data: onData, end: onEnd, cut: onCut });
   return promise;
 }
 

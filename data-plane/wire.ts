@@ -1,10 +1,10 @@
 // The wire: reads a request head that has exactly one reading, or refuses it before anything else is looked at.
-import type { IncomingMessage } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { DaypassError, type ErrorCode } from '@daypass/core/errors';
 import { isMethod, NEVER_FORWARDED } from '@daypass/core/method';
 import { parseTarget, type Target } from '@daypass/core/target';
 import { optionNames, plainName } from './header-names.ts';
+import type { Arriving } from './transport/types.ts';
 
 declare const read: unique symbol;
 
@@ -31,10 +31,13 @@ export type Head = {
 /** Whether a body follows the head. */
 export const hasBody = (head: Head): boolean => head.chunked || (head.contentLength ?? 0) > 0;
 
+/** What is read of a request. */
+export type Incoming = Pick<Arriving, 'method' | 'target' | 'major' | 'minor' | 'fields'>;
+
 /** Reads the head; throws the code of the check that refused. */
-export function readHead(request: IncomingMessage, limits: { readonly bodyBytesMax: number }): Head {
+export function readHead(request: Incoming, limits: { readonly bodyBytesMax: number }): Head {
   const method = checkMethod(request);
-  const raw = request.rawHeaders;
+  const raw = request.fields;
   const fields: string[] = [];
   const hopNames = new Set<string>();
   const single: Single = {};
@@ -48,17 +51,17 @@ export function readHead(request: IncomingMessage, limits: { readonly bodyBytesM
     fields.push(name, value);
   }
   checkHost(single.host);
-  const framing = readFraming(single, request.httpVersionMinor, limits.bodyBytesMax);
+  const framing = readFraming(single, request.minor, limits.bodyBytesMax);
   return {
     method,
     // Whether an encoded slash may stand in it is for the service to say.
-    target: parseTarget(request.url ?? '', { encodedSlashes: true }),
+    target: parseTarget(request.target, { encodedSlashes: true }),
     fields,
     hopNames,
     authorization: single.authorization,
     proof: single.dpop,
     ...framing,
-    expectsContinue: readExpectation(single.expect) && request.httpVersionMinor === 1,
+    expectsContinue: readExpectation(single.expect) && request.minor === 1,
   } as unknown as Head;
 }
 
@@ -92,9 +95,9 @@ function takeOnce(single: Single, name: string, value: string): void {
   single[key] = value;
 }
 
-function checkMethod(request: IncomingMessage): string {
-  const method = request.method ?? '';
-  if (request.httpVersionMajor !== 1 || request.httpVersionMinor > 1)
+function checkMethod(request: Incoming): string {
+  const { method } = request;
+  if (request.major !== 1 || request.minor > 1)
     throw new DaypassError('framing_invalid', 'Only HTTP/1.1 and HTTP/1.0 are spoken here');
   if (NEVER_FORWARDED.has(method)) throw new DaypassError('method_refused', 'This method is never forwarded');
   if (!isMethod(method)) throw new DaypassError('method_refused', 'This is not a method');

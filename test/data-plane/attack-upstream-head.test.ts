@@ -1,6 +1,4 @@
 // Heads that an upstream or an outsider makes to keep the proxy busy.
-import { IncomingMessage } from 'node:http';
-import { Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { readHead } from '../../data-plane/wire.ts';
 import { startFixture } from './fixture.ts';
@@ -35,13 +33,8 @@ test('a few interim answers are passed over', async () => {
 });
 
 test('many Connection fields cost no more than other fields', () => {
-  const request = new IncomingMessage(new Socket());
-  request.httpVersionMajor = 1;
-  request.httpVersionMinor = 1;
-  request.method = 'GET';
-  request.url = '/';
   const options = Array.from({ length: 20_000 }, (_none, at) => ['connection', `x-${at}`]);
-  request.rawHeaders = ['host', 'h', ...options.flat()];
+  const request = { method: 'GET', target: '/', major: 1, minor: 1, fields: ['host', 'h', ...options.flat()] };
   const before = performance.now();
   expect(readHead(request, { bodyBytesMax: 1 }).hopNames.size).toBe(20_000);
   expect(performance.now() - before).toBeLessThan(500);

@@ -1,5 +1,4 @@
 // What mutants of the reader of request heads and of the route showed to be untested in one process.
-import type { IncomingMessage } from 'node:http';
 import { DaypassError } from '@daypass/core/errors';
 import { describe, expect, test } from 'vitest';
 import type { ActiveSnapshot } from '../../data-plane/active.ts';
@@ -13,8 +12,8 @@ type Request = { method?: string; url?: string; major?: number; minor?: number; 
 const HOST = ['Host', 'api.example'];
 
 const head = ({ method = 'GET', url = '/a', major = 1, minor = 1, fields = HOST }: Request = {}): Head => {
-  const message = { method, url, httpVersionMajor: major, httpVersionMinor: minor, rawHeaders: [...fields] };
-  return readHead(message as unknown as IncomingMessage, { bodyBytesMax: 1000 });
+  const message = { method, target: url, major, minor, fields: [...fields] };
+  return readHead(message, { bodyBytesMax: 1000 });
 };
 const withFields = (...fields: string[]): Request => ({ fields: [...HOST, ...fields] });
 
@@ -159,10 +158,8 @@ test.each([
 ])('an upgrade to %j', (value, code) => expect(errorOf(() => head(withFields('Upgrade', value))).code).toBe(code));
 
 test('a request without a target has one that is refused', () => {
-  const message = { method: 'GET', httpVersionMajor: 1, httpVersionMinor: 1, rawHeaders: HOST };
-  expect(errorOf(() => readHead(message as unknown as IncomingMessage, { bodyBytesMax: 1 })).code).toBe(
-    'target_ambiguous',
-  );
+  const message = { method: 'GET', target: '', major: 1, minor: 1, fields: HOST };
+  expect(errorOf(() => readHead(message, { bodyBytesMax: 1 })).code).toBe('target_ambiguous');
 });
 
 describe('the route', () => {

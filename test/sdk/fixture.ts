@@ -7,7 +7,7 @@ import type { DaypassError } from '@daypass/core/errors';
 import { importEd25519 } from '@daypass/core/key';
 import { signToken } from '@daypass/core/token';
 import { type MintRequest, TokenService } from '@daypass/sdk/gen/daypass/v1/token_pb';
-import { problemOf, sendProblem } from '../../data-plane/refusal.ts';
+import { problemOf } from '../../data-plane/refusal.ts';
 import { claims, issuerKey, NOW } from '../core/fixture.ts';
 
 export const CONTROL = 'http://control.test';
@@ -81,8 +81,10 @@ export async function createDataPlane(answer: Answer) {
 }
 
 /** Refuses in the data plane's own words. */
-export const refuse = (response: ServerResponse, error: DaypassError): void =>
-  sendProblem(response, problemOf(error, 'decision-1'), false);
+export function refuse(response: ServerResponse, error: DaypassError): void {
+  const { status, fields, body } = problemOf(error, 'decision-1');
+  response.writeHead(status, [...fields]).end(body);
+}
 
 /** What the work throws; fails when it throws nothing. */
 export async function thrownBy(work: () => unknown): Promise<unknown> {

@@ -1,0 +1,114 @@
+// The server side of the transport: accepts connections, ends those that are late, drains, closes.
+import { type AddressInfo, createServer as createPlain, type Server, type Socket } from 'node:net';
+import { createServer as createTls } from 'node:tls';
+import { type Host, ServerConnection } from './server-connection.ts';
+
+/** What the server needs beside what its connections do. */
+export type TransportOptions = Omit<Host, 'isDraining' | 'date' | 'onClose'> & {
+  readonly maxConnections: number;
+  /** Told of every connection that is gone. */
+  readonly onSocketClose?: () => void;
+  /** PEM; without it the server speaks cleartext. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+};
+
+/** The server. */
+export type TransportServer = {
+  listen(host: string, port: number): Promise<AddressInfo>;
+  /** Takes no new connection, ends idle ones, and resolves when the last one has ended. */
+  drain(): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** Returns a server that does not listen yet. */
+export function createTransportServer(options: TransportOptions): TransportServer {
+  const connections = new Set<ServerConnection>();
+  let draining = false;
+  let date = '';
+  const tellDate = (): void => {
+    date = `date: ${new Date().toUTCString()}\r\n`;
+  };
+  tellDate();
+  const host: Host = {
+    ...options,
+    isDraining: () => draining,
+    date: () => date,
+    onClose(connection) {
+      connections.delete(connection);
+      options.onSocketClose?.();
+    },
+  };
+  const accept = (socket: Socket): void => {
+    socket.setNoDelay(true);
+    connections.add(new ServerConnection(socket, host));
+  };
+  const server = options.tls === undefined ? plainServer(accept) : tlsServer(options, options.tls, accept);
+  server.maxConnections = options.maxConnections;
+  const sweep = (): void => {
+    tellDate();
+    const now = performance.now();
+    for (const connection of connections) {
+      if (connection.deadline > 0 && connection.deadline < now) connection.late();
+      else if (draining && connection.isIdle) connection.socket.destroySoon();
+    }
+  };
+  const every = Math.max(1, Math.min(1_000, options.headTimeoutMs, options.keepAliveTimeoutMs, options.stallTimeoutMs));
+  const sweeps = setInterval(sweep, every).unref();
+  const stop = (): Promise<void> => {
+    draining = true;
+    const ended = closed(server);
+    for (const connection of connections) if (!connection.isBusy && connection.isIdle) connection.socket.destroySoon();
+    return ended.then(() => clearInterval(sweeps));
+  };
+  return {
+    listen: (name, port) => listen(server, name, port),
+    drain: stop,
+    async close() {
+      const ended = stop();
+      for (const connection of connections) connection.socket.destroy();
+      await ended;
+    },
+  };
+}
+
+const plainServer = (accept: (socket: Socket) => void): Server =>
+  createPlain({ allowHalfOpen: true, noDelay: true }, accept);
+
+function tlsServer(
+  options: TransportOptions,
+  tls: { cert: string; key: string },
+  accept: (socket: Socket) => void,
+): Server {
+  const server = createTls(
+    {
+      ...tls,
+      minVersion: 'TLSv1.2',
+      ALPNProtocols: ['http/1.1'],
+      allowHalfOpen: true,
+      noDelay: true,
+      handshakeTimeout: options.headTimeoutMs,
+    },
+    accept,
+  );
+  server.on('tlsClientError', (error, socket) => options.onWireError(error, socket));
+  return server;
+}
+
+function listen(server: Server, host: string, port: number): Promise<AddressInfo> {
+  const { promise, resolve, reject } = Promise.withResolvers<AddressInfo>();
+  server.once('error', reject);
+  server.listen({ host, port }, () => {
+    server.off('error', reject);
+    const address = server.address();
+    if (address === null || typeof address === 'string') reject(new Error('the server has no address'));
+    else resolve(address);
+  });
+  return promise;
+}
+
+function closed(server: Server): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (!server.listening) resolve();
+  else server.close(() => resolve());
+  return promise;
+}

@@ -1,0 +1,107 @@
+// What the pipeline knows of the transport: a request that came, its answer, and an exchange with an upstream.
+import type { Readable } from 'node:stream';
+import type { Bucket } from '../bucket.ts';
+import type { Cancellation } from '../cancellation.ts';
+
+/** What is kept of a client's connection. */
+export type Connection = {
+  /** Tokens that may yet fail verification. */
+  readonly failures: Bucket;
+};
+
+/** Takes a request's body as it comes. */
+export type BodyReader = {
+  /** A part, the reader's own to keep. */
+  data(part: Buffer): void;
+  /** All of it came. */
+  end(): void;
+  /** The rest will not come. */
+  cut(): void;
+};
+
+/** A request whose head has come whole, with every leniency of the parser off. */
+export type Arriving = {
+  readonly method: string;
+  /** The raw target. */
+  readonly target: string;
+  readonly major: number;
+  readonly minor: number;
+  /** Names and values by turns, as they came; values without blanks around them. */
+  readonly fields: readonly string[];
+  readonly remoteAddress: string;
+  /** All of it came, handed over or not. */
+  readonly isComplete: boolean;
+  /** All of it came and was handed over. */
+  readonly isRead: boolean;
+  /** Hands the body over, what has come of it first; without a reader it waits, in a few KiB. */
+  read(reader: BodyReader): void;
+  /** Nobody reads any more: what is still to come is dropped. */
+  release(): void;
+  pause(): void;
+  resume(): void;
+};
+
+/** The answer to a request. Nothing of it throws but `begin`, on a head that cannot be written. */
+export type Answer = {
+  /** The head was given. */
+  readonly isBegun: boolean;
+  readonly status: number;
+  readonly isDestroyed: boolean;
+  /** Once when what was written has gone. */
+  onDrain: (() => void) | undefined;
+  /** 100 (RFC 9110 §15.2.1). */
+  proceed(): void;
+  /** Gives the head; it leaves with the first part, the end or `flush`. Fields: names and values by turns. */
+  begin(status: number, reason: string, fields: readonly string[]): void;
+  flush(): void;
+  /** Gives a part, which is borrowed until the call returns; false: wait for `onDrain`. */
+  write(part: Buffer): boolean;
+  /** Ends it with a last part, borrowed too. */
+  end(last?: Buffer): void;
+  /** Ends the connection at once. */
+  destroy(): void;
+};
+
+/** A request and its answer, as the server hands them over. */
+export type Arrival = {
+  readonly request: Arriving;
+  readonly response: Answer;
+  readonly connection: Connection;
+  /** Cancelled when the client is gone, or its connection no longer speaks HTTP. */
+  readonly cancellation: Cancellation;
+};
+
+/** A request to an upstream. */
+export type UpstreamRequest = {
+  readonly method: string;
+  readonly path: string;
+  /** Names and values by turns. */
+  readonly fields: readonly string[];
+  readonly body: Uint8Array | Readable | null;
+  /** For the head of the answer, and between two parts of it. */
+  readonly timeoutMs: number;
+};
+
+/** What is told of an exchange with an upstream. What `head`, `data` and `end` throw ends it, and comes to `failed`. */
+export type UpstreamHandler = {
+  started(control: UpstreamControl): void;
+  /** An interim answer. */
+  interim(status: number): void;
+  /** The head; fields are names and values by turns, in latin1. */
+  head(status: number, reason: string, fields: readonly string[]): void;
+  /** A part, borrowed until the call returns. */
+  data(part: Buffer): void;
+  end(): void;
+  failed(error: unknown): void;
+};
+
+/** What can be done about an exchange. */
+export type UpstreamControl = { abort(): void; pause(): void; resume(): void };
+
+/** The connections to one upstream; each carries one exchange at a time. */
+export type UpstreamPool = {
+  dispatch(request: UpstreamRequest, handler: UpstreamHandler): void;
+  /** Takes no further exchange; those on their way end by themselves. */
+  close(): void;
+  destroy(): void;
+};
