@@ -121,15 +121,10 @@ describe('a connection', () => {
       expect(upstream.requests().map(({ target }) => target)).toEqual(['/public/1', '/public/3']);
     }));
 
-  test('that sends too many ahead is closed', () =>
-    withLimits(
-      {},
-      async (data, upstream) => {
-        upstream.script(() => undefined);
-        const { isClosed } = await talk(data.port, [{ send: get(await data.mint(), '/public/1').repeat(5) }], 2000);
-        expect(isClosed).toBe(true);
-        expect(upstream.requests().length).toBeLessThanOrEqual(1);
-      },
-      { limits: { maxPipelined: 3 } },
-    ));
+  test('that sends many ahead has one on its way, and is not read on', () =>
+    withLimits({}, async (data, upstream) => {
+      upstream.script(() => undefined);
+      await talk(data.port, [{ send: get(await data.mint(), '/public/1').repeat(50) }], 500);
+      expect(upstream.requests().length).toBeLessThanOrEqual(1);
+    }));
 });

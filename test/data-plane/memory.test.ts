@@ -12,10 +12,21 @@ import { createBodyRoom } from '../../data-plane/held-body.ts';
 import { DEFAULT_LIMITS } from '../../data-plane/limits.ts';
 import { createMetrics } from '../../data-plane/metrics.ts';
 import { openBody } from '../../data-plane/request-body.ts';
+import type { Arriving, BodyReader } from '../../data-plane/transport/types.ts';
 import type { Head } from '../../data-plane/wire.ts';
 import { until } from '../kit/deadline.ts';
 import { withApi } from './proving.ts';
 import { ask, soon } from './recorder.ts';
+
+/** A request whose body is what is written to a stream. */
+function arriving(source: PassThrough): Arriving {
+  return {
+    read: ({ data, end }: BodyReader) => void source.on('data', data).on('end', end),
+    release: () => void source.removeAllListeners('data').removeAllListeners('end'),
+    pause: () => void source.pause(),
+    resume: () => void source.resume(),
+  } as Arriving;
+}
 
 setFlagsFromString('--expose-gc');
 const collect: () => void = runInNewContext('gc');
@@ -42,7 +53,7 @@ test('parts are put together in their order, and one alone is not copied', () =>
 test('what waits for the upstream comes in one piece, and then no more is read', async () => {
   const request = new PassThrough();
   const { stream } = await (() => {
-    const opening = openBody(request as never, DEFAULT_LIMITS, () => undefined);
+    const opening = openBody(arriving(request), DEFAULT_LIMITS, () => undefined);
     request.write('a');
     return opening;
   })();
@@ -60,7 +71,7 @@ test('a body in chunks of one byte that a rule looks into takes no more than its
   const request = new PassThrough();
   const head = { chunked: true, contentLength: undefined } as Head;
   const before = heap();
-  const holding = createBodyRoom(DEFAULT_LIMITS, createMetrics()).hold(request as never, head, () => undefined);
+  const holding = createBodyRoom(DEFAULT_LIMITS, createMetrics()).hold(arriving(request), head, () => undefined);
   for (let at = 0; at < 100_000; at += 1) {
     request.write(Buffer.from(' '));
     await turn();
