@@ -4,6 +4,7 @@ import { isIP, type LookupFunction, type Socket } from 'node:net';
 import type { UpstreamPolicy } from '@daypass/core/address';
 import { DaypassError } from '@daypass/core/errors';
 import { buildConnector } from 'undici';
+import { ONREAD } from './transport/upstream.ts';
 
 /** Asks the DNS for every address of a name. */
 export type Resolve = (
@@ -56,6 +57,7 @@ export function createConnector({ policy, resolve }: Deps, { connectTimeoutMs, p
     rejectUnauthorized: true,
     minVersion: 'TLSv1.2',
     lookup: checkedLookup(policy, resolve, port),
+    onread: ONREAD,
   });
   return (options, callback) => {
     try {

@@ -1,6 +1,5 @@
 // Forwarding: one request to the upstream and its answer back, streamed both ways with backpressure.
 import { DaypassError } from '@daypass/core/errors';
-import type { Dispatcher, Pool } from 'undici';
 import type { Grant } from './authorize.ts';
 import type { Cancellable, Cancellation } from './cancellation.ts';
 import type { Outgoing } from './inject.ts';
@@ -8,7 +7,7 @@ import type { DataLimits } from './limits.ts';
 import type { RequestRecord } from './record.ts';
 import type { RequestBody } from './request-body.ts';
 import { respondHead } from './respond.ts';
-import type { Answer } from './transport/types.ts';
+import type { Answer, UpstreamControl, UpstreamHandler, UpstreamPool } from './transport/types.ts';
 import { upstreamError } from './upstream-error.ts';
 
 /** One exchange with an upstream. */
@@ -31,33 +30,31 @@ export type Exchange = {
  * Sends the request and streams the answer; resolves when the last byte of it was handed on. Rejects with why it could
  * not be: if the head of the answer was sent by then, the client's connection has been destroyed.
  */
-export function forward(pool: Pool, exchange: Exchange): Promise<void> {
+export function forward(pool: UpstreamPool, exchange: Exchange): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const { grant, outgoing, body } = exchange;
   const timeout = Math.max(1, grant.service.config.response_timeout_ms);
   const relay = new Relay(exchange, resolve, reject);
   pool.dispatch(
     {
-      origin: grant.service.config.origin,
       path: outgoing.path,
       method: outgoing.method,
-      headers: outgoing.fields,
+      fields: outgoing.fields,
       body: grant.body ?? body?.stream ?? null,
-      headersTimeout: timeout,
-      bodyTimeout: timeout,
+      timeoutMs: timeout,
     },
     relay,
   );
   return promise;
 }
 
-/** What undici calls as the answer comes in. */
-class Relay implements Dispatcher.DispatchHandler, Cancellable {
+/** What is told as the answer comes in. */
+class Relay implements UpstreamHandler, Cancellable {
   readonly #exchange: Exchange;
   readonly #resolve: () => void;
   readonly #reject: (error: unknown) => void;
   readonly #slow: NodeJS.Timeout;
-  #controller: Dispatcher.DispatchController | undefined;
+  #controller: UpstreamControl | undefined;
   #stall: NodeJS.Timeout | undefined;
   /** Bytes still to come; undefined when only the end will tell. */
   #left: number | undefined;
@@ -73,27 +70,22 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
     exchange.cancellation.follow(this);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
+  started(controller: UpstreamControl): void {
     this.#controller = controller;
-    if (this.#settled) controller.abort(new Error('nobody waits for it'));
+    if (this.#settled) controller.abort();
   }
 
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    _headers: unknown,
-    reason: string | undefined,
-  ): void {
-    if (status === 101)
-      throw new DaypassError('upstream_response_invalid', 'The upstream changed the protocol unasked');
-    // Other interim answers are for the proxy, which did not ask for them. Each one starts the wait for the head anew.
-    if (status < 200) this.#interims += 1;
+  // Interim answers are for the proxy, which did not ask for them. Each one starts the wait for the head anew.
+  interim(): void {
+    this.#interims += 1;
     if (this.#interims > INTERIMS_MAX)
       throw new DaypassError('upstream_response_invalid', 'The upstream sent too many interim answers');
-    if (status < 200 || this.#settled) return;
+  }
+
+  head(status: number, reason: string, raw: readonly string[]): void {
+    if (this.#settled) return;
     const { grant, outgoing, response, publicUrl, ownFields } = this.#exchange;
-    const raw = rawFields(controller);
-    const head = respondHead({ status, reason: reason ?? '', raw }, outgoing.method, grant, publicUrl);
+    const head = respondHead({ status, reason, raw }, outgoing.method, grant, publicUrl);
     this.#status = status;
     this.#left = head.contentLength;
     // Nothing leaves before the first byte of the body, or the flush.
@@ -107,7 +99,7 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
     process.nextTick(flushHead, response);
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  data(chunk: Buffer): void {
     if (this.#settled) return;
     const { response, record } = this.#exchange;
     record.responseBytes += chunk.length;
@@ -119,10 +111,10 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
         return;
       }
     }
-    if (!response.write(chunk)) this.#wait(controller, response);
+    if (!response.write(chunk)) this.#wait(response);
   }
 
-  onResponseEnd(): void {
+  end(): void {
     if (this.#settled) return;
     if (this.#left !== undefined && this.#left > 0)
       throw new DaypassError('upstream_response_invalid', "The upstream's answer was cut off");
@@ -130,7 +122,7 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
     this.#finish(undefined);
   }
 
-  onResponseError(_controller: unknown, error: Error): void {
+  failed(error: unknown): void {
     this.#fail(upstreamError(error));
   }
 
@@ -153,7 +145,7 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
   #fail(error: unknown): void {
     if (this.#settled) return;
     this.#settle();
-    this.#controller?.abort(new Error('the exchange has failed'));
+    this.#controller?.abort();
     if (this.#exchange.response.isBegun) this.#exchange.response.destroy();
     this.#reject(error);
   }
@@ -175,8 +167,9 @@ class Relay implements Dispatcher.DispatchHandler, Cancellable {
   }
 
   /** The client takes less than the upstream gives: nothing more is read until it has caught up. */
-  #wait(controller: Dispatcher.DispatchController, response: Answer): void {
-    if (this.#stall !== undefined) return;
+  #wait(response: Answer): void {
+    const controller = this.#controller;
+    if (this.#stall !== undefined || controller === undefined) return;
     controller.pause();
     this.#stall = setTimeout(() => {
       this.#fail(new DaypassError('request_timeout', 'The client did not take the answer in time'));
@@ -193,9 +186,4 @@ const INTERIMS_MAX = 64;
 
 function flushHead(response: Answer): void {
   response.flush();
-}
-
-function rawFields({ rawHeaders }: Dispatcher.DispatchController): readonly (Buffer | string)[] {
-  if (Array.isArray(rawHeaders)) return rawHeaders;
-  throw new DaypassError('upstream_response_invalid', "The upstream's head could not be read");
 }

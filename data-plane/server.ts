@@ -113,7 +113,8 @@ export function createDataServer(deps: DataServerDeps): DataServer {
     async close() {
       state.isDraining = true;
       clearInterval(reviews);
-      await Promise.all([server.close(), upstreams.destroy()]);
+      upstreams.destroy();
+      await server.close();
     },
   };
 }

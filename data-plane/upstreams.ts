@@ -2,18 +2,19 @@
 import type { UpstreamPolicy } from '@daypass/core/address';
 import { DaypassError } from '@daypass/core/errors';
 import type { ServiceConfig } from '@daypass/core/service';
-import { Pool } from 'undici';
 import type { ActiveSnapshot } from './active.ts';
 import type { ActiveService } from './active-service.ts';
 import { createConnector, type Resolve } from './dial.ts';
 import type { DataLimits } from './limits.ts';
+import type { UpstreamPool } from './transport/types.ts';
+import { createUpstreamPool, type SweptPool } from './transport/upstream.ts';
 
 /** The pools. */
 export type Upstreams = {
   /** The pool of a service under a snapshot. Throws `upstream_address_refused`. */
-  poolOf(snapshot: ActiveSnapshot, service: ActiveService): Pool;
+  poolOf(snapshot: ActiveSnapshot, service: ActiveService): UpstreamPool;
   /** Destroys every connection. */
-  destroy(): Promise<void>;
+  destroy(): void;
 };
 
 type Deps = {
@@ -26,8 +27,18 @@ type Deps = {
 
 /** Returns no pools yet. */
 export function createUpstreams(deps: Deps): Upstreams {
-  const pools = new Map<string, Pool>();
+  const pools = new Map<string, SweptPool>();
+  /** Those that were replaced, while requests are on their way on them. */
+  const leaving = new Set<SweptPool>();
   let newest: ActiveSnapshot | undefined;
+  const sweeps = setInterval(() => {
+    const now = performance.now();
+    for (const pool of pools.values()) pool.sweep(now);
+    for (const pool of leaving) {
+      pool.sweep(now);
+      if (pool.isEmpty()) leaving.delete(pool);
+    }
+  }, SWEEP_MS).unref();
   const prune = (snapshot: ActiveSnapshot): void => {
     newest = snapshot;
     const wanted = new Set([...snapshot.services.values()].map((service) => service.poolKey));
@@ -35,7 +46,8 @@ export function createUpstreams(deps: Deps): Upstreams {
       if (wanted.has(key)) continue;
       pools.delete(key);
       // Requests on their way end by themselves.
-      pool.close().catch(() => undefined);
+      pool.close();
+      leaving.add(pool);
     }
   };
   return {
@@ -47,27 +59,39 @@ export function createUpstreams(deps: Deps): Upstreams {
       pools.set(poolKey, pool);
       return pool;
     },
-    async destroy() {
-      const all = [...pools.values()];
+    destroy() {
+      clearInterval(sweeps);
+      for (const pool of [...pools.values(), ...leaving]) pool.destroy();
       pools.clear();
-      await Promise.all(all.map((pool) => pool.destroy()));
+      leaving.clear();
     },
   };
 }
 
-function createPool({ policy, resolve, limits, responseHeadBytesMax = 64 * 1024 }: Deps, config: ServiceConfig): Pool {
+/** How exactly an upstream's deadlines are kept. */
+const SWEEP_MS = 100;
+
+function createPool(
+  { policy, resolve, limits, responseHeadBytesMax = 64 * 1024 }: Deps,
+  config: ServiceConfig,
+): SweptPool {
   const url = new URL(config.origin);
   checkOrigin(policy, url, config);
   const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
-  return new Pool(config.origin, {
-    connect: createConnector({ policy, resolve }, { connectTimeoutMs: config.connect_timeout_ms, port }),
-    // One request at a time on a connection: none is ever sent twice, none waits for another's answer.
-    pipelining: 1,
-    connections: limits.maxInFlight,
-    keepAliveTimeout: 4_000,
-    keepAliveMaxTimeout: 60_000,
-    maxHeaderSize: responseHeadBytesMax,
-    strictContentLength: true,
+  const connect = createConnector({ policy, resolve }, { connectTimeoutMs: config.connect_timeout_ms, port });
+  const to = {
+    hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+    host: url.host,
+    protocol: url.protocol,
+    port: url.port,
+  };
+  // One request at a time on a connection: none is ever sent twice, none waits for another's answer.
+  return createUpstreamPool({
+    dial: (opened) => connect(to, (error, socket) => opened(error, socket)),
+    host: url.host,
+    connectionsMax: limits.maxInFlight,
+    headBytesMax: responseHeadBytesMax,
+    keepAliveTimeoutMs: 4_000,
   });
 }
 

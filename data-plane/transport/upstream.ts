@@ -1,0 +1,486 @@
+// The upstream side of the transport: kept connections to one origin, each with one exchange at a time.
+import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { fieldLines, requestLine } from './head-text.ts';
+import { MessageParser, ParseError, RESPONSE, ROOM } from './llhttp.ts';
+import { SHARED } from './shared-read.ts';
+import type { UpstreamControl, UpstreamHandler, UpstreamPool, UpstreamRequest } from './types.ts';
+
+/** Opens a connection; its socket was made with `ONREAD`. */
+export type Dialler = (opened: (error: Error | null, socket: Socket | null) => void) => void;
+
+/** What a pool is made with. Times in milliseconds, sizes in bytes. */
+export type PoolOptions = {
+  readonly dial: Dialler;
+  /** The Host field. */
+  readonly host: string;
+  readonly connectionsMax: number;
+  readonly headBytesMax: number;
+  readonly keepAliveTimeoutMs: number;
+};
+
+/** A pool whose deadlines somebody has to look at. */
+export type SweptPool = UpstreamPool & {
+  sweep(now: number): void;
+  /** Nothing waits, and there is no connection. */
+  isEmpty(): boolean;
+};
+
+/** Options for a socket that is dialled: all of them read into one buffer. */
+export const ONREAD = {
+  buffer: SHARED,
+  callback(this: unknown, length: number): boolean {
+    const connection = owners.get(this as Socket);
+    // Who speaks before he is asked is not listened to.
+    if (connection === undefined) (this as Socket).destroy();
+    else connection.read(SHARED, length);
+    return true;
+  },
+};
+
+const owners = new WeakMap<Socket, UpstreamConnection>();
+
+/** Bytes of a request's body that go out in one text with its head. */
+const SHORT = 16 * 1024;
+const EXPECTS_BODY = new Set(['PUT', 'POST', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH']);
+/** The transport's own, by the length of their names. */
+const OWN = new Set(['host', 'connection', 'transfer-encoding', 'keep-alive', 'upgrade', 'expect', 'te', 'trailer']);
+
+type Pool = {
+  readonly options: PoolOptions;
+  readonly idle: UpstreamConnection[];
+  readonly all: Set<UpstreamConnection>;
+  isClosed: boolean;
+  wake(): void;
+};
+
+/** Returns a pool without connections. */
+export function createUpstreamPool(options: PoolOptions): SweptPool {
+  const waiting: Work[] = [];
+  let dialling = 0;
+  let isAwake = false;
+  const run = (): void => {
+    isAwake = false;
+    while (waiting.length > 0) {
+      const connection = pool.idle.pop();
+      if (connection === undefined) break;
+      const work = waiting.shift();
+      if (work === undefined || work.isOver) pool.idle.push(connection);
+      else connection.start(work);
+    }
+    while (waiting.length > dialling && pool.all.size + dialling < options.connectionsMax) dial();
+    if (pool.isClosed) for (const connection of pool.idle.splice(0)) connection.socket.destroy();
+  };
+  const dial = (): void => {
+    dialling += 1;
+    options.dial((error, socket) => {
+      dialling -= 1;
+      if (error !== null || socket === null) {
+        nextOf(waiting)?.fail(error ?? new Error('the upstream cannot be dialled'));
+        if (waiting.length > 0) pool.wake();
+        return;
+      }
+      const connection = new UpstreamConnection(socket, pool);
+      const work = nextOf(waiting);
+      if (work === undefined) connection.rest();
+      else connection.start(work);
+    });
+  };
+  const pool: Pool = {
+    options,
+    idle: [],
+    all: new Set(),
+    isClosed: false,
+    // Once a turn of the loop, after all that has arrived was read: what an upstream sends unasked on a kept connection,
+    // or its end, is seen before a request goes out on it and could take it for its answer.
+    wake() {
+      if (isAwake) return;
+      isAwake = true;
+      setImmediate(run);
+    },
+  };
+  return {
+    dispatch(request, handler) {
+      const work = new Work(request, handler);
+      handler.started(work);
+      if (work.isOver) return;
+      if (pool.isClosed) {
+        work.fail(new Error('the pool is closed'));
+        return;
+      }
+      waiting.push(work);
+      pool.wake();
+    },
+    close() {
+      pool.isClosed = true;
+      pool.wake();
+    },
+    destroy() {
+      pool.isClosed = true;
+      for (const work of waiting.splice(0)) work.fail(new Error('the pool is closed'));
+      for (const connection of pool.all) connection.socket.destroy();
+    },
+    isEmpty: () => waiting.length + dialling + pool.all.size === 0,
+    sweep(now) {
+      for (const connection of pool.all) if (connection.deadline > 0 && connection.deadline < now) connection.late();
+    },
+  };
+}
+
+function nextOf(waiting: Work[]): Work | undefined {
+  for (let work = waiting.shift(); work !== undefined; work = waiting.shift()) if (!work.isOver) return work;
+  return undefined;
+}
+
+/** One exchange. */
+class Work implements UpstreamControl {
+  readonly request: UpstreamRequest;
+  readonly handler: UpstreamHandler;
+  connection: UpstreamConnection | undefined;
+  isOver = false;
+  hasHead = false;
+
+  constructor(request: UpstreamRequest, handler: UpstreamHandler) {
+    this.request = request;
+    this.handler = handler;
+  }
+
+  fail(error: unknown): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.handler.failed(error);
+  }
+
+  abort(): void {
+    this.isOver = true;
+    this.connection?.socket.destroy();
+  }
+
+  pause(): void {
+    this.connection?.pause();
+  }
+
+  resume(): void {
+    this.connection?.resume();
+  }
+}
+
+class UpstreamConnection {
+  readonly socket: Socket;
+  /** In ms of `performance.now()`; 0: none. */
+  deadline = 0;
+  readonly #pool: Pool;
+  readonly #parser: MessageParser;
+  #work: Work | undefined;
+  #sending: Sending | undefined;
+  #interims: number[] = [];
+  #error: Error | undefined;
+
+  constructor(socket: Socket, pool: Pool) {
+    this.socket = socket;
+    this.#pool = pool;
+    this.#parser = new MessageParser(RESPONSE, pool.options.headBytesMax, (status) => {
+      this.#interims.push(status);
+      return status !== 100 && status !== 101;
+    });
+    pool.all.add(this);
+    owners.set(socket, this);
+    socket.setNoDelay(true);
+    socket.on('error', (error) => {
+      this.#error = error;
+    });
+    socket.on('end', () => this.#onEnd());
+    socket.on('close', () => this.#onClose());
+    socket.on('drain', () => this.#sending?.drained());
+  }
+
+  /** Sends a request. */
+  start(work: Work): void {
+    const { request } = work;
+    this.#work = work;
+    work.connection = this;
+    this.#parser.isHead = request.method === 'HEAD';
+    this.deadline = performance.now() + request.timeoutMs;
+    try {
+      this.#send(request);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #send({ method, path, fields, body }: UpstreamRequest): void {
+    let length: number | undefined;
+    for (let at = 0; at + 1 < fields.length; at += 2) {
+      const name = fields[at] ?? '';
+      if (name === 'content-length') length = Number(fields[at + 1]);
+      else if (OWN.has(name)) throw new TypeError('a field of the transport stands among those of a request');
+    }
+    const head = `${requestLine(method, path)}host: ${this.#pool.options.host}\r\nconnection: keep-alive\r\n${fieldLines(fields)}`;
+    const { socket } = this;
+    if (body === null || body instanceof Uint8Array) {
+      const bytes = body?.byteLength ?? 0;
+      if ((length ?? 0) !== bytes) throw new TypeError('Content-Length is not that of the body');
+      const framing = length === undefined && EXPECTS_BODY.has(method) ? 'content-length: 0\r\n' : '';
+      if (body === null || bytes === 0) socket.write(`${head}${framing}\r\n`, 'latin1');
+      else this.#sendWhole(`${head}\r\n`, body);
+      return;
+    }
+    this.#sending = new Sending(
+      socket,
+      body,
+      head,
+      length,
+      () => this.#sent(),
+      (error) => this.#fail(error),
+    );
+  }
+
+  #sendWhole(head: string, body: Uint8Array): void {
+    const { socket } = this;
+    if (body.byteLength <= SHORT) {
+      socket.write(head + Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1'), 'latin1');
+      return;
+    }
+    socket.cork();
+    socket.write(head, 'latin1');
+    socket.write(body);
+    socket.uncork();
+  }
+
+  #sent(): void {
+    this.#sending = undefined;
+    if (this.#work !== undefined) this.deadline = performance.now() + this.#work.request.timeoutMs;
+  }
+
+  /** What came; the bytes are borrowed. */
+  read(bytes: Buffer, length: number): void {
+    for (let at = 0; at < length; at += ROOM) this.#parse(bytes, at, Math.min(ROOM, length - at));
+  }
+
+  #parse(bytes: Buffer, at: number, length: number): void {
+    const work = this.#work;
+    if (work === undefined) {
+      // Nothing was asked.
+      this.socket.destroy();
+      return;
+    }
+    const parser = this.#parser;
+    const error = parser.execute(bytes, at, length);
+    if (!this.socket.isPaused()) this.deadline = performance.now() + work.request.timeoutMs;
+    try {
+      if (this.#interims.length > 0) this.#tellInterims(work);
+      this.#tell(work, parser);
+    } catch (thrown) {
+      this.#fail(thrown);
+      return;
+    }
+    if (error !== undefined) this.#fail(error);
+    else if (parser.isComplete) this.#finish(work, parser);
+  }
+
+  #tellInterims(work: Work): void {
+    for (const status of this.#interims.splice(0)) {
+      if (status === 100 || status === 101) throw new ParseError('HPE_UNEXPECTED_INTERIM');
+      work.handler.interim(status);
+    }
+  }
+
+  #tell(work: Work, parser: MessageParser): void {
+    if (!parser.hasHead || work.isOver) return;
+    const { handler } = work;
+    if (!work.hasHead) {
+      work.hasHead = true;
+      handler.head(parser.status, parser.line, parser.fields);
+    }
+    if (parser.body !== undefined && parser.body.length > 0 && !work.isOver) handler.data(parser.body);
+  }
+
+  #finish(work: Work, parser: MessageParser): void {
+    this.#work = undefined;
+    work.connection = undefined;
+    this.deadline = 0;
+    const isKept =
+      parser.keepsAlive &&
+      parser.rest === 0 &&
+      !parser.isHead &&
+      this.#sending === undefined &&
+      !((parser.status === 204 || parser.status === 304) && mayHaveBody(parser.fields)) &&
+      !this.socket.destroyed;
+    const hint = isKept ? keepAliveHint(parser.fields) : undefined;
+    parser.next();
+    if (isKept && hint !== 0) this.rest(hint);
+    else this.socket.destroy();
+    if (work.isOver) return;
+    work.isOver = true;
+    try {
+      work.handler.end();
+    } catch (error) {
+      work.handler.failed(error);
+    }
+  }
+
+  /** Waits for the next request. */
+  rest(hintMs?: number): void {
+    const { idle, options } = this.#pool;
+    this.deadline = performance.now() + (hintMs ?? options.keepAliveTimeoutMs);
+    this.socket.resume();
+    idle.push(this);
+    this.#pool.wake();
+  }
+
+  late(): void {
+    this.deadline = 0;
+    if (this.#work === undefined) this.socket.destroy();
+    // It is the caller who is slow with his body.
+    else if (this.#sending?.isWaiting === true) this.deadline = performance.now() + this.#work.request.timeoutMs;
+    else this.#fail(timeout());
+  }
+
+  pause(): void {
+    this.deadline = 0;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (this.#work !== undefined) this.deadline = performance.now() + this.#work.request.timeoutMs;
+    this.socket.resume();
+  }
+
+  #fail(error: unknown): void {
+    const work = this.#work;
+    this.#work = undefined;
+    this.deadline = 0;
+    if (work !== undefined) work.connection = undefined;
+    this.#sending?.stop();
+    this.#sending = undefined;
+    this.socket.destroy();
+    work?.fail(error);
+  }
+
+  #onEnd(): void {
+    const work = this.#work;
+    const parser = this.#parser;
+    if (work === undefined) return void this.socket.destroy();
+    const hadHead = parser.hasHead;
+    const error = parser.finish();
+    if (!hadHead || error !== undefined || !parser.isComplete)
+      this.#fail(new Error('the upstream closed the connection'));
+    else this.#finish(work, parser);
+  }
+
+  #onClose(): void {
+    const { all, idle } = this.#pool;
+    this.#fail(this.#error ?? new Error('the upstream closed the connection'));
+    this.#parser.free();
+    all.delete(this);
+    const at = idle.indexOf(this);
+    if (at >= 0) idle.splice(at, 1);
+    this.#pool.wake();
+  }
+}
+
+/** A body on its way up. */
+class Sending {
+  readonly #socket: Socket;
+  readonly #body: Readable;
+  readonly #declared: number | undefined;
+  readonly #done: () => void;
+  readonly #failed: (error: unknown) => void;
+  #head: string;
+  #bytes = 0;
+  #isStopped = false;
+
+  constructor(
+    socket: Socket,
+    body: Readable,
+    head: string,
+    declared: number | undefined,
+    done: () => void,
+    failed: (error: unknown) => void,
+  ) {
+    this.#socket = socket;
+    this.#body = body;
+    this.#declared = declared;
+    this.#done = done;
+    this.#failed = failed;
+    this.#head = `${head}${declared === undefined ? 'transfer-encoding: chunked\r\n' : ''}\r\n`;
+    body.on('data', (part: Buffer) => this.#part(part));
+    body.on('end', () => this.#end());
+    body.on('error', (error: unknown) => this.#fail(error));
+    body.on('close', () => {
+      if (!body.readableEnded) this.#fail(body.errored ?? new Error('the body was cut off'));
+    });
+  }
+
+  /** The upstream takes all that comes. */
+  get isWaiting(): boolean {
+    return !this.#socket.writableNeedDrain;
+  }
+
+  drained(): void {
+    if (!this.#isStopped) this.#body.resume();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#body.destroy();
+  }
+
+  #part(part: Buffer): void {
+    if (this.#isStopped) return;
+    this.#bytes += part.length;
+    if (this.#declared !== undefined && this.#bytes > this.#declared) {
+      this.#fail(new Error('the body is longer than declared'));
+      return;
+    }
+    const socket = this.#socket;
+    socket.cork();
+    const before = this.#declared === undefined ? `${this.#head}${part.length.toString(16)}\r\n` : this.#head;
+    this.#head = '';
+    if (before !== '') socket.write(before, 'latin1');
+    socket.write(part);
+    if (this.#declared === undefined) socket.write('\r\n', 'latin1');
+    socket.uncork();
+    if (socket.writableNeedDrain) this.#body.pause();
+  }
+
+  #end(): void {
+    if (this.#isStopped) return;
+    if (this.#declared !== undefined && this.#bytes !== this.#declared) {
+      this.#fail(new Error('the body is shorter than declared'));
+      return;
+    }
+    this.#isStopped = true;
+    const end = this.#declared === undefined ? `${this.#head}0\r\n\r\n` : this.#head;
+    if (end !== '') this.#socket.write(end, 'latin1');
+    this.#done();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#failed(error);
+  }
+}
+
+const timeout = (): Error => Object.assign(new Error('the upstream did not answer in time'), { code: 'ETIMEDOUT' });
+
+function mayHaveBody(fields: readonly string[]): boolean {
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? '';
+    if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') return true;
+    if (name.length === 14 && name.toLowerCase() === 'content-length' && fields[at + 1] !== '0') return true;
+  }
+  return false;
+}
+
+/** How long the upstream says that it keeps a connection, less two seconds, a minute at most; 0: not at all. */
+function keepAliveHint(fields: readonly string[]): number | undefined {
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? '';
+    if (name.length !== 10 || name.toLowerCase() !== 'keep-alive') continue;
+    const seconds = /timeout=([0-9]{1,9})/i.exec(fields[at + 1] ?? '')?.[1];
+    if (seconds !== undefined) return Math.max(0, Math.min(Number(seconds) * 1000 - 2_000, 60_000));
+  }
+  return undefined;
+}
