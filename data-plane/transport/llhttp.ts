@@ -187,6 +187,8 @@ export class MessageParser {
   joins = false;
   fault: string | undefined;
   #silent = 0;
+  /** Bytes since the message before, while the head is not whole. */
+  #unread = 0;
   #source: Buffer = NOTHING;
   #sourceAt = 0;
   #parts: Buffer | undefined;
@@ -244,7 +246,11 @@ export class MessageParser {
           : this.#parts.subarray(0, this.#partsLength);
       this.#parts = undefined;
     }
-    if (this.hasHead && !this.isComplete) {
+    if (!this.hasHead) {
+      this.#unread += length;
+      // Blanks around values, and empty lines, are in no span.
+      if (this.#unread > 2 * this.headBytesMax) return new ParseError('HPE_HEADER_OVERFLOW');
+    } else if (!this.isComplete) {
       this.#silent = bodyEnd < 0 ? (headBefore ? this.#silent + length : 0) : length - bodyEnd;
       if (this.#silent > SILENT_MAX) return new ParseError('HPE_CHUNK_EXTENSIONS_OVERFLOW');
     }
@@ -267,6 +273,7 @@ export class MessageParser {
     this.hasHead = false;
     this.isComplete = false;
     this.isIdle = true;
+    this.#unread = 0;
     this.fields = [];
     this.line = '';
   }
@@ -318,6 +325,7 @@ export class MessageParser {
       this.status = status;
       if (status < 200) {
         if (this.#onInterim?.(status) !== true) return USER;
+        this.#unread = 0;
         count = 0;
         lineStart = -1;
         lineEnd = -1;
@@ -337,6 +345,11 @@ export class MessageParser {
 
   part(at: number, length: number): number {
     if (bodyAt < 0) {
+      const headEnd = count > 0 ? (spans[2 * count - 1] ?? 0) : Math.max(0, lineEnd);
+      if (this.#silent + at - headEnd > SILENT_MAX) {
+        this.fault = 'HPE_CHUNK_EXTENSIONS_OVERFLOW';
+        return USER;
+      }
       bodyAt = at;
     } else {
       if (at - bodyEnd > SILENT_MAX) {
