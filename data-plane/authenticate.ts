@@ -90,7 +90,8 @@ export function createAuthenticator({ limits, nowMs, metrics, prover }: Deps): A
     lookups.add(1, 'miss');
     sessions.delete(text);
     const session = await verifier.verify(text, snapshot, failures);
-    sessions.set(text, session);
+    // A copy: what is cut from a head keeps all of it.
+    sessions.set(Buffer.from(text, 'latin1').toString('latin1'), session);
     return session;
   };
   return {

@@ -20,6 +20,8 @@ export type Host = {
   /** The time as a Date field has it, good for about a second. */
   readonly date: () => string;
   readonly isDraining: () => boolean;
+  /** That the connection is kept, and for how long. */
+  readonly keepAliveFields: string;
   readonly onRequest: (arrival: Arrival) => void;
   /** What came is not HTTP, or did not come in time, and there is no request to say it to. */
   readonly onWireError: (error: Error, socket: Socket) => void;
@@ -369,7 +371,7 @@ class Exchange implements Arriving, Answer {
       }
     }
     const date = hasDate ? '' : host.date();
-    const end = closes ? (saysClose ? '' : 'connection: close\r\n') : 'connection: keep-alive\r\n';
+    const end = closes ? (saysClose ? '' : 'connection: close\r\n') : host.keepAliveFields;
     this.#head = `${statusLine(status, reason)}${lines}${date}${end}${framing}\r\n`;
     this.#closes = closes;
     this.isBegun = true;

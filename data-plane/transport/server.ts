@@ -4,7 +4,7 @@ import { createServer as createTls } from 'node:tls';
 import { type Host, ServerConnection } from './server-connection.ts';
 
 /** What the server needs beside what its connections do. */
-export type TransportOptions = Omit<Host, 'isDraining' | 'date' | 'onClose'> & {
+export type TransportOptions = Omit<Host, 'isDraining' | 'date' | 'onClose' | 'keepAliveFields'> & {
   readonly maxConnections: number;
   /** Told of every connection that is gone. */
   readonly onSocketClose?: () => void;
@@ -31,6 +31,7 @@ export function createTransportServer(options: TransportOptions): TransportServe
   tellDate();
   const host: Host = {
     ...options,
+    keepAliveFields: `connection: keep-alive\r\nkeep-alive: timeout=${Math.trunc(options.keepAliveTimeoutMs / 1000)}\r\n`,
     isDraining: () => draining,
     date: () => date,
     onClose(connection) {

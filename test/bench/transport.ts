@@ -82,8 +82,8 @@ const settled = ({ adminUrl }: (typeof subjects)[number]) =>
         async () => /^daypass_audit_pending_records 0$/m.test(await (await fetch(`${adminUrl}/metrics`)).text()),
         60_000,
       );
-const figures: Record<string, number[]> = {};
-const rates: Record<string, number[]> = {};
+const figures: Record<string, number[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]));
+const rates: Record<string, number[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]));
 try {
   for (const subject of subjects) await load(subject, warm);
   for (let round = 0; round < Number(rounds); round += 1)
@@ -93,8 +93,8 @@ try {
       const started = performance.now();
       const { n, p50, p99, bad } = await load(subject, seconds);
       const used = ((await cpuMicros(subject.pid)) ?? 0) - before;
-      (figures[subject.name] ??= []).push(used / n);
-      (rates[subject.name] ??= []).push((n / (performance.now() - started)) * 1000);
+      figures[subject.name]?.push(used / n);
+      rates[subject.name]?.push((n / (performance.now() - started)) * 1000);
       print(subject.name.padEnd(10), (used / n).toFixed(1), 'us', n, p50, p99, bad);
     }
   for (const [name, all] of Object.entries(figures)) {
