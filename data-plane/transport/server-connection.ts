@@ -155,11 +155,17 @@ export class ServerConnection implements Connection {
     parser.next();
     this.deadline = performance.now() + this.host.keepAliveTimeoutMs;
     if (this.#ahead.length > 0) setImmediate(() => this.#goOn());
+    else this.socket.resume();
   }
 
   #leave(): void {
     this.deadline = performance.now() + this.host.stallTimeoutMs;
     this.socket.destroySoon();
+  }
+
+  /** Reads on, unless enough was sent ahead. */
+  readOn(): void {
+    if (this.#ahead.length < WAITING_MAX) this.socket.resume();
   }
 
   /** An answer waits for the client to take it. */
@@ -176,7 +182,7 @@ export class ServerConnection implements Connection {
       if (this.#isTaken()) this.#ahead.add(bytes.subarray(at, at + length));
       else this.#parse(bytes, at, length);
     }
-    if (this.#ahead.length < WAITING_MAX) this.socket.resume();
+    this.readOn();
   }
 
   #isTaken(): boolean {
@@ -295,7 +301,7 @@ class Exchange implements Arriving, Answer {
     this.#isDropped = true;
     this.#held = undefined;
     this.#isPaused = false;
-    this.#connection.socket.resume();
+    this.#connection.readOn();
   }
 
   pause(): void {
@@ -308,8 +314,8 @@ class Exchange implements Arriving, Answer {
     const held = this.#held;
     if (held !== undefined && held.length > 0) this.#reader?.data(held.take());
     if (this.#isPaused || this.#isDropped) return;
+    this.#connection.readOn();
     if (this.isComplete) this.#readEnd();
-    else this.#connection.socket.resume();
   }
 
   /** The request will not come whole. */
@@ -402,7 +408,7 @@ class Exchange implements Arriving, Answer {
     const isTaken = socket.write(Buffer.from(part));
     const wants = this.#isChunked ? socket.write('\r\n', 'latin1') : isTaken;
     socket.uncork();
-    return wants || socket.writableLength === 0;
+    return wants || !socket.writableNeedDrain;
   }
 
   end(last?: Buffer): void {
@@ -415,7 +421,7 @@ class Exchange implements Arriving, Answer {
     this.#head = '';
     this.hasEnded = true;
     if (text !== '' || tail !== '') socket.write(text + tail, 'latin1');
-    if (socket.writableLength > 0) this.#connection.stall();
+    if (socket.writableNeedDrain) this.#connection.stall();
     if (this.isComplete || this.#closes) this.#over();
     else this.release();
   }
@@ -432,7 +438,7 @@ class Exchange implements Arriving, Answer {
 
   #over(): void {
     if (this.#closes) this.#connection.ended(false);
-    // What the client has not taken yet is let go before its next request is looked at.
-    else if (this.#connection.socket.writableLength === 0) this.#connection.ended(true);
+    // What the client has not taken is let go before its next request is looked at; a little, of which no drain tells, is not.
+    else if (!this.#connection.socket.writableNeedDrain) this.#connection.ended(true);
   }
 }
