@@ -16,7 +16,7 @@ import { BoundedCache } from './bounded-cache.ts';
 import { type Bucket, type Flow, fullBucket, putBack, secondsUntilOne, take } from './bucket.ts';
 import { connectionFailures, type DataLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
-import { findToken } from './presented.ts';
+import { findToken, type Presented } from './presented.ts';
 import type { Proof, Prover, Sender } from './proof.ts';
 import { RetryLater } from './refusal.ts';
 import { isCutOffBy, isRevokedBy } from './revocation.ts';
@@ -61,9 +61,13 @@ export type Presenting = {
 export type Authenticator = {
   /**
    * The verified token of a request, with its proof if it is bound; undefined for an anonymous service. Throws the
-   * `token_*` or `proof_*` code that refused.
+   * `token_*` or `proof_*` code that refused. At once for a token that was verified before, unless it needs a proof.
    */
-  authenticate(route: Route, head: Head, request: Presenting): Promise<VerifiedToken | undefined>;
+  authenticate(
+    route: Route,
+    head: Head,
+    request: Presenting,
+  ): VerifiedToken | undefined | Promise<VerifiedToken | undefined>;
 };
 
 type Deps = {
@@ -81,37 +85,51 @@ export function createAuthenticator({ limits, nowMs, metrics, prover }: Deps): A
     'result',
   ]);
   metrics.gauge('daypass_token_cache_entries', 'Verified tokens kept', () => sessions.size);
-  const sessionOf = async (text: string, snapshot: ActiveSnapshot, failures: Bucket): Promise<Session> => {
-    const known = sessions.get(text);
-    if (known !== undefined && isByActiveKey(known, snapshot)) {
-      lookups.add(1, 'hit');
-      return known;
-    }
-    lookups.add(1, 'miss');
+  const hits = lookups.series('hit');
+  const misses = lookups.series('miss');
+  const verify = async (text: string, snapshot: ActiveSnapshot, failures: Bucket): Promise<Session> => {
+    misses.add(1);
     sessions.delete(text);
     const session = await verifier.verify(text, snapshot, failures);
     // A copy: what is cut from a head keeps all of it.
     sessions.set(Buffer.from(text, 'latin1').toString('latin1'), session);
     return session;
   };
+  /** What is checked at every request. */
+  const present = (
+    session: Session,
+    { text, isDpop }: Presented,
+    head: Head,
+    snapshot: ActiveSnapshot,
+    request: Presenting,
+  ): VerifiedToken | Promise<VerifiedToken> => {
+    const { claims, sender } = session;
+    request.isDpop = sender !== undefined;
+    checkTokenTime(claims, nowMs() / 1000);
+    checkRevocation(session, snapshot);
+    checkScheme(isDpop, sender);
+    const token = { claims, session } as VerifiedToken;
+    if (sender === undefined || request.proof?.token === text) return token;
+    return prover.prove({ text, claims, sender }, head, snapshot, request.connection.failures).then((proof) => {
+      request.proof = proof;
+      return token;
+    });
+  };
   return {
-    async authenticate({ service, snapshot }, head, request) {
+    authenticate({ service, snapshot }, head, request) {
       if (service?.config.anonymous === true) return undefined;
       const presented = findToken(head, service);
       if (presented === undefined)
         throw new DaypassError('token_missing', 'A token is needed: Authorization: Bearer <token>');
       const { text, isDpop } = presented;
-      const { failures } = request.connection;
       request.isDpop = isDpop;
-      const session = await sessionOf(text, snapshot, failures);
-      request.isDpop = session.sender !== undefined;
-      checkTokenTime(session.claims, nowMs() / 1000);
-      checkRevocation(session, snapshot);
-      const { claims, sender } = session;
-      checkScheme(isDpop, sender);
-      if (sender !== undefined && request.proof?.token !== text)
-        request.proof = await prover.prove({ text, claims, sender }, head, snapshot, failures);
-      return { claims: session.claims, session } as VerifiedToken;
+      const known = sessions.get(text);
+      if (known === undefined || !isByActiveKey(known, snapshot))
+        return verify(text, snapshot, request.connection.failures).then((session) =>
+          present(session, presented, head, snapshot, request),
+        );
+      hits.add(1);
+      return present(known, presented, head, snapshot, request);
     },
   };
 }

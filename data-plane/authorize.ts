@@ -5,7 +5,6 @@ import { RequestDetails } from '@daypass/core/request-details';
 import { matchRules, needsBody, type ScopeLookup, smallestRule } from '@daypass/core/rule-match';
 import { checkSealTime, type OpenedSeal } from '@daypass/core/seal';
 import type { VerifiedClaims } from '@daypass/core/token';
-import type { ActiveSnapshot } from './active.ts';
 import type { ActiveService } from './active-service.ts';
 import type { VerifiedToken } from './authenticate.ts';
 import { type Bound, bindCredential } from './bound.ts';
@@ -36,24 +35,27 @@ export type Grant = {
 /** The rules cannot decide before they have the whole body. */
 export const BODY_NEEDED = Symbol('the body is needed');
 
+/** What a request may do, or that this cannot be told yet. */
+export type Decided = Grant | typeof BODY_NEEDED;
+
 /** The step. */
 export type Authorizer = {
   /**
    * Throws the code of the first thing that does not allow the request. Without its body, `BODY_NEEDED` if that is what
-   * is missing.
+   * is missing. At once where the token's credential was opened before.
    */
   authorize(
     route: Route,
     token: VerifiedToken | undefined,
     head: Head,
     body: HeldBody | undefined,
-  ): Promise<Grant | typeof BODY_NEEDED>;
+  ): Decided | Promise<Decided>;
 };
 
 /** Returns the step. */
 export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: () => number }): Authorizer {
   return {
-    async authorize(route, token, head, body) {
+    authorize(route, token, head, body) {
       const service = checkService(route, token);
       const bytes = body?.bytes;
       if (token === undefined) return grant({ route, service, bytes });
@@ -62,9 +64,18 @@ export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: 
       const asked = askOf(route, service, head, body);
       const rule = checkScope(asked, service, token);
       if (rule === undefined) return BODY_NEEDED;
-      const bound = await boundOf(route.snapshot, service, token, deps.seals);
-      if (bound.seal !== undefined && !checkSeal(asked, bound.seal, service, deps.nowMs() / 1000)) return BODY_NEEDED;
-      return grant({ route, service, claims: token.claims, rule, bound, bytes });
+      const { claims } = token;
+      const use = (bound: Bound): Decided => {
+        if (bound.seal !== undefined && !checkSeal(asked, bound.seal, service, deps.nowMs() / 1000)) return BODY_NEEDED;
+        return grant({ route, service, claims, rule, bound, bytes });
+      };
+      const { session } = token;
+      // A token has one service, and a snapshot one of that name.
+      if (session.bound?.digest === route.snapshot.digest) return use(session.bound);
+      return bindCredential(route.snapshot, service, claims, deps.seals).then((bound) => {
+        session.bound = bound;
+        return use(bound);
+      });
     },
   };
 }
@@ -147,20 +158,6 @@ function checkSeal(asked: Asked, seal: OpenedSeal, { config }: ActiveService, no
   if (matchRules(seal.rules, method, path, undefined, details) !== undefined) return true;
   if (isBodyToCome && needsBody(seal.rules, method, path, undefined, details)) return false;
   throw new DaypassError('seal_scope_refused', 'The sealed credential does not allow this request');
-}
-
-async function boundOf(
-  snapshot: ActiveSnapshot,
-  service: ActiveService,
-  { session, claims }: VerifiedToken,
-  seals: Seals,
-): Promise<Bound> {
-  const before = session.bound;
-  // A token has one service, and a snapshot one of that name.
-  if (before?.digest === snapshot.digest) return before;
-  const bound = await bindCredential(snapshot, service, claims, seals);
-  session.bound = bound;
-  return bound;
 }
 
 type Granted = {

@@ -1,7 +1,9 @@
 // Forwarding: one request to the upstream and its answer back, streamed both ways with backpressure.
 import { DaypassError } from '@daypass/core/errors';
+import type { Draft } from './audit/sink.ts';
 import type { Grant } from './authorize.ts';
 import type { Cancellable, Cancellation } from './cancellation.ts';
+import type { Closable, Closing } from './closing.ts';
 import type { Outgoing } from './inject.ts';
 import type { DataLimits } from './limits.ts';
 import type { RequestRecord } from './record.ts';
@@ -21,52 +23,48 @@ export type Exchange = {
   readonly limits: DataLimits;
   readonly publicUrl: string;
   /** Fields of the proxy's own on the answer, by turns. */
-  readonly ownFields: () => readonly string[];
+  readonly ownFields: readonly string[];
   /** Tells when the client is gone, or its connection no longer speaks HTTP. */
   readonly cancellation: Cancellation;
+  readonly closing: Closing;
+  /**
+   * Called once, when the last byte of the answer was handed on, or with why it could not be: if the head of the answer
+   * was sent by then, the client's connection has been destroyed.
+   */
+  readonly over: (error?: unknown) => void;
 };
 
-/**
- * Sends the request and streams the answer; resolves when the last byte of it was handed on. Rejects with why it could
- * not be: if the head of the answer was sent by then, the client's connection has been destroyed.
- */
-export function forward(pool: UpstreamPool, exchange: Exchange): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+/** A request that was sent. */
+export type Forwarded = {
+  /** Records its decision by itself, since it takes long. */
+  decideNow(): void;
+};
+
+/** Sends the request and streams the answer. */
+export function forward(pool: UpstreamPool, exchange: Exchange): Forwarded {
   const { grant, outgoing, body } = exchange;
-  const timeout = Math.max(1, grant.service.config.response_timeout_ms);
-  const relay = new Relay(exchange, resolve, reject);
-  pool.dispatch(
-    {
-      path: outgoing.path,
-      method: outgoing.method,
-      fields: outgoing.fields,
-      body: grant.body ?? body?.stream ?? null,
-      timeoutMs: timeout,
-    },
-    relay,
-  );
-  return promise;
+  const { path, method, lines, contentLength } = outgoing;
+  const relay = new Relay(exchange);
+  const timeoutMs = Math.max(1, grant.service.config.response_timeout_ms);
+  pool.dispatch({ path, method, lines, contentLength, body: grant.body ?? body?.stream ?? null, timeoutMs }, relay);
+  return relay;
 }
 
 /** What is told as the answer comes in. */
-class Relay implements UpstreamHandler, Cancellable {
+class Relay implements UpstreamHandler, Cancellable, Closable, Forwarded {
   readonly #exchange: Exchange;
-  readonly #resolve: () => void;
-  readonly #reject: (error: unknown) => void;
-  readonly #slow: NodeJS.Timeout;
   #controller: UpstreamControl | undefined;
   #stall: NodeJS.Timeout | undefined;
   /** Bytes still to come; undefined when only the end will tell. */
   #left: number | undefined;
+  /** All of the answer has come; its last bytes wait until it is recorded. */
+  #isWhole = false;
   #settled = false;
   #status = 0;
   #interims = 0;
 
-  constructor(exchange: Exchange, resolve: () => void, reject: (error: unknown) => void) {
+  constructor(exchange: Exchange) {
     this.#exchange = exchange;
-    this.#resolve = resolve;
-    this.#reject = reject;
-    this.#slow = setTimeout(() => this.#decide(), exchange.limits.slowDecisionMs).unref();
     exchange.cancellation.follow(this);
   }
 
@@ -85,29 +83,23 @@ class Relay implements UpstreamHandler, Cancellable {
   head(status: number, reason: string, raw: readonly string[]): void {
     if (this.#settled) return;
     const { grant, outgoing, response, publicUrl, ownFields } = this.#exchange;
-    const head = respondHead({ status, reason, raw }, outgoing.method, grant, publicUrl);
+    const head = respondHead({ status, reason, raw }, outgoing.method, grant, publicUrl, ownFields);
     this.#status = status;
     this.#left = head.contentLength;
     // Nothing leaves before the first byte of the body, or the flush.
-    response.begin(status, head.reason, [...head.fields, ...ownFields()]);
-    if (head.isBodiless) {
-      this.#complete();
-      this.#finish(undefined);
-      return;
-    }
-    // A head whose body does not come with it is sent at once: server-sent events begin with one.
-    process.nextTick(flushHead, response);
+    response.begin(status, head.reason, head.fields);
+    if (head.isBodiless) this.#complete();
   }
 
   data(chunk: Buffer): void {
-    if (this.#settled) return;
+    if (this.#settled || this.#isWhole) return;
     const { response, record } = this.#exchange;
     record.responseBytes += chunk.length;
     if (this.#left !== undefined) {
       this.#left -= chunk.length;
       if (this.#left <= 0) {
+        response.keep(chunk);
         this.#complete();
-        this.#finish(chunk);
         return;
       }
     }
@@ -115,55 +107,72 @@ class Relay implements UpstreamHandler, Cancellable {
   }
 
   end(): void {
-    if (this.#settled) return;
+    if (this.#settled || this.#isWhole) return;
     if (this.#left !== undefined && this.#left > 0)
       throw new DaypassError('upstream_response_invalid', "The upstream's answer was cut off");
     this.#complete();
-    this.#finish(undefined);
   }
 
+  // A head whose body does not come with it is sent at once: server-sent events begin with one.
+  waits(): void {
+    if (!this.#settled && !this.#isWhole) this.#exchange.response.flush();
+  }
+
+  // Once all of it has come, nothing that happens to the upstream's connection matters.
   failed(error: unknown): void {
-    this.#fail(upstreamError(error));
+    if (!this.#isWhole) this.#fail(upstreamError(error));
   }
 
   cancelled(reason: unknown): void {
     this.#fail(reason);
   }
 
-  // Throws when the audit cannot be written: then the last byte does not leave.
-  #complete(): void {
-    this.#exchange.record.end({ result: 'completed', reason: '', status: this.#status });
+  decideNow(): void {
+    try {
+      this.#exchange.record.decideNow();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
-  #finish(last: Buffer | undefined): void {
-    const { response } = this.#exchange;
-    response.end(last);
+  #complete(): void {
+    this.#isWhole = true;
+    this.#exchange.closing.add(this);
+  }
+
+  collect(drafts: Draft[]): boolean {
+    if (this.#settled) return false;
+    this.#exchange.record.collect({ result: 'completed', reason: '', status: this.#status }, drafts);
+    return true;
+  }
+
+  recorded(): void {
+    const { record, response, over } = this.#exchange;
+    record.recorded();
     this.#settle();
-    this.#resolve();
+    response.end();
+    over();
+  }
+
+  // Then the last byte does not leave.
+  unrecorded(error: unknown): void {
+    this.#fail(error);
   }
 
   #fail(error: unknown): void {
     if (this.#settled) return;
     this.#settle();
     this.#controller?.abort();
-    if (this.#exchange.response.isBegun) this.#exchange.response.destroy();
-    this.#reject(error);
+    const { response, over } = this.#exchange;
+    if (response.isBegun) response.destroy();
+    over(error);
   }
 
   #settle(): void {
     this.#settled = true;
-    clearTimeout(this.#slow);
     clearTimeout(this.#stall);
     this.#exchange.cancellation.follow(undefined);
     this.#exchange.body?.release();
-  }
-
-  #decide(): void {
-    try {
-      this.#exchange.record.decideNow();
-    } catch (error) {
-      this.#fail(error);
-    }
   }
 
   /** The client takes less than the upstream gives: nothing more is read until it has caught up. */
@@ -183,7 +192,3 @@ class Relay implements UpstreamHandler, Cancellable {
 }
 
 const INTERIMS_MAX = 64;
-
-function flushHead(response: Answer): void {
-  response.flush();
-}

@@ -8,7 +8,17 @@ export function plainName(raw: string): string {
   if (known !== undefined) return known;
   const name = /^[A-Za-z0-9-]+$/.test(raw) ? raw.toLowerCase() : '';
   if (seen.size >= SEEN_MAX) seen.clear();
-  if (raw.length <= 64) seen.set(raw, name);
+  if (raw.length <= 64) seen.set(copyOf(raw), name);
+  return name;
+}
+
+/** The lower-case form of a field name, whatever it holds. */
+export function lowerCase(raw: string): string {
+  const known = lowered.get(raw);
+  if (known !== undefined) return known;
+  const name = raw.toLowerCase();
+  if (lowered.size >= SEEN_MAX) lowered.clear();
+  if (raw.length <= 64) lowered.set(copyOf(raw), name);
   return name;
 }
 
@@ -25,7 +35,11 @@ export const isResponseFieldDropped = (name: string): boolean => RESPONSE_DROPPE
 
 /** Memory of names, so that the usual dozen is lower-cased once. */
 const seen = new Map<string, string>();
+const lowered = new Map<string, string>();
 const SEEN_MAX = 1024;
+
+/** What is cut from a head keeps all of it. */
+const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1');
 
 const RESPONSE_DROPPED: ReadonlySet<string> = new Set<string>([
   ...HOP_BY_HOP,

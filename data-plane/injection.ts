@@ -3,11 +3,12 @@ import { DaypassError } from '@daypass/core/errors';
 import { secretProblem } from '@daypass/core/place';
 import type { OpenedSeal } from '@daypass/core/seal';
 import { createScrubber, type Scrubber } from './scrub.ts';
+import { type RequestLines, requestLines } from './transport/head-text.ts';
 
 /** A credential ready to be put on. What it holds prints as nothing. */
 export type Injection = {
-  /** Adds the header field, if that is the place. */
-  addField(fields: string[]): void;
+  /** The header field, if that is the place. */
+  lines(): RequestLines;
   /** The query pair, if that is the place. */
   pair(): string | undefined;
   readonly scrubber: Scrubber;
@@ -19,18 +20,16 @@ export function prepareInjection(seal: OpenedSeal): Injection {
   const secret = seal.secret.reveal();
   if (secretProblem(secret, place) !== undefined)
     throw new DaypassError('seal_malformed', 'The sealed credential cannot stand at its place');
-  const [name, value] = fieldOf(place, secret);
+  const lines = requestLines(fieldOf(place, secret));
   const pair = place.kind === 'query' ? `${encodeURIComponent(place.name)}=${encodeURIComponent(secret)}` : undefined;
   return {
-    addField: (fields) => {
-      if (name !== undefined && value !== undefined) fields.push(name, value);
-    },
+    lines: () => lines,
     pair: () => pair,
     scrubber: createScrubber(needles(secret, place.kind)),
   };
 }
 
-function fieldOf(place: OpenedSeal['place'], secret: string): readonly [string, string] | readonly [] {
+function fieldOf(place: OpenedSeal['place'], secret: string): readonly string[] {
   switch (place.kind) {
     case 'bearer':
       return ['authorization', `Bearer ${secret}`];

@@ -3,8 +3,9 @@ import { DaypassError } from '@daypass/core/errors';
 import type { ActiveSnapshot } from './active.ts';
 import type { AuditSink } from './audit/sink.ts';
 import type { Authenticator, VerifiedToken } from './authenticate.ts';
-import { type Authorizer, BODY_NEEDED, type Grant } from './authorize.ts';
+import { type Authorizer, BODY_NEEDED, type Decided, type Grant } from './authorize.ts';
 import type { Cancellation } from './cancellation.ts';
+import type { Closing } from './closing.ts';
 import { forward } from './forward.ts';
 import type { BodyRoom, HeldBody } from './held-body.ts';
 import { injectCredential } from './inject.ts';
@@ -15,7 +16,7 @@ import { RequestRecord } from './record.ts';
 import { nonceField } from './refusal.ts';
 import { openBody, type RequestBody } from './request-body.ts';
 import { type Route, routeRequest } from './route.ts';
-import type { RunningRequests } from './running.ts';
+import type { Running, RunningRequests } from './running.ts';
 import type { Answer, Arrival, Arriving, Connection } from './transport/types.ts';
 import type { Upstreams } from './upstreams.ts';
 import { type Head, hasBody, readHead } from './wire.ts';
@@ -34,7 +35,9 @@ export type PipelineDeps = {
   readonly nowMs: () => number;
   readonly newId: () => string;
   readonly publicUrl: () => string;
-  readonly ownFields: (decisionId: string, snapshot: ActiveSnapshot) => readonly string[];
+  /** Adds `Server-Timing` with the decision id and the snapshot's version to every forwarded answer. */
+  readonly serverTiming: boolean;
+  readonly closing: Closing;
   /** Answers a request that was not forwarded, or failed. Never throws. */
   readonly refuse: (visit: Visit, error: unknown) => void;
   readonly onEnd: (visit: Visit) => void;
@@ -54,75 +57,107 @@ export type Visit = {
   heldBody?: HeldBody;
   isDpop?: boolean;
   proof?: Proof;
+  running?: Running;
 };
 
 /** Answers one request; never throws. */
-export type Pipeline = (arrival: Arrival) => Promise<void>;
+export type Pipeline = (arrival: Arrival) => void;
 
-/** Returns the pipeline. */
+/** Returns the pipeline. What is known already is decided at once: only a new token, a proof or a body takes turns. */
 export function createPipeline(deps: PipelineDeps): Pipeline {
-  return async (arrival) => {
+  return (arrival) => {
     const visit = receive(deps, arrival);
     try {
-      await answer(deps, visit);
+      visit.cancellation.check();
+      const head = readHead(visit.request, deps.limits, visit.connection);
+      visit.head = head;
+      const decided = decideNow(deps, visit, head, undefined);
+      if (decided instanceof Promise || decided === BODY_NEEDED || hasBody(head))
+        void answerLater(deps, visit, head, decided);
+      else send(deps, visit, head, admit(deps, visit, decided));
     } catch (error) {
-      deps.refuse(visit, error);
-    } finally {
-      visit.body?.release();
-      visit.heldBody?.release();
-      if (visit.permit !== undefined) deps.limiter.release(visit.permit);
-      deps.onEnd(visit);
+      finish(deps, visit, error);
     }
   };
 }
 
-async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
-  const { request, response, record, cancellation } = visit;
-  const { limits, upstreams, publicUrl } = deps;
-  // What came in the same packet is parsed by then: a broken byte behind the head is known.
-  await Promise.resolve();
-  cancellation.check();
-  const head = readHead(request, limits);
-  visit.head = head;
-  let grant = await decide(deps, visit, head);
-  let permit = deps.limiter.admit(grant);
-  visit.permit = permit;
-  record.allow(grant.rule, grant.credentialId);
-  const body = grant.body === undefined ? await beginBody(visit, head, limits) : undefined;
-  if (body !== undefined) {
-    visit.body = body;
-    // A client may take its time over a body: what was granted before may have been revoked by now, or ended.
-    grant = await decideAgain(deps, visit, head);
-    permit = deps.limiter.renew(permit, grant);
-    record.allow(grant.rule, grant.credentialId);
-    if (body.stream.errored !== null) throw body.stream.errored;
-  }
-  const outgoing = injectCredential(permit, head);
-  const { snapshot } = grant.route;
-  const ownFields = () => [...deps.ownFields(record.id, snapshot), ...nonceField(visit.proof?.nextNonce)];
-  const pool = upstreams.poolOf(snapshot, grant.service);
-  const leave = deps.running.enter(grant, cancellation);
+async function answerLater(
+  deps: PipelineDeps,
+  visit: Visit,
+  head: Head,
+  decided: Decided | Promise<Decided>,
+): Promise<void> {
+  const { record } = visit;
   try {
-    cancellation.check();
-    await forward(pool, {
-      grant,
-      outgoing,
-      body,
-      response,
-      record,
-      limits,
-      publicUrl: publicUrl(),
-      ownFields,
-      cancellation,
-    });
-  } finally {
-    leave();
+    let grant = await withBody(deps, visit, head, await decided);
+    let permit = admit(deps, visit, grant);
+    const body = grant.body === undefined ? await beginBody(visit, head, deps.limits) : undefined;
+    if (body !== undefined) {
+      visit.body = body;
+      // A client may take its time over a body: what was granted before may have been revoked by now, or ended.
+      grant = await decideAgain(deps, visit, head);
+      permit = deps.limiter.renew(permit, grant);
+      record.allow(grant.rule, grant.credentialId);
+      if (body.stream.errored !== null) throw body.stream.errored;
+    }
+    send(deps, visit, head, permit);
+  } catch (error) {
+    finish(deps, visit, error);
   }
 }
 
+function admit({ limiter }: PipelineDeps, visit: Visit, grant: Grant): Permit {
+  const permit = limiter.admit(grant);
+  visit.permit = permit;
+  visit.record.allow(grant.rule, grant.credentialId);
+  return permit;
+}
+
+function send(deps: PipelineDeps, visit: Visit, head: Head, permit: Permit): void {
+  const { grant } = permit;
+  const { record, response, cancellation, body } = visit;
+  const { limits, closing, upstreams, publicUrl } = deps;
+  const outgoing = injectCredential(permit, head);
+  const pool = upstreams.poolOf(grant.route.snapshot, grant.service);
+  const running: Running = { grant, cancellation, record };
+  visit.running = running;
+  deps.running.enter(running);
+  cancellation.check();
+  running.forwarded = forward(pool, {
+    grant,
+    outgoing,
+    body,
+    response,
+    record,
+    limits,
+    publicUrl: publicUrl(),
+    ownFields: ownFields(deps, visit, grant.route.snapshot),
+    cancellation,
+    closing,
+    over: (error) => finish(deps, visit, error),
+  });
+}
+
+/** Ends a visit: what it took is given back, and an error is answered. */
+function finish(deps: PipelineDeps, visit: Visit, error: unknown): void {
+  if (visit.running !== undefined) deps.running.leave(visit.running);
+  if (error !== undefined) deps.refuse(visit, error);
+  visit.body?.release();
+  visit.heldBody?.release();
+  if (visit.permit !== undefined) deps.limiter.release(visit.permit);
+  deps.onEnd(visit);
+}
+
+const NONE: readonly string[] = [];
+
+function ownFields({ serverTiming }: PipelineDeps, { record, proof }: Visit, { version }: ActiveSnapshot) {
+  if (!serverTiming && proof === undefined) return NONE;
+  const timing = serverTiming ? ['server-timing', `daypass;desc="${record.id}", snapshot;desc="${version}"`] : NONE;
+  return [...timing, ...nonceField(proof?.nextNonce)];
+}
+
 // A body that rules look into may take its time: with it everything is decided anew, under the snapshot and clock of then.
-async function decide(deps: PipelineDeps, visit: Visit, head: Head): Promise<Grant> {
-  const before = await decideNow(deps, visit, head, undefined);
+async function withBody(deps: PipelineDeps, visit: Visit, head: Head, before: Decided): Promise<Grant> {
   if (before !== BODY_NEEDED) return before;
   const body = await holdBody(deps, visit, head);
   const grant = await decideNow(deps, visit, head, body);
@@ -137,17 +172,28 @@ async function decideAgain(deps: PipelineDeps, visit: Visit, head: Head): Promis
 }
 
 /** Decides by what is known now; a decision before it no longer counts. */
-async function decideNow(
+function decideNow(
   deps: PipelineDeps,
   visit: Visit,
   head: Head,
   body: HeldBody | undefined,
-): Promise<Grant | typeof BODY_NEEDED> {
-  const { record } = visit;
-  record.withdraw();
+): Decided | Promise<Decided> {
+  visit.record.withdraw();
   const route = routeRequest(activeSnapshot(deps), head);
   visit.route = route;
-  const token = await deps.authenticator.authenticate(route, head, visit);
+  const token = deps.authenticator.authenticate(route, head, visit);
+  if (token instanceof Promise) return token.then((known) => decideFor(deps, visit, route, head, known, body));
+  return decideFor(deps, visit, route, head, token, body);
+}
+
+function decideFor(
+  deps: PipelineDeps,
+  { record }: Visit,
+  route: Route,
+  head: Head,
+  token: VerifiedToken | undefined,
+  body: HeldBody | undefined,
+): Decided | Promise<Decided> {
   beginRecord(deps, record, route, head, token);
   return deps.authorizer.authorize(route, token, head, body);
 }

@@ -12,6 +12,13 @@ export type Presented = {
 
 /** The one token of a request; undefined without one. Throws `token_ambiguous` for two that differ. */
 export function findToken(head: Head, service: ActiveService | undefined): Presented | undefined {
+  const { memo } = head;
+  if (memo.presented === undefined || memo.presented.service !== service)
+    memo.presented = { service, token: readToken(head, service) };
+  return memo.presented.token;
+}
+
+function readToken(head: Head, service: ActiveService | undefined): Presented | undefined {
   const { authorization, fields } = head;
   let found = authorization === undefined ? undefined : fromAuthorization(authorization, service);
   if (service === undefined || service.tokenFields.length === 0) return found;

@@ -3,7 +3,7 @@ import { MAX_PATH } from '@daypass/core/audit';
 import type { ErrorCode } from '@daypass/core/errors';
 import type { VerifiedClaims } from '@daypass/core/token';
 import type { ActiveSnapshot } from './active.ts';
-import type { AuditSink, DecisionInput, OutcomeInput } from './audit/sink.ts';
+import type { AuditSink, DecisionInput, Draft, OutcomeInput } from './audit/sink.ts';
 
 /** How a request ended. */
 export type Ending = {
@@ -30,7 +30,6 @@ type Asked = {
   readonly method: string;
   readonly path: string;
   readonly snapshot: ActiveSnapshot;
-  readonly time: number;
 };
 
 /** The record of one request, from its head to its end. Every method that writes throws `audit_unavailable`. */
@@ -41,6 +40,8 @@ export class RequestRecord {
   readonly #deps: Deps;
   readonly #started = performance.now();
   #asked: Asked | undefined;
+  /** When it was asked, in ms since the epoch. */
+  #time = 0;
   #rule: string | undefined;
   #credentialId = '';
   #reason = '';
@@ -54,8 +55,9 @@ export class RequestRecord {
   }
 
   /** From here on the request is recorded by itself, however it ends. */
-  identify(asked: Omit<Asked, 'time'>): void {
-    this.#asked = { ...asked, time: Math.trunc(this.#deps.nowMs()) };
+  identify(asked: Asked): void {
+    this.#asked = asked;
+    this.#time = Math.trunc(this.#deps.nowMs());
   }
 
   /** The request may go upstream. */
@@ -99,14 +101,23 @@ export class RequestRecord {
     if (this.#ended || this.#isDecisionWritten || this.#asked === undefined) return;
     // What the sink was given it keeps, even if it cannot write it now.
     this.#isDecisionWritten = true;
-    this.#deps.audit.append(this.#decision(this.#asked), undefined);
+    this.#deps.audit.append([this.#decision(this.#asked)]);
   }
 
   /** Writes what is not yet written; later calls do nothing. */
   end(ending: Ending): void {
+    const drafts: Draft[] = [];
+    this.collect(ending, drafts);
+    if (drafts.length > 0) this.#deps.audit.append(drafts);
+    this.#completed = this.#ended && ending.result === 'completed';
+  }
+
+  /** Adds what `end` writes, for somebody who writes it with others' at once, and then calls `recorded`. */
+  collect(ending: Ending, drafts: Draft[]): void {
     if (this.#ended || this.#asked === undefined) return;
     this.#ended = true;
-    this.#deps.audit.append(this.#isDecisionWritten ? undefined : this.#decision(this.#asked), {
+    if (!this.#isDecisionWritten) drafts.push(this.#decision(this.#asked));
+    drafts.push({
       kind: 'outcome',
       id: this.id,
       time: Math.trunc(this.#deps.nowMs()),
@@ -117,7 +128,11 @@ export class RequestRecord {
       response_bytes: this.responseBytes,
       latency_micros: this.micros,
     });
-    this.#completed = ending.result === 'completed';
+  }
+
+  /** What was collected of a completed request is written. */
+  recorded(): void {
+    this.#completed = true;
   }
 
   /** A request that was refused: by itself after authentication, else counted with its like. */
@@ -132,12 +147,12 @@ export class RequestRecord {
     this.end({ result: this.isAllowed ? 'failed' : 'refused', reason: code, status });
   }
 
-  #decision({ asker, service, method, path, snapshot, time }: Asked): DecisionInput {
+  #decision({ asker, service, method, path, snapshot }: Asked): DecisionInput {
     const claims = asker === 'anonymous' ? undefined : asker;
     return {
       kind: 'decision',
       id: this.id,
-      time,
+      time: this.#time,
       result: this.isAllowed ? 'allowed' : 'refused',
       reason: this.#reason,
       jti: claims?.jti ?? '',

@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import { PROOF_ALGS } from '@daypass/core/dpop';
 import { REFUSAL_HEADER } from '@daypass/core/error-wire';
 import { type Challenge, DaypassError, describe, type ErrorCode } from '@daypass/core/errors';
+import { answerFields } from './transport/head-text.ts';
 import type { Answer } from './transport/types.ts';
 
 /** A refusal that says when to come back. */
@@ -76,9 +77,10 @@ export function problemOf(error: unknown, decisionId: string, presented: Present
 
 /** Sends a problem as the answer. `close` ends the connection after it: what is still to come is not read. */
 export function sendProblem(response: Answer, problem: Problem, close: boolean): void {
-  const fields = close ? [...problem.fields, 'connection', 'close'] : [...problem.fields];
-  response.begin(problem.status, '', fields);
-  response.end(problem.body);
+  const fields = close ? [...problem.fields, 'connection', 'close'] : problem.fields;
+  response.begin(problem.status, '', answerFields(fields));
+  response.keep(problem.body);
+  response.end();
 }
 
 /** A problem as bytes, for a connection on which there is no request to answer. */

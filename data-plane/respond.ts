@@ -1,15 +1,16 @@
 // The response head as the client will see it: what is for the proxy alone stops, URLs lead back, credentials are gone.
 import { DaypassError } from '@daypass/core/errors';
 import type { Grant } from './authorize.ts';
-import { isResponseFieldDropped, optionNames } from './header-names.ts';
+import { isResponseFieldDropped, lowerCase, optionNames } from './header-names.ts';
 import { type RewriteContext, rewriteLinks, rewriteUrl } from './rewrite.ts';
+import { type AnswerFields, answerFields } from './transport/head-text.ts';
 
 /** The head of a response. */
 export type ResponseHead = {
   readonly status: number;
   readonly reason: string;
-  /** Names as the upstream wrote them, and values, by turns. */
-  readonly fields: string[];
+  /** Names as the upstream wrote them. */
+  readonly fields: AnswerFields;
   /** Bytes that the body has; undefined when only its end will tell. */
   readonly contentLength: number | undefined;
   /** No body follows, whatever the fields say (RFC 9112 §6.3). */
@@ -19,23 +20,29 @@ export type ResponseHead = {
 type Received = {
   readonly status: number;
   readonly reason: string;
-  /** Names and values by turns, as bytes. */
-  readonly raw: readonly (Buffer | string)[];
+  /** Names and values by turns. */
+  readonly raw: readonly string[];
 };
 
-/** Builds the head. Throws `upstream_response_invalid`. */
-export function respondHead(received: Received, method: string, grant: Grant, publicUrl: string): ResponseHead {
+/** Builds the head, with fields of the proxy's own (by turns) behind the upstream's. Throws `upstream_response_invalid`. */
+export function respondHead(
+  received: Received,
+  method: string,
+  grant: Grant,
+  publicUrl: string,
+  own: readonly string[],
+): ResponseHead {
   const { raw, status } = received;
   const fields: string[] = [];
   let contentLength: number | undefined;
   let coding = '';
   const hopNames = connectionNames(raw);
   for (let at = 0; at + 1 < raw.length; at += 2) {
-    const written = text(raw[at]);
-    const name = written.toLowerCase();
-    const value = text(raw[at + 1]);
+    const written = raw[at] ?? '';
+    const name = lowerCase(written);
+    const value = raw[at + 1] ?? '';
     if (name === 'transfer-encoding') coding = coding === '' ? value : `${coding},${value}`;
-    if (isResponseFieldDropped(name) || hopNames.has(name)) continue;
+    if (isResponseFieldDropped(name) || hopNames?.has(name) === true) continue;
     if (name === 'content-length') {
       if (status === 204) continue;
       contentLength = readLength(value);
@@ -44,14 +51,11 @@ export function respondHead(received: Received, method: string, grant: Grant, pu
   }
   if (coding !== '') checkCoding(coding);
   const isBodiless = method === 'HEAD' || status === 204 || status === 304 || contentLength === 0;
-  const head = { status, reason: printable(received.reason), fields, contentLength, isBodiless };
-  return scrubbed(head, grant);
+  const reason = printable(received.reason);
+  return { status, contentLength, isBodiless, ...scrubbed(reason, fields, grant, own) };
 }
 
 const URL_FIELDS = new Set(['location', 'content-location', 'link']);
-
-const text = (bytes: Buffer | string | undefined): string =>
-  typeof bytes === 'string' ? bytes : (bytes?.toString('latin1') ?? '');
 
 function rewritten(name: string, value: string, grant: Grant, publicUrl: string): string {
   const { config } = grant.service;
@@ -66,28 +70,35 @@ function rewritten(name: string, value: string, grant: Grant, publicUrl: string)
 }
 
 // One search over the whole head; only a head that holds the credential is gone through value by value.
-function scrubbed(head: ResponseHead, { injection }: Grant): ResponseHead {
-  if (injection === undefined) return head;
+function scrubbed(
+  reason: string,
+  fields: readonly string[],
+  { injection }: Grant,
+  own: readonly string[],
+): Pick<ResponseHead, 'reason' | 'fields'> {
+  const head = answerFields(own.length === 0 ? fields : [...fields, ...own]);
+  if (injection === undefined) return { reason, fields: head };
   const { scrubber } = injection;
-  if (!scrubber.finds(`${head.reason}\n${head.fields.join('\n')}`)) return head;
-  const fields = head.fields.map((part, at) => {
+  if (!scrubber.finds(`${reason}\n${head.lines}`)) return { reason, fields: head };
+  const clean = fields.map((part, at) => {
     const isName = at % 2 === 0;
     // A short secret of digits alone must not take the body's length for itself.
-    if (!isName && head.fields[at - 1]?.toLowerCase() === 'content-length') return part;
+    if (!isName && fields[at - 1]?.toLowerCase() === 'content-length') return part;
     // A credential in a name cannot be redacted in place: brackets are no part of a name.
     if (isName) return scrubber.finds(part) ? 'x-redacted' : part;
     return scrubber.scrub(part);
   });
-  return { ...head, fields, reason: scrubber.scrub(head.reason) };
+  return { reason: scrubber.scrub(reason), fields: answerFields([...clean, ...own]) };
 }
 
 /** Names that the answer's Connection field lists, but for what frames or types the body. */
-function connectionNames(raw: Received['raw']): ReadonlySet<string> {
-  const names = new Set<string>();
+function connectionNames(raw: Received['raw']): ReadonlySet<string> | undefined {
+  let names: Set<string> | undefined;
   for (let at = 0; at + 1 < raw.length; at += 2) {
-    const name = raw[at];
-    if (name?.length !== 10 || text(name).toLowerCase() !== 'connection') continue;
-    for (const option of optionNames(text(raw[at + 1]))) if (!KEPT.has(option)) names.add(option);
+    const name = raw[at] ?? '';
+    if (name.length !== 10 || name.toLowerCase() !== 'connection') continue;
+    names ??= new Set();
+    for (const option of optionNames(raw[at + 1] ?? '')) if (!KEPT.has(option)) names.add(option);
   }
   return names;
 }

@@ -1,23 +1,35 @@
-// Requests on their way upstream: when a snapshot revokes a token, what it began ends.
+// Requests on their way upstream: when a snapshot revokes a token, what it began ends; what takes long is recorded.
 import { DaypassError } from '@daypass/core/errors';
 import { statusPositions } from '@daypass/core/token';
 import type { ActiveSnapshot } from './active.ts';
 import type { Grant } from './authorize.ts';
 import type { Cancellation } from './cancellation.ts';
+import type { Forwarded } from './forward.ts';
+import type { RequestRecord } from './record.ts';
 import { isCutOffBy, isRevokedBy } from './revocation.ts';
+
+/** One that is on its way. */
+export type Running = {
+  readonly grant: Grant;
+  readonly cancellation: Cancellation;
+  readonly record: RequestRecord;
+  forwarded?: Forwarded;
+};
 
 /** The requests on their way. */
 export type RunningRequests = {
-  /** Watches one; returns what ends the watch. One that is revoked by now is cancelled at once. */
-  enter(grant: Grant, cancellation: Cancellation): () => void;
-  /** Cancels those that the current snapshot revokes, if it is another than at the last review. */
+  /** Watches one, until `leave`. One that is revoked by now is cancelled at once. */
+  enter(running: Running): void;
+  leave(running: Running): void;
+  /** Cancels those that the current snapshot revokes, if it is another than at the last review; records the slow ones. */
   review(): void;
 };
 
-type Running = { readonly grant: Grant; readonly cancellation: Cancellation };
-
 /** Returns no requests yet; as many are kept as the limiter lets run. */
-export function createRunningRequests(current: () => ActiveSnapshot | undefined): RunningRequests {
+export function createRunningRequests(
+  current: () => ActiveSnapshot | undefined,
+  { slowDecisionMs }: { readonly slowDecisionMs: number },
+): RunningRequests {
   const all = new Set<Running>();
   let reviewed: ActiveSnapshot | undefined;
   const check = ({ grant, cancellation }: Running, snapshot: ActiveSnapshot): void => {
@@ -25,14 +37,14 @@ export function createRunningRequests(current: () => ActiveSnapshot | undefined)
       cancellation.cancel(new DaypassError('token_revoked', 'The token has been revoked'));
   };
   return {
-    enter(grant, cancellation) {
-      const running = { grant, cancellation };
+    enter(running) {
       const snapshot = current();
       if (snapshot !== undefined) check(running, snapshot);
       all.add(running);
-      return () => all.delete(running);
     },
+    leave: (running) => void all.delete(running),
     review() {
+      for (const { record, forwarded } of all) if (record.micros > slowDecisionMs * 1000) forwarded?.decideNow();
       const snapshot = current();
       if (snapshot === undefined || snapshot === reviewed) return;
       reviewed = snapshot;

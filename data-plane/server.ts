@@ -6,6 +6,7 @@ import type { ActiveSnapshot } from './active.ts';
 import type { AuditSink } from './audit/sink.ts';
 import { createAuthenticator } from './authenticate.ts';
 import { createAuthorizer } from './authorize.ts';
+import { createClosing } from './closing.ts';
 import { createSystemResolve, type Resolve } from './dial.ts';
 import { createBodyRoom } from './held-body.ts';
 import { createLimiter } from './limit.ts';
@@ -63,7 +64,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
   const state: State = { isDraining: false, publicUrl: deps.publicUrl };
   const upstreams = createUpstreams({ policy, resolve, limits });
   const reception = createReception({ audit, log, metrics, newId });
-  const running = createRunningRequests(current);
+  const running = createRunningRequests(current, limits);
   const reviews = setInterval(running.review, REVIEW_MS).unref();
   const publicUrl = (): string => state.publicUrl ?? '';
   const prover = createProver({ limits, nowMs, metrics, nonceRule: deps.dpopNonce ?? 'auto', publicUrl });
@@ -80,10 +81,8 @@ export function createDataServer(deps: DataServerDeps): DataServer {
     nowMs,
     newId,
     publicUrl,
-    ownFields: (id, { version }) => [
-      ...(deps.serverTiming === true ? ['server-timing', `daypass;desc="${id}", snapshot;desc="${version}"`] : []),
-      ...(state.isDraining ? ['connection', 'close'] : []),
-    ],
+    serverTiming: deps.serverTiming === true,
+    closing: createClosing(audit),
     refuse: reception.refuse,
     onEnd: reception.onEnd,
   });
@@ -94,7 +93,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
     nowMs,
     onRequest(arrival) {
       if (state.isDraining) reception.refuseEarly(arrival.response, 'draining');
-      else void pipeline(arrival);
+      else pipeline(arrival);
     },
     onWireError: reception.onWireError,
     reasonOf: reception.reasonOf,

@@ -92,6 +92,7 @@ function createPool(
     connectionsMax: limits.maxInFlight,
     headBytesMax: responseHeadBytesMax,
     keepAliveTimeoutMs: 4_000,
+    sweepMs: SWEEP_MS,
   });
 }
 

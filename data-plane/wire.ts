@@ -3,7 +3,10 @@ import { isIPv6 } from 'node:net';
 import { DaypassError, type ErrorCode } from '@daypass/core/errors';
 import { isMethod, NEVER_FORWARDED } from '@daypass/core/method';
 import { parseTarget, type Target } from '@daypass/core/target';
+import type { ActiveService } from './active-service.ts';
 import { optionNames, plainName } from './header-names.ts';
+import type { Presented } from './presented.ts';
+import type { RequestLines } from './transport/head-text.ts';
 import type { Arriving } from './transport/types.ts';
 
 declare const read: unique symbol;
@@ -25,7 +28,24 @@ export type Head = {
   readonly chunked: boolean;
   /** The client waits for 100 before it sends its body. */
   readonly expectsContinue: boolean;
+  readonly memo: HeadMemo;
   readonly [read]: true;
+};
+
+/** What later steps worked out of the same fields, for the next request that brings them. It depends on nothing else. */
+export type HeadMemo = {
+  presented?: { readonly service: ActiveService | undefined; readonly token: Presented | undefined };
+  forwarded?: { readonly service: ActiveService; readonly lines: RequestLines };
+};
+
+/** What is kept of the request before on a connection. */
+export type Kept = { read: FieldsRead | undefined };
+
+/** What the fields of a request say, whatever its target. */
+export type FieldsRead = Omit<Head, 'method' | 'target' | 'expectsContinue' | typeof read> & {
+  readonly source: readonly string[];
+  readonly minor: number;
+  readonly expect: string | undefined;
 };
 
 /** Whether a body follows the head. */
@@ -34,16 +54,38 @@ export const hasBody = (head: Head): boolean => head.chunked || (head.contentLen
 /** What is read of a request. */
 export type Incoming = Pick<Arriving, 'method' | 'target' | 'major' | 'minor' | 'fields'>;
 
-/** Reads the head; throws the code of the check that refused. */
-export function readHead(request: Incoming, limits: { readonly bodyBytesMax: number }): Head {
+/** Reads the head; throws the code of the check that refused. Fields that are known from before are not read again. */
+export function readHead(
+  request: Incoming,
+  limits: { readonly bodyBytesMax: number },
+  kept: Kept = { read: undefined },
+): Head {
   const method = checkMethod(request);
-  const raw = request.fields;
+  const { fields: source, minor } = request;
+  if (kept.read?.source !== source || kept.read.minor !== minor) kept.read = readFields(source, minor, limits);
+  const { fields, hopNames, authorization, proof, contentLength, chunked, expect, memo } = kept.read;
+  return {
+    method,
+    // Whether an encoded slash may stand in it is for the service to say.
+    target: parseTarget(request.target, { encodedSlashes: true }),
+    fields,
+    hopNames,
+    authorization,
+    proof,
+    contentLength,
+    chunked,
+    expectsContinue: readExpectation(expect) && minor === 1,
+    memo,
+  } as unknown as Head;
+}
+
+function readFields(source: readonly string[], minor: number, limits: { readonly bodyBytesMax: number }): FieldsRead {
   const fields: string[] = [];
   const hopNames = new Set<string>();
   const single: Single = {};
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    const name = plainName(raw[at] ?? '');
-    const value = raw[at + 1] ?? '';
+  for (let at = 0; at + 1 < source.length; at += 2) {
+    const name = plainName(source[at] ?? '');
+    const value = source[at + 1] ?? '';
     if (name === '') continue;
     if (ONCE.has(name)) takeOnce(single, name, value);
     else if (name === 'connection') for (const option of optionNames(value)) hopNames.add(option);
@@ -51,18 +93,9 @@ export function readHead(request: Incoming, limits: { readonly bodyBytesMax: num
     fields.push(name, value);
   }
   checkHost(single.host);
-  const framing = readFraming(single, request.minor, limits.bodyBytesMax);
-  return {
-    method,
-    // Whether an encoded slash may stand in it is for the service to say.
-    target: parseTarget(request.target, { encodedSlashes: true }),
-    fields,
-    hopNames,
-    authorization: single.authorization,
-    proof: single.dpop,
-    ...framing,
-    expectsContinue: readExpectation(single.expect) && request.minor === 1,
-  } as unknown as Head;
+  const framing = readFraming(single, minor, limits.bodyBytesMax);
+  const { authorization, dpop: proof, expect } = single;
+  return { source, minor, fields, hopNames, authorization, proof, ...framing, expect, memo: {} };
 }
 
 type Single = {

@@ -4,10 +4,7 @@ import { lineOf } from './line.ts';
 import type { Link } from './position.ts';
 import type { OpenDecision } from './recover.ts';
 import { hashOf } from './segment.ts';
-import type { DecisionInput, OutcomeInput } from './sink.ts';
-
-/** A record before it has its place in the chain. */
-export type Draft = DecisionInput | OutcomeInput;
+import type { Draft } from './sink.ts';
 
 /** Records as lines, and the last one's place. */
 export type Chained = { readonly bytes: Uint8Array; readonly last: Link };
@@ -26,7 +23,7 @@ export function chain(drafts: readonly Draft[], node: string, last: Link): Chain
 }
 
 /** Lines as they are written, in place of a buffer for each request. */
-const room = Buffer.alloc(64 * 1024);
+const room = Buffer.alloc(256 * 1024);
 
 // UTF-8 takes at most three bytes for a UTF-16 unit.
 const bytesOf = (text: string): Buffer =>

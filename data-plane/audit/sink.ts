@@ -8,12 +8,15 @@ export type DecisionInput = Omit<DecisionRecord, 'seq' | 'prev' | 'node'>;
 /** An outcome before it has its place in the chain. */
 export type OutcomeInput = Omit<OutcomeRecord, 'seq' | 'prev' | 'node'>;
 
+/** A record before it has its place in the chain. */
+export type Draft = DecisionInput | OutcomeInput;
+
 /** Where the request path leaves its records. */
 export type AuditSink = {
   /** False when the spool is full or failing: then nothing may go upstream. */
   accepting(): boolean;
   /** One synchronous write of the given records; they survive the process. Throws `audit_unavailable`. */
-  append(decision: DecisionInput | undefined, outcome: OutcomeInput | undefined): void;
+  append(drafts: readonly Draft[]): void;
   /** Counts a refusal before authentication. Costs an outsider's flood one record a second by reason and network. */
   countRefusal(reason: ErrorCode, remoteAddress: string, service: string): void;
 };

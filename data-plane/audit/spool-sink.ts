@@ -21,10 +21,7 @@ export function createSpoolSink({ spool, now, newId, snapshot }: Deps): AuditSin
   });
   return {
     accepting: spool.accepting,
-    append(decision, outcome) {
-      if (decision !== undefined) spool.append(outcome === undefined ? [decision] : [decision, outcome]);
-      else if (outcome !== undefined) spool.append([outcome]);
-    },
+    append: spool.append,
     countRefusal: refusals.count,
     [Symbol.dispose]: refusals.close,
   };

@@ -1,11 +1,12 @@
 // The audit on this node's disk: a hash chain in append-only files, kept until the control plane has it.
 import { DaypassError } from '@daypass/core/errors';
 import type { Log } from '../log.ts';
-import { asUnwritten, chain, type Draft, endOfInterrupted } from './chain.ts';
+import { asUnwritten, chain, endOfInterrupted } from './chain.ts';
 import { createSpoolFiles, realDisk, type SpoolDisk } from './files.ts';
 import { writePosition } from './position.ts';
 import { positionPath, recoverSpool } from './recover.ts';
 import { hashOf, linesOf } from './segment.ts';
+import type { Draft } from './sink.ts';
 
 const MIB = 1024 * 1024;
 const UNWRITTEN_MAX = 2048;

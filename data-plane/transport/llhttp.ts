@@ -173,7 +173,9 @@ export class MessageParser {
   minor = 0;
   /** The target, or the reason phrase. */
   line = '';
-  fields: string[] = [];
+  fields: readonly string[] = [];
+  /** While they come. */
+  #growing: string[] = [];
   /** A response to HEAD has no body. */
   isHead = false;
   /** The part of the body that the last execution found: a view of what it was given unless it came in several. */
@@ -193,6 +195,10 @@ export class MessageParser {
   #sourceAt = 0;
   #parts: Buffer | undefined;
   #partsLength = 0;
+  /** Bytes of the fields of the message before, where they came in one piece, how many spans they are, and the fields. */
+  #knownBytes: Buffer = NOTHING;
+  #knownCount = 0;
+  #known: readonly string[] = [];
   readonly #onInterim: OnInterim | undefined;
 
   constructor(type: typeof REQUEST | typeof RESPONSE, headBytesMax: number, onInterim?: OnInterim) {
@@ -227,6 +233,7 @@ export class MessageParser {
     this.#source = source;
     this.#sourceAt = at;
     const headBefore = this.hasHead;
+    const isWhole = this.isIdle;
     current = this;
     const ret = wasm.llhttp_execute(this.#pointer, bytesAt, length);
     current = undefined;
@@ -235,10 +242,10 @@ export class MessageParser {
       if (ret === PAUSED) wasm.llhttp_resume(this.#pointer);
       else wasm.llhttp_resume_after_upgrade(this.#pointer);
     } else if (ret !== OK) {
-      if (this.hasHead && !headBefore) this.#settle();
+      if (this.hasHead && !headBefore) this.#settle(isWhole);
       return this.#error(ret);
     }
-    if (!this.hasHead || !headBefore) this.#settle();
+    if (!this.hasHead || !headBefore) this.#settle(isWhole);
     if (bodyAt >= 0) {
       this.body =
         this.#parts === undefined
@@ -274,7 +281,7 @@ export class MessageParser {
     this.isComplete = false;
     this.isIdle = true;
     this.#unread = 0;
-    this.fields = [];
+    this.fields = NO_FIELDS;
     this.line = '';
   }
 
@@ -284,10 +291,35 @@ export class MessageParser {
     );
   }
 
-  /** Makes strings of the spans. */
-  #settle(): void {
+  /** Makes strings of the spans; `isWhole`: of a head that has begun with this execution. */
+  #settle(isWhole: boolean): void {
+    const isOne = isWhole && this.hasHead && !this.joins && count > 0 && lineEnd !== -1;
+    if (isOne && this.#isKnown()) {
+      this.line = this.#source.toString('latin1', this.#sourceAt + lineStart, this.#sourceAt + lineEnd);
+      this.fields = this.#known;
+      return;
+    }
     if (count > 0 || lineEnd !== -1) this.#take();
-    if (this.hasHead) trimValues(this.fields);
+    if (!this.hasHead) return;
+    trimValues(this.#growing);
+    this.fields = this.#growing;
+    this.#growing = [];
+    if (isOne) this.#remember();
+  }
+
+  /** The same bytes are the same fields: the parser stands at the same place before them, and no option is set. */
+  #isKnown(): boolean {
+    if (count !== this.#knownCount) return false;
+    const [from, to] = [this.#sourceAt + (spans[0] ?? 0), this.#sourceAt + (spans[2 * count - 1] ?? 0)];
+    const known = this.#knownBytes;
+    return to - from === known.length && this.#source.compare(known, 0, known.length, from, to) === 0;
+  }
+
+  #remember(): void {
+    const [from, to] = [this.#sourceAt + (spans[0] ?? 0), this.#sourceAt + (spans[2 * count - 1] ?? 0)];
+    this.#knownCount = to - from > KNOWN_MAX ? 0 : count;
+    this.#knownBytes = this.#knownCount === 0 ? NOTHING : Buffer.from(this.#source.subarray(from, to));
+    this.#known = this.#knownCount === 0 ? NO_FIELDS : this.fields;
   }
 
   #take(): void {
@@ -295,7 +327,7 @@ export class MessageParser {
     const text = this.#source.toString('latin1', this.#sourceAt, this.#sourceAt + end);
     if (lineEnd !== -1)
       this.line = this.line === '' ? text.slice(lineStart, lineEnd) : this.line + text.slice(lineStart, lineEnd);
-    const { fields } = this;
+    const fields = this.#growing;
     let from = 0;
     if (this.joins && fields.length > 0) {
       fields[fields.length - 1] += text.slice(spans[0], spans[1]);
@@ -316,7 +348,8 @@ export class MessageParser {
     this.fault = undefined;
     this.#silent = 0;
     this.line = '';
-    this.fields = [];
+    this.fields = NO_FIELDS;
+    this.#growing = [];
     return OK;
   }
 
@@ -377,6 +410,9 @@ export class MessageParser {
 }
 
 const NOTHING = Buffer.alloc(0);
+const NO_FIELDS: readonly string[] = [];
+/** Bytes of fields that are kept to know them again. */
+const KNOWN_MAX = 4096;
 
 // RFC 9112 §5: blanks around a value are no part of it; llhttp takes away those in front.
 function trimValues(fields: string[]): void {

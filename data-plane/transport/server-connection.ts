@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { fullBucket } from '../bucket.ts';
 import { Cancellation, ClientGone } from '../cancellation.ts';
 import { Gathered } from '../gathered.ts';
-import { fieldLines, statusLine } from './head-text.ts';
+import { type AnswerFields, statusLine } from './head-text.ts';
 import { MessageParser, ParseError, REQUEST, ROOM } from './llhttp.ts';
 import { readInto } from './shared-read.ts';
 import type { Answer, Arrival, Arriving, BodyReader, Connection } from './types.ts';
@@ -17,6 +17,7 @@ export type Host = {
   readonly stallTimeoutMs: number;
   readonly failureFlow: Parameters<typeof fullBucket>[0];
   readonly nowMs: () => number;
+  readonly clock: Clock;
   /** The time as a Date field has it, good for about a second. */
   readonly date: () => string;
   readonly isDraining: () => boolean;
@@ -30,6 +31,9 @@ export type Host = {
   readonly onConnect: (socket: Socket) => void;
   readonly onClose: (connection: ServerConnection) => void;
 };
+
+/** A time that is looked at by all connections and set by the sweep alone: no call of the system for a deadline. */
+export type Clock = { /** In ms, no deadline before it is missed. */ soonest: number };
 
 /** Bytes of a body, or of requests sent ahead, that wait; then no more are read. */
 const WAITING_MAX = 8 * 1024;
@@ -45,7 +49,8 @@ export class ServerConnection implements Connection {
   readonly failures: Connection['failures'];
   readonly remoteAddress: string;
   readonly parser: MessageParser;
-  /** In ms of `performance.now()`; 0: none. */
+  read: Connection['read'] = undefined;
+  /** In ms of the clock; 0: none. */
   deadline: number;
   #ahead = new Gathered();
   #running: Exchange | undefined;
@@ -58,7 +63,7 @@ export class ServerConnection implements Connection {
     this.failures = fullBucket(host.failureFlow, host.nowMs());
     this.remoteAddress = socket.remoteAddress ?? '';
     this.parser = new MessageParser(REQUEST, host.headBytesMax);
-    this.deadline = performance.now() + host.headTimeoutMs;
+    this.deadline = host.clock.soonest + host.headTimeoutMs;
     readInto(socket, (bytes, length) => this.#read(bytes, length));
     socket.on('end', () => this.#onEnd());
     socket.on('error', () => socket.destroy());
@@ -105,7 +110,7 @@ export class ServerConnection implements Connection {
     const { parser } = this;
     const wasIdle = parser.isIdle;
     const error = parser.execute(bytes, at, length);
-    if (wasIdle && !parser.isIdle && this.#served) this.deadline = performance.now() + this.host.headTimeoutMs;
+    if (wasIdle && !parser.isIdle && this.#served) this.deadline = this.host.clock.soonest + this.host.headTimeoutMs;
     if (parser.rest > 0) {
       this.#ahead.add(Buffer.from(bytes.subarray(at + length - parser.rest, at + length)));
       if (this.#ahead.length >= WAITING_MAX) this.socket.pause();
@@ -123,7 +128,7 @@ export class ServerConnection implements Connection {
       this.host.onConnect(this.socket);
       return;
     }
-    this.deadline = parser.isComplete ? 0 : performance.now() + this.host.requestTimeoutMs;
+    this.deadline = parser.isComplete ? 0 : this.host.clock.soonest + this.host.requestTimeoutMs;
     const exchange = new Exchange(this);
     this.#running = exchange;
     exchange.more(parser, error);
@@ -153,13 +158,13 @@ export class ServerConnection implements Connection {
       return;
     }
     parser.next();
-    this.deadline = performance.now() + this.host.keepAliveTimeoutMs;
+    this.deadline = this.host.clock.soonest + this.host.keepAliveTimeoutMs;
     if (this.#ahead.length > 0) setImmediate(() => this.#goOn());
-    else this.socket.resume();
+    else if (socket.isPaused()) socket.resume();
   }
 
   #leave(): void {
-    this.deadline = performance.now() + this.host.stallTimeoutMs;
+    this.deadline = this.host.clock.soonest + this.host.stallTimeoutMs;
     this.socket.destroySoon();
   }
 
@@ -170,13 +175,13 @@ export class ServerConnection implements Connection {
 
   /** An answer waits for the client to take it. */
   stall(): void {
-    this.deadline = performance.now() + this.host.stallTimeoutMs;
+    this.deadline = this.host.clock.soonest + this.host.stallTimeoutMs;
   }
 
   #goOn(): void {
     if (this.socket.destroyed || this.#running !== undefined) return;
     const bytes = this.#ahead.take();
-    this.deadline = performance.now() + this.host.headTimeoutMs;
+    this.deadline = this.host.clock.soonest + this.host.headTimeoutMs;
     for (let at = 0; at < bytes.length; at += ROOM) {
       const length = Math.min(ROOM, bytes.length - at);
       if (this.#isTaken()) this.#ahead.add(bytes.subarray(at, at + length));
@@ -238,8 +243,9 @@ class Exchange implements Arriving, Answer {
   #held: Gathered | undefined;
   #isDropped = false;
   #isPaused = false;
-  /** The head, while it has not left. */
-  #head = '';
+  /** What has not left: the head, and what was kept of the last part. */
+  #unsent = '';
+  #unsentPart: Buffer | undefined;
   #isChunked = false;
   #closes = false;
   #isBodiless = false;
@@ -350,23 +356,10 @@ class Exchange implements Arriving, Answer {
     if (!this.isBegun) this.#connection.socket.write(CONTINUE, 'latin1');
   }
 
-  begin(status: number, reason: string, fields: readonly string[]): void {
+  begin(status: number, reason: string, { lines, hasLength, hasDate, saysClose }: AnswerFields): void {
     if (this.isBegun) throw new Error('an answer was begun twice');
     const { host } = this.#connection;
-    let hasLength = false;
-    let hasDate = false;
-    let saysClose = false;
-    let closes = !this.#keepsAlive || host.isDraining();
-    for (let at = 0; at + 1 < fields.length; at += 2) {
-      const name = fields[at] ?? '';
-      // By length first: of all names only these few are of interest.
-      if (name.length === 14 && name.toLowerCase() === 'content-length') hasLength = true;
-      else if (name.length === 4 && name.toLowerCase() === 'date') hasDate = true;
-      else if (name.length === 10 && name.toLowerCase() === 'connection' && fields[at + 1] === 'close')
-        saysClose = true;
-    }
-    if (saysClose) closes = true;
-    const lines = fieldLines(fields);
+    let closes = saysClose || !this.#keepsAlive || host.isDraining();
     this.#isBodiless = this.method === 'HEAD' || status === 204 || status === 304;
     let framing = '';
     if (!hasLength && !this.#isBodiless) {
@@ -378,57 +371,64 @@ class Exchange implements Arriving, Answer {
     }
     const date = hasDate ? '' : host.date();
     const end = closes ? (saysClose ? '' : 'connection: close\r\n') : host.keepAliveFields;
-    this.#head = `${statusLine(status, reason)}${lines}${date}${end}${framing}\r\n`;
+    this.#unsent = `${statusLine(status, reason)}${lines}${date}${end}${framing}\r\n`;
     this.#closes = closes;
     this.isBegun = true;
     this.status = status;
   }
 
   flush(): void {
-    if (this.#head === '' || this.isDestroyed || this.hasEnded) return;
-    this.#connection.socket.write(this.#head, 'latin1');
-    this.#head = '';
+    if (this.#unsent === '' || this.isDestroyed || this.hasEnded) return;
+    this.#connection.socket.write(this.#unsent, 'latin1');
+    this.#unsent = '';
   }
 
   write(part: Buffer): boolean {
     if (this.isDestroyed || this.#isBodiless || part.length === 0) return true;
     const { socket } = this.#connection;
-    const head = this.#head;
-    this.#head = '';
-    if (part.length <= SHORT) {
-      const body = part.toString('latin1', 0, part.length);
-      return socket.write(
-        this.#isChunked ? `${head}${part.length.toString(16)}\r\n${body}\r\n` : head + body,
-        'latin1',
-      );
-    }
-    socket.cork();
-    const before = this.#isChunked ? `${head}${part.length.toString(16)}\r\n` : head;
-    if (before !== '') socket.write(before, 'latin1');
-    const isTaken = socket.write(Buffer.from(part));
-    const wants = this.#isChunked ? socket.write('\r\n', 'latin1') : isTaken;
-    socket.uncork();
-    return wants || !socket.writableNeedDrain;
+    const before = this.#unsent;
+    this.#unsent = '';
+    if (part.length <= SHORT) return socket.write(before + this.#framed(part), 'latin1');
+    return this.#send(before, Buffer.from(part), '');
   }
 
-  end(last?: Buffer): void {
+  keep(last: Buffer): void {
+    if (this.isDestroyed || this.#isBodiless || last.length === 0) return;
+    if (last.length <= SHORT) this.#unsent += this.#framed(last);
+    else this.#unsentPart = Buffer.from(last);
+  }
+
+  end(): void {
     if (this.hasEnded || this.isDestroyed) return;
     const { socket } = this.#connection;
-    const isLast = last !== undefined && last.length > 0 && !this.#isBodiless;
-    if (isLast && last.length > SHORT) this.write(last);
-    const text = this.#head + (isLast && last.length <= SHORT ? this.#last(last) : '');
     const tail = this.#isChunked && !this.#isBodiless ? '0\r\n\r\n' : '';
-    this.#head = '';
+    const before = this.#unsent;
+    const part = this.#unsentPart;
+    this.#unsent = '';
+    this.#unsentPart = undefined;
     this.hasEnded = true;
-    if (text !== '' || tail !== '') socket.write(text + tail, 'latin1');
+    if (part !== undefined) this.#send(before, part, tail);
+    else if (before !== '' || tail !== '') socket.write(before + tail, 'latin1');
     if (socket.writableNeedDrain) this.#connection.stall();
     if (this.isComplete || this.#closes) this.#over();
     else this.release();
   }
 
-  #last(part: Buffer): string {
+  #framed(part: Buffer): string {
     const body = part.toString('latin1', 0, part.length);
     return this.#isChunked ? `${part.length.toString(16)}\r\n${body}\r\n` : body;
+  }
+
+  #send(before: string, part: Buffer, tail: string): boolean {
+    const { socket } = this.#connection;
+    const head = this.#isChunked ? `${before}${part.length.toString(16)}\r\n` : before;
+    const end = this.#isChunked ? `\r\n${tail}` : tail;
+    socket.cork();
+    if (head !== '') socket.write(head, 'latin1');
+    socket.write(part);
+    if (end !== '') socket.write(end, 'latin1');
+    socket.uncork();
+    return !socket.writableNeedDrain;
   }
 
   destroy(): void {

@@ -4,7 +4,7 @@ import { createServer as createTls } from 'node:tls';
 import { type Host, ServerConnection } from './server-connection.ts';
 
 /** What the server needs beside what its connections do. */
-export type TransportOptions = Omit<Host, 'isDraining' | 'date' | 'onClose' | 'keepAliveFields'> & {
+export type TransportOptions = Omit<Host, 'isDraining' | 'date' | 'onClose' | 'keepAliveFields' | 'clock'> & {
   readonly maxConnections: number;
   /** Told of every connection that is gone. */
   readonly onSocketClose?: () => void;
@@ -29,8 +29,11 @@ export function createTransportServer(options: TransportOptions): TransportServe
     date = `date: ${new Date().toUTCString()}\r\n`;
   };
   tellDate();
+  const every = Math.max(1, Math.min(1_000, options.headTimeoutMs, options.keepAliveTimeoutMs, options.stallTimeoutMs));
+  const clock = { soonest: performance.now() + every };
   const host: Host = {
     ...options,
+    clock,
     keepAliveFields: `connection: keep-alive\r\nkeep-alive: timeout=${Math.trunc(options.keepAliveTimeoutMs / 1000)}\r\n`,
     isDraining: () => draining,
     date: () => date,
@@ -48,12 +51,13 @@ export function createTransportServer(options: TransportOptions): TransportServe
   const sweep = (): void => {
     tellDate();
     const now = performance.now();
+    // Until the next sweep it is later than now: nobody is late too early.
+    clock.soonest = now + every;
     for (const connection of connections) {
       if (connection.deadline > 0 && connection.deadline < now) connection.late();
       else if (draining && connection.isIdle) connection.socket.destroySoon();
     }
   };
-  const every = Math.max(1, Math.min(1_000, options.headTimeoutMs, options.keepAliveTimeoutMs, options.stallTimeoutMs));
   const sweeps = setInterval(sweep, every).unref();
   const stop = (): Promise<void> => {
     draining = true;

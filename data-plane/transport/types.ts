@@ -2,9 +2,11 @@
 import type { Readable } from 'node:stream';
 import type { Bucket } from '../bucket.ts';
 import type { Cancellation } from '../cancellation.ts';
+import type { Kept } from '../wire.ts';
+import type { AnswerFields, RequestLines } from './head-text.ts';
 
 /** What is kept of a client's connection. */
-export type Connection = {
+export type Connection = Kept & {
   /** Tokens that may yet fail verification. */
   readonly failures: Bucket;
 };
@@ -26,7 +28,10 @@ export type Arriving = {
   readonly target: string;
   readonly major: number;
   readonly minor: number;
-  /** Names and values by turns, as they came; values without blanks around them. */
+  /**
+   * Names and values by turns, as they came; values without blanks around them. The very array of the request before on
+   * the connection if their bytes are the same.
+   */
   readonly fields: readonly string[];
   readonly remoteAddress: string;
   /** All of it came, handed over or not. */
@@ -41,7 +46,7 @@ export type Arriving = {
   resume(): void;
 };
 
-/** The answer to a request. Nothing of it throws but `begin`, on a head that cannot be written. */
+/** The answer to a request. Nothing of it throws but `begin`, on a reason that cannot be written. */
 export type Answer = {
   /** The head was given. */
   readonly isBegun: boolean;
@@ -51,13 +56,15 @@ export type Answer = {
   onDrain: (() => void) | undefined;
   /** 100 (RFC 9110 §15.2.1). */
   proceed(): void;
-  /** Gives the head; it leaves with the first part, the end or `flush`. Fields: names and values by turns. */
-  begin(status: number, reason: string, fields: readonly string[]): void;
+  /** Gives the head; it leaves with the first part, the end or `flush`. */
+  begin(status: number, reason: string, fields: AnswerFields): void;
   flush(): void;
   /** Gives a part, which is borrowed until the call returns; false: wait for `onDrain`. */
   write(part: Buffer): boolean;
-  /** Ends it with a last part, borrowed too. */
-  end(last?: Buffer): void;
+  /** Gives the last part, borrowed too, which leaves at the end. */
+  keep(last: Buffer): void;
+  /** Ends it. */
+  end(): void;
   /** Ends the connection at once. */
   destroy(): void;
 };
@@ -75,8 +82,9 @@ export type Arrival = {
 export type UpstreamRequest = {
   readonly method: string;
   readonly path: string;
-  /** Names and values by turns. */
-  readonly fields: readonly string[];
+  readonly lines: RequestLines;
+  /** Bytes of the body, if it is known. */
+  readonly contentLength: number | undefined;
   readonly body: Uint8Array | Readable | null;
   /** For the head of the answer, and between two parts of it. */
   readonly timeoutMs: number;
@@ -92,6 +100,8 @@ export type UpstreamHandler = {
   /** A part, borrowed until the call returns. */
   data(part: Buffer): void;
   end(): void;
+  /** All that had arrived was told, and more is to come. */
+  waits(): void;
   failed(error: unknown): void;
 };
 

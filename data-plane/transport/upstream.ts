@@ -1,7 +1,7 @@
 // The upstream side of the transport: kept connections to one origin, each with one exchange at a time.
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import { fieldLines, requestLine } from './head-text.ts';
+import { requestLine } from './head-text.ts';
 import { MessageParser, ParseError, RESPONSE, ROOM } from './llhttp.ts';
 import { SHARED } from './shared-read.ts';
 import type { UpstreamControl, UpstreamHandler, UpstreamPool, UpstreamRequest } from './types.ts';
@@ -17,6 +17,8 @@ export type PoolOptions = {
   readonly connectionsMax: number;
   readonly headBytesMax: number;
   readonly keepAliveTimeoutMs: number;
+  /** At most so long between two sweeps. */
+  readonly sweepMs: number;
 };
 
 /** A pool whose deadlines somebody has to look at. */
@@ -43,14 +45,16 @@ const owners = new WeakMap<Socket, UpstreamConnection>();
 /** Bytes of a request's body that go out in one text with its head. */
 const SHORT = 16 * 1024;
 const EXPECTS_BODY = new Set(['PUT', 'POST', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH']);
-/** The transport's own, by the length of their names. */
-const OWN = new Set(['host', 'connection', 'transfer-encoding', 'keep-alive', 'upgrade', 'expect', 'te', 'trailer']);
 
 type Pool = {
   readonly options: PoolOptions;
   readonly idle: UpstreamConnection[];
   readonly all: Set<UpstreamConnection>;
   isClosed: boolean;
+  /** Set by the sweep alone: no deadline before it is missed. */
+  soonest: number;
+  /** The fields that every request has. */
+  readonly ownLines: string;
   wake(): void;
 };
 
@@ -91,6 +95,8 @@ export function createUpstreamPool(options: PoolOptions): SweptPool {
     idle: [],
     all: new Set(),
     isClosed: false,
+    soonest: performance.now() + options.sweepMs,
+    ownLines: `host: ${options.host}\r\nconnection: keep-alive\r\n`,
     // Once a turn of the loop, after all that has arrived was read: what an upstream sends unasked on a kept connection,
     // or its end, is seen before a request goes out on it and could take it for its answer.
     wake() {
@@ -122,6 +128,7 @@ export function createUpstreamPool(options: PoolOptions): SweptPool {
     },
     isEmpty: () => waiting.length + dialling + pool.all.size === 0,
     sweep(now) {
+      pool.soonest = now + options.sweepMs;
       for (const connection of pool.all) if (connection.deadline > 0 && connection.deadline < now) connection.late();
     },
   };
@@ -167,7 +174,7 @@ class Work implements UpstreamControl {
 
 class UpstreamConnection {
   readonly socket: Socket;
-  /** In ms of `performance.now()`; 0: none. */
+  /** In ms of the pool's clock; 0: none. */
   deadline = 0;
   readonly #pool: Pool;
   readonly #parser: MessageParser;
@@ -200,7 +207,7 @@ class UpstreamConnection {
     this.#work = work;
     work.connection = this;
     this.#parser.isHead = request.method === 'HEAD';
-    this.deadline = performance.now() + request.timeoutMs;
+    this.deadline = this.#pool.soonest + request.timeoutMs;
     try {
       this.#send(request);
     } catch (error) {
@@ -208,28 +215,23 @@ class UpstreamConnection {
     }
   }
 
-  #send({ method, path, fields, body }: UpstreamRequest): void {
-    let length: number | undefined;
-    for (let at = 0; at + 1 < fields.length; at += 2) {
-      const name = fields[at] ?? '';
-      if (name === 'content-length') length = Number(fields[at + 1]);
-      else if (OWN.has(name)) throw new TypeError('a field of the transport stands among those of a request');
-    }
-    const head = `${requestLine(method, path)}host: ${this.#pool.options.host}\r\nconnection: keep-alive\r\n${fieldLines(fields)}`;
+  #send({ method, path, lines, contentLength, body }: UpstreamRequest): void {
+    const head = `${requestLine(method, path)}${this.#pool.ownLines}${lines}`;
     const { socket } = this;
     if (body === null || body instanceof Uint8Array) {
       const bytes = body?.byteLength ?? 0;
-      if ((length ?? 0) !== bytes) throw new TypeError('Content-Length is not that of the body');
-      const framing = length === undefined && EXPECTS_BODY.has(method) ? 'content-length: 0\r\n' : '';
-      if (body === null || bytes === 0) socket.write(`${head}${framing}\r\n`, 'latin1');
-      else this.#sendWhole(`${head}\r\n`, body);
+      if ((contentLength ?? 0) !== bytes) throw new TypeError('Content-Length is not that of the body');
+      const isSaid = contentLength !== undefined || EXPECTS_BODY.has(method);
+      const end = isSaid ? `content-length: ${bytes}\r\n\r\n` : '\r\n';
+      if (body === null || bytes === 0) socket.write(head + end, 'latin1');
+      else this.#sendWhole(head + end, body);
       return;
     }
     this.#sending = new Sending(
       socket,
       body,
       head,
-      length,
+      contentLength,
       () => this.#sent(),
       (error) => this.#fail(error),
     );
@@ -249,7 +251,7 @@ class UpstreamConnection {
 
   #sent(): void {
     this.#sending = undefined;
-    if (this.#work !== undefined) this.deadline = performance.now() + this.#work.request.timeoutMs;
+    if (this.#work !== undefined) this.deadline = this.#pool.soonest + this.#work.request.timeoutMs;
   }
 
   /** What came; the bytes are borrowed. */
@@ -266,7 +268,7 @@ class UpstreamConnection {
     }
     const parser = this.#parser;
     const error = parser.execute(bytes, at, length);
-    if (!this.socket.isPaused()) this.deadline = performance.now() + work.request.timeoutMs;
+    if (!this.socket.isPaused()) this.deadline = this.#pool.soonest + work.request.timeoutMs;
     try {
       if (this.#interims.length > 0) this.#tellInterims(work);
       this.#tell(work, parser);
@@ -276,6 +278,7 @@ class UpstreamConnection {
     }
     if (error !== undefined) this.#fail(error);
     else if (parser.isComplete) this.#finish(work, parser);
+    else work.handler.waits();
   }
 
   #tellInterims(work: Work): void {
@@ -322,8 +325,8 @@ class UpstreamConnection {
   /** Waits for the next request. */
   rest(hintMs?: number): void {
     const { idle, options } = this.#pool;
-    this.deadline = performance.now() + (hintMs ?? options.keepAliveTimeoutMs);
-    this.socket.resume();
+    this.deadline = this.#pool.soonest + (hintMs ?? options.keepAliveTimeoutMs);
+    if (this.socket.isPaused()) this.socket.resume();
     idle.push(this);
     this.#pool.wake();
   }
@@ -332,7 +335,7 @@ class UpstreamConnection {
     this.deadline = 0;
     if (this.#work === undefined) this.socket.destroy();
     // It is the caller who is slow with his body.
-    else if (this.#sending?.isWaiting === true) this.deadline = performance.now() + this.#work.request.timeoutMs;
+    else if (this.#sending?.isWaiting === true) this.deadline = this.#pool.soonest + this.#work.request.timeoutMs;
     else this.#fail(timeout());
   }
 
@@ -342,7 +345,7 @@ class UpstreamConnection {
   }
 
   resume(): void {
-    if (this.#work !== undefined) this.deadline = performance.now() + this.#work.request.timeoutMs;
+    if (this.#work !== undefined) this.deadline = this.#pool.soonest + this.#work.request.timeoutMs;
     this.socket.resume();
   }
 
@@ -403,7 +406,8 @@ class Sending {
     this.#declared = declared;
     this.#done = done;
     this.#failed = failed;
-    this.#head = `${head}${declared === undefined ? 'transfer-encoding: chunked\r\n' : ''}\r\n`;
+    const framing = declared === undefined ? 'transfer-encoding: chunked' : `content-length: ${declared}`;
+    this.#head = `${head}${framing}\r\n\r\n`;
     body.on('data', (part: Buffer) => this.#part(part));
     body.on('end', () => this.#end());
     body.on('error', (error: unknown) => this.#fail(error));

@@ -1,6 +1,7 @@
 // A client that reads all of an answer but its end would hold its connection, and what is buffered for it, for ever.
 import { connect } from 'node:net';
 import { expect, test } from 'vitest';
+import { answerFields } from '../../data-plane/transport/head-text.ts';
 import { createTransportServer } from '../../data-plane/transport/server.ts';
 import { soon } from './recorder.ts';
 import { transportOptions } from './transport-fixture.ts';
@@ -14,8 +15,9 @@ test.each(['keep-alive', 'close'])('an answer whose end is not taken ends its co
     stallTimeoutMs: 100,
     onRequest({ response, cancellation }) {
       cancellation.follow({ cancelled: () => (isClosed = true) });
-      response.begin(200, '', ['content-length', String(body.length)]);
-      response.end(body);
+      response.begin(200, '', answerFields(['content-length', String(body.length)]));
+      response.keep(body);
+      response.end();
     },
     onSocketClose: () => (isClosed = true),
   });

@@ -272,10 +272,12 @@ function auditDouble(): AuditDouble {
     accepting() {
       return this.isAccepting;
     },
-    append(decision, outcome) {
+    append(drafts) {
       if (this.isFailing) throw new DaypassError('audit_unavailable', 'The audit cannot be written');
-      if (decision !== undefined) decisions.push(decision);
-      if (outcome !== undefined) outcomes.push(outcome);
+      for (const draft of drafts) {
+        if (draft.kind === 'decision') decisions.push(draft);
+        else outcomes.push(draft);
+      }
     },
     countRefusal(reason, source, service) {
       counted.push({ reason, source, service });
