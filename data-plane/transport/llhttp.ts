@@ -372,7 +372,8 @@ export class MessageParser {
     // Of an interim answer.
     if (!this.hasHead) return OK;
     this.isComplete = true;
-    return PAUSED;
+    // The parser pauses by itself behind an offer to upgrade, and would do so once more if it was paused before that.
+    return this.isUpgrade ? OK : PAUSED;
   }
 }
 

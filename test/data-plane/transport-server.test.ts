@@ -1,0 +1,27 @@
+// A client's connection by itself: order, ends of either side, and what a client does who takes his time.
+import { expect, test } from 'vitest';
+import type { Arrival } from '../../data-plane/transport/types.ts';
+import { until } from '../kit/deadline.ts';
+import { answer, dialRaw, echo, startTransport } from './transport-fixture.ts';
+
+const get = (target: string, ...fields: string[]): string =>
+  `${[`GET ${target} HTTP/1.1`, 'Host: h', ...fields].join('\r\n')}\r\n\r\n`;
+
+test('a connection is kept after an offer of h2c that was not taken', async () => {
+  await using server = await startTransport(echo);
+  using client = dialRaw(server.port);
+  const offer = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AA'];
+  await client.send(get('/1', ...offer));
+  await client.got('/1');
+  await client.send(get('/2', ...offer));
+  await client.got('/2');
+  await client.send(get('/3', ...offer) + get('/4', ...offer) + get('/5'));
+  await client.got('/5');
+  await client.send(
+    `POST /6 HTTP/1.1\r\nHost: h\r\n${offer.join('\r\n')}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n`,
+  );
+  await client.got('<POST /6 a>');
+  await client.send(get('/7'));
+  await client.got('/7');
+  expect(client.octets().match(/\/[0-9](?= )/g)).toEqual(['/1', '/2', '/3', '/4', '/5', '/6', '/7']);
+});
