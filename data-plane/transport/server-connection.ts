@@ -179,7 +179,7 @@ export class ServerConnection implements Connection {
     this.deadline = performance.now() + this.host.headTimeoutMs;
     for (let at = 0; at < bytes.length; at += ROOM) {
       const length = Math.min(ROOM, bytes.length - at);
-      if (this.#isTaken()) this.#ahead.add(bytes.subarray(at, at + length));
+      if (this.#isTaken() || this.#ahead.length > 0) this.#ahead.add(bytes.subarray(at, at + length));
       else this.#parse(bytes, at, length);
     }
     this.readOn();

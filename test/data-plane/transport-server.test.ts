@@ -25,3 +25,12 @@ test('a connection is kept after an offer of h2c that was not taken', async () =
   await client.got('/7');
   expect(client.octets().match(/\/[0-9](?= )/g)).toEqual(['/1', '/2', '/3', '/4', '/5', '/6', '/7']);
 });
+
+test('requests sent ahead in more than a buffer are answered in their order, even at once', async () => {
+  const numbers = Array.from({ length: 12_000 }, (_none, at) => `/${at}`);
+  await using server = await startTransport(({ request, response }) => answer(response, `<${request.target}>`));
+  using client = dialRaw(server.port);
+  await client.send(numbers.map((target) => get(target)).join(''));
+  await client.got('</11999>');
+  expect(client.octets().match(/<[^>]+>/g)).toEqual(numbers.map((target) => `<${target}>`));
+});
