@@ -266,7 +266,8 @@ class Exchange implements Arriving, Answer {
     if (body !== undefined && body.length > 0 && !this.#isDropped) this.#part(Buffer.from(body));
     if (!parser.isComplete) return;
     this.isComplete = true;
-    this.#connection.deadline = 0;
+    // One that stands by now is for the client to take its answer.
+    if (!this.hasEnded) this.#connection.deadline = 0;
     if (this.#reader !== undefined) this.#readEnd();
     if (this.#isDropped || this.#held === undefined) this.isRead = true;
     if (this.hasEnded) this.#over();

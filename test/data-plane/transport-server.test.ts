@@ -34,3 +34,22 @@ test('requests sent ahead in more than a buffer are answered in their order, eve
   await client.got('</11999>');
   expect(client.octets().match(/<[^>]+>/g)).toEqual(numbers.map((target) => `<${target}>`));
 });
+
+test('who takes no answer is let go in time, though he went on with his request after it', async () => {
+  const big = Buffer.alloc(32 * 1024 * 1024, 'x');
+  const arrivals: Arrival[] = [];
+  await using server = await startTransport(
+    (arrival) => {
+      arrivals.push(arrival);
+      answer(arrival.response, big);
+    },
+    { stallTimeoutMs: 300 },
+  );
+  using client = dialRaw(server.port);
+  client.socket.pause();
+  await client.send('POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab');
+  await until('the request', () => arrivals.length === 1);
+  await client.send('cd');
+  await until('the end of the connection', () => arrivals[0]?.response.isDestroyed === true);
+  expect(arrivals[0]?.request.isComplete).toBe(true);
+});
