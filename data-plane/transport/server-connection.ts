@@ -195,6 +195,7 @@ export class ServerConnection implements Connection {
     if (running !== undefined) {
       // Who has closed his side does not wait for the answer, but for the end of one that is on its way out.
       if (!running.hasEnded) this.socket.destroy();
+      else if (!running.isComplete) running.fail(new ParseError('HPE_INVALID_EOF_STATE'));
     } else if (this.#isOver) {
       // It is answered, and ends by itself.
     } else if (this.parser.isIdle) {

@@ -53,3 +53,13 @@ test('who takes no answer is let go in time, though he went on with his request 
   await until('the end of the connection', () => arrivals[0]?.response.isDestroyed === true);
   expect(arrivals[0]?.request.isComplete).toBe(true);
 });
+
+test('who closes his side in the middle of a body that was answered is let go at once', async () => {
+  await using server = await startTransport(({ response }) => answer(response, 'early'));
+  using client = dialRaw(server.port);
+  await client.send('POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab');
+  await client.got('early');
+  client.socket.end();
+  await client.over();
+  expect(client.octets()).toMatch(/early$/);
+});
