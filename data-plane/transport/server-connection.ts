@@ -78,7 +78,8 @@ export class ServerConnection implements Connection {
   late(): void {
     this.deadline = 0;
     const running = this.#running;
-    if (running?.hasEnded === true || (running === undefined && this.parser.isIdle && this.#served)) {
+    const isWaiting = running === undefined && this.parser.isIdle && this.#served;
+    if (this.#isOver || running?.hasEnded === true || isWaiting) {
       this.socket.destroy();
       return;
     }

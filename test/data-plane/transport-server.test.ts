@@ -63,3 +63,20 @@ test('who closes his side in the middle of a body that was answered is let go at
   await client.over();
   expect(client.octets()).toMatch(/early$/);
 });
+
+test('an answer that is not taken is no refused request', async () => {
+  const arrivals: Arrival[] = [];
+  await using server = await startTransport(
+    (arrival) => {
+      arrivals.push(arrival);
+      answer(arrival.response, Buffer.alloc(32 * 1024 * 1024, 'x'));
+    },
+    { stallTimeoutMs: 200 },
+  );
+  using client = dialRaw(server.port);
+  client.socket.pause();
+  await client.send(get('/', 'Connection: close'));
+  await until('the request', () => arrivals.length === 1);
+  await server.server.drain();
+  expect(server.errors).toEqual([]);
+});
