@@ -64,6 +64,8 @@ export function createUpstreamPool(options: PoolOptions): SweptPool {
     while (waiting.length > 0) {
       const connection = pool.idle.pop();
       if (connection === undefined) break;
+      // It was ended in this turn; that it is closed will be told in the next.
+      if (connection.socket.destroyed) continue;
       const work = waiting.shift();
       if (work === undefined || work.isOver) pool.idle.push(connection);
       else connection.start(work);

@@ -1,0 +1,18 @@
+// Upstream connections by themselves: what is kept, what is not, and what becomes of exchanges that wait.
+import { Readable } from 'node:stream';
+import { expect, test } from 'vitest';
+import { until } from '../kit/deadline.ts';
+import { dispatch, ended, poolTo, startUpstream } from './transport-fixture.ts';
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+
+test('a kept connection that was ended in this turn is not used for a request of this turn', async () => {
+  using upstream = await startUpstream((socket) => socket.write(OK));
+  using pool = poolTo(upstream.port);
+  for (let turn = 0; turn < 20; turn += 1) {
+    expect(await ended(dispatch(pool))).toMatchObject({ end: 'whole', body: 'ok' });
+    // Its time is over: it is ended by the sweep, and in the same turn the next request comes.
+    pool.sweep(performance.now() + 60_000);
+    expect(await ended(dispatch(pool))).toMatchObject({ end: 'whole', body: 'ok' });
+  }
+});
