@@ -103,7 +103,7 @@ export function createUpstreamPool(options: PoolOptions): SweptPool {
   };
   return {
     dispatch(request, handler) {
-      const work = new Work(request, handler);
+      const work = new Work(request, handler, waiting);
       handler.started(work);
       if (work.isOver) return;
       if (pool.isClosed) {
@@ -134,6 +134,11 @@ function nextOf(waiting: Work[]): Work | undefined {
   return undefined;
 }
 
+function remove<T>(list: T[], one: T): void {
+  const at = list.indexOf(one);
+  if (at >= 0) list.splice(at, 1);
+}
+
 /** One exchange. */
 class Work implements UpstreamControl {
   readonly request: UpstreamRequest;
@@ -141,10 +146,12 @@ class Work implements UpstreamControl {
   connection: UpstreamConnection | undefined;
   isOver = false;
   hasHead = false;
+  readonly #waiting: Work[];
 
-  constructor(request: UpstreamRequest, handler: UpstreamHandler) {
+  constructor(request: UpstreamRequest, handler: UpstreamHandler, waiting: Work[]) {
     this.request = request;
     this.handler = handler;
+    this.#waiting = waiting;
   }
 
   fail(error: unknown): void {
@@ -155,7 +162,8 @@ class Work implements UpstreamControl {
 
   abort(): void {
     this.isOver = true;
-    this.connection?.socket.destroy();
+    if (this.connection !== undefined) this.connection.socket.destroy();
+    else remove(this.#waiting, this);
   }
 
   pause(): void {
@@ -375,8 +383,7 @@ class UpstreamConnection {
     this.#fail(this.#error ?? new Error('the upstream closed the connection'));
     this.#parser.free();
     all.delete(this);
-    const at = idle.indexOf(this);
-    if (at >= 0) idle.splice(at, 1);
+    remove(idle, this);
     this.#pool.wake();
   }
 }

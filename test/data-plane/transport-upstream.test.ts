@@ -16,3 +16,19 @@ test('a kept connection that was ended in this turn is not used for a request of
     expect(await ended(dispatch(pool))).toMatchObject({ end: 'whole', body: 'ok' });
   }
 });
+
+test('an exchange that is given up while it waits for a connection is forgotten, and dials nothing more', async () => {
+  using upstream = await startUpstream((socket) => socket.write(OK));
+  let dials = 0;
+  using pool = poolTo(upstream.port, {
+    dial() {
+      dials += 1;
+    },
+  });
+  for (let turn = 0; turn < 200; turn += 1) {
+    const noted = dispatch(pool);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    noted.control?.abort();
+  }
+  expect(dials).toBe(1);
+});
