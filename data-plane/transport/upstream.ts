@@ -235,6 +235,8 @@ class UpstreamConnection {
       else this.#sendWhole(`${head}\r\n`, body);
       return;
     }
+    // A stream that ended so before anybody listened tells nobody.
+    if (body.destroyed) throw body.errored ?? new Error('the body was cut off');
     this.#sending = new Sending(
       socket,
       body,

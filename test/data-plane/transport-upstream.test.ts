@@ -32,3 +32,13 @@ test('an exchange that is given up while it waits for a connection is forgotten,
   }
   expect(dials).toBe(1);
 });
+
+test('a body that failed while it waited for a connection fails its exchange', async () => {
+  using upstream = await startUpstream(() => undefined);
+  using pool = poolTo(upstream.port);
+  const body = new Readable({ read: () => undefined }).on('error', () => undefined);
+  const noted = dispatch(pool, { method: 'POST', body, timeoutMs: 60_000 });
+  body.destroy(new Error('too slow'));
+  expect((await ended(noted)).error).toMatchObject({ message: 'too slow' });
+  await until('the end of the connection', () => upstream.sockets.size === 0);
+});
