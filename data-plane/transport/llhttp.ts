@@ -287,7 +287,9 @@ export class MessageParser {
   /** Makes strings of the spans. */
   #settle(): void {
     if (count > 0 || lineEnd !== -1) this.#take();
-    if (this.hasHead) trimValues(this.fields);
+    if (!this.hasHead) return;
+    trimValues(this.fields);
+    if (this.keepsAlive && saysClose(this.fields)) this.keepsAlive = false;
   }
 
   #take(): void {
@@ -387,3 +389,14 @@ function trimValues(fields: string[]): void {
     if (last === 0x20 || last === 0x09) fields[at] = value.replace(/[\t ]{1,65536}$/, '');
   }
 }
+
+// The parser does not see a `close` that has a tab behind it.
+function saysClose(fields: readonly string[]): boolean {
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? '';
+    if (name.length === 10 && name.toLowerCase() === 'connection' && CLOSE.test(fields[at + 1] ?? '')) return true;
+  }
+  return false;
+}
+
+const CLOSE = /(?:^|,)[\t ]*close[\t ]*(?:,|$)/i;
