@@ -1,10 +1,14 @@
 // Both ends of the transport by themselves: a server with a handler, a pool of one origin, clients and upstreams of octets.
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { DEFAULT_LIMITS } from '../../data-plane/limits.ts';
 import { createTransportServer, type TransportOptions } from '../../data-plane/transport/server.ts';
 import type { Answer, Arrival, Arriving, UpstreamControl, UpstreamRequest } from '../../data-plane/transport/types.ts';
 import { createUpstreamPool, ONREAD, type PoolOptions } from '../../data-plane/transport/upstream.ts';
 import { until } from '../kit/deadline.ts';
+import { run } from '../kit/process.ts';
 
 /** Options of a server that answers nothing by itself. */
 export const transportOptions: TransportOptions = {
@@ -57,6 +61,22 @@ export function answer(response: Answer, body: string | Buffer): void {
 /** Answers with the method, the target and the body of the request. */
 export const echo = ({ request, response }: Arrival): void =>
   whole(request, (body) => answer(response, `<${request.method} ${request.target} ${body.toString('latin1')}>`));
+
+/** A certificate for 127.0.0.1, and its key, in PEM. */
+export async function certificate(): Promise<{ readonly cert: string; readonly key: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'daypass-tls-'));
+  try {
+    const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+    const made = await run('openssl', [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
+      ...['-subj', '/CN=test', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert],
+    ]);
+    if (made.code !== 0) throw new Error(made.stderr);
+    return { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
 
 /** A client of octets. */
 export function dialRaw(port: number, allowHalfOpen = true) {
