@@ -79,8 +79,7 @@ export function problemOf(error: unknown, decisionId: string, presented: Present
 export function sendProblem(response: Answer, problem: Problem, close: boolean): void {
   const fields = close ? [...problem.fields, 'connection', 'close'] : problem.fields;
   response.begin(problem.status, '', answerFields(fields));
-  response.keep(problem.body);
-  response.end();
+  response.end(problem.body);
 }
 
 /** A problem as bytes, for a connection on which there is no request to answer. */

@@ -199,6 +199,8 @@ export class MessageParser {
   #knownBytes: Buffer = NOTHING;
   #knownCount = 0;
   #known: readonly string[] = [];
+  /** Whether they say that the connection is to close. */
+  #knownCloses = false;
   readonly #onInterim: OnInterim | undefined;
 
   constructor(type: typeof REQUEST | typeof RESPONSE, headBytesMax: number, onInterim?: OnInterim) {
@@ -297,6 +299,7 @@ export class MessageParser {
     if (isOne && this.#isKnown()) {
       this.line = this.#source.toString('latin1', this.#sourceAt + lineStart, this.#sourceAt + lineEnd);
       this.fields = this.#known;
+      if (this.#knownCloses) this.keepsAlive = false;
       return;
     }
     if (count > 0 || lineEnd !== -1) this.#take();
@@ -304,7 +307,9 @@ export class MessageParser {
     trimValues(this.#growing);
     this.fields = this.#growing;
     this.#growing = [];
-    if (isOne) this.#remember();
+    const closes = saysClose(this.fields);
+    if (closes) this.keepsAlive = false;
+    if (isOne) this.#remember(closes);
   }
 
   /** The same bytes are the same fields: the parser stands at the same place before them, and no option is set. */
@@ -315,11 +320,12 @@ export class MessageParser {
     return to - from === known.length && this.#source.compare(known, 0, known.length, from, to) === 0;
   }
 
-  #remember(): void {
+  #remember(closes: boolean): void {
     const [from, to] = [this.#sourceAt + (spans[0] ?? 0), this.#sourceAt + (spans[2 * count - 1] ?? 0)];
     this.#knownCount = to - from > KNOWN_MAX ? 0 : count;
     this.#knownBytes = this.#knownCount === 0 ? NOTHING : Buffer.from(this.#source.subarray(from, to));
     this.#known = this.#knownCount === 0 ? NO_FIELDS : this.fields;
+    this.#knownCloses = closes;
   }
 
   #take(): void {
@@ -405,7 +411,8 @@ export class MessageParser {
     // Of an interim answer.
     if (!this.hasHead) return OK;
     this.isComplete = true;
-    return PAUSED;
+    // The parser pauses by itself behind an offer to upgrade, and would do so once more if it was paused before that.
+    return this.isUpgrade ? OK : PAUSED;
   }
 }
 
@@ -422,3 +429,14 @@ function trimValues(fields: string[]): void {
     if (last === 0x20 || last === 0x09) fields[at] = value.replace(/[\t ]{1,65536}$/, '');
   }
 }
+
+// The parser does not see a `close` that has a tab behind it.
+function saysClose(fields: readonly string[]): boolean {
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? '';
+    if (name.length === 10 && name.toLowerCase() === 'connection' && CLOSE.test(fields[at + 1] ?? '')) return true;
+  }
+  return false;
+}
+
+const CLOSE = /(?:^|,)[\t ]*close[\t ]*(?:,|$)/i;

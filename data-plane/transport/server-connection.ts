@@ -83,7 +83,8 @@ export class ServerConnection implements Connection {
   late(): void {
     this.deadline = 0;
     const running = this.#running;
-    if (running?.hasEnded === true || (running === undefined && this.parser.isIdle && this.#served)) {
+    const isWaiting = running === undefined && this.parser.isIdle && this.#served;
+    if (this.#isOver || running?.hasEnded === true || isWaiting) {
       this.socket.destroy();
       return;
     }
@@ -184,7 +185,7 @@ export class ServerConnection implements Connection {
     this.deadline = this.host.clock.soonest + this.host.headTimeoutMs;
     for (let at = 0; at < bytes.length; at += ROOM) {
       const length = Math.min(ROOM, bytes.length - at);
-      if (this.#isTaken()) this.#ahead.add(bytes.subarray(at, at + length));
+      if (this.#isTaken() || this.#ahead.length > 0) this.#ahead.add(bytes.subarray(at, at + length));
       else this.#parse(bytes, at, length);
     }
     this.readOn();
@@ -200,6 +201,7 @@ export class ServerConnection implements Connection {
     if (running !== undefined) {
       // Who has closed his side does not wait for the answer, but for the end of one that is on its way out.
       if (!running.hasEnded) this.socket.destroy();
+      else if (!running.isComplete) running.fail(new ParseError('HPE_INVALID_EOF_STATE'));
     } else if (this.#isOver) {
       // It is answered, and ends by itself.
     } else if (this.parser.isIdle) {
@@ -272,7 +274,8 @@ class Exchange implements Arriving, Answer {
     if (body !== undefined && body.length > 0 && !this.#isDropped) this.#part(Buffer.from(body));
     if (!parser.isComplete) return;
     this.isComplete = true;
-    this.#connection.deadline = 0;
+    // One that stands by now is for the client to take its answer.
+    if (!this.hasEnded) this.#connection.deadline = 0;
     if (this.#reader !== undefined) this.#readEnd();
     if (this.#isDropped || this.#held === undefined) this.isRead = true;
     if (this.hasEnded) this.#over();
@@ -398,8 +401,9 @@ class Exchange implements Arriving, Answer {
     else this.#unsentPart = Buffer.from(last);
   }
 
-  end(): void {
+  end(last?: Buffer): void {
     if (this.hasEnded || this.isDestroyed) return;
+    if (last !== undefined) this.keep(last);
     const { socket } = this.#connection;
     const tail = this.#isChunked && !this.#isBodiless ? '0\r\n\r\n' : '';
     const before = this.#unsent;

@@ -23,6 +23,8 @@ export type TransportServer = {
 /** Returns a server that does not listen yet. */
 export function createTransportServer(options: TransportOptions): TransportServer {
   const connections = new Set<ServerConnection>();
+  // Under TLS, the sockets below those of the connections; some have none yet.
+  const greeting = new Set<Socket>();
   let draining = false;
   let date = '';
   const tellDate = (): void => {
@@ -48,6 +50,11 @@ export function createTransportServer(options: TransportOptions): TransportServe
   };
   const server = options.tls === undefined ? plainServer(accept) : tlsServer(options, options.tls, accept);
   server.maxConnections = options.maxConnections;
+  if (options.tls !== undefined)
+    server.on('connection', (socket: Socket) => {
+      greeting.add(socket);
+      socket.once('close', () => greeting.delete(socket));
+    });
   const sweep = (): void => {
     tellDate();
     const now = performance.now();
@@ -59,19 +66,21 @@ export function createTransportServer(options: TransportOptions): TransportServe
     }
   };
   const sweeps = setInterval(sweep, every).unref();
+  let ended: Promise<void> | undefined;
   const stop = (): Promise<void> => {
     draining = true;
-    const ended = closed(server);
+    ended ??= closed(server).then(() => clearInterval(sweeps));
     for (const connection of connections) if (!connection.isBusy && connection.isIdle) connection.socket.destroySoon();
-    return ended.then(() => clearInterval(sweeps));
+    return ended;
   };
   return {
     listen: (name, port) => listen(server, name, port),
     drain: stop,
     async close() {
-      const ended = stop();
+      const stopped = stop();
       for (const connection of connections) connection.socket.destroy();
-      await ended;
+      for (const socket of greeting) socket.destroy();
+      await stopped;
     },
   };
 }

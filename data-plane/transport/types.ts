@@ -63,8 +63,8 @@ export type Answer = {
   write(part: Buffer): boolean;
   /** Gives the last part, borrowed too, which leaves at the end. */
   keep(last: Buffer): void;
-  /** Ends it. */
-  end(): void;
+  /** Ends it, with a last part that was not given by `keep`. */
+  end(last?: Buffer): void;
   /** Ends the connection at once. */
   destroy(): void;
 };

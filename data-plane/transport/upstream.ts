@@ -68,6 +68,8 @@ export function createUpstreamPool(options: PoolOptions): SweptPool {
     while (waiting.length > 0) {
       const connection = pool.idle.pop();
       if (connection === undefined) break;
+      // It was ended in this turn; that it is closed will be told in the next.
+      if (connection.socket.destroyed) continue;
       const work = waiting.shift();
       if (work === undefined || work.isOver) pool.idle.push(connection);
       else connection.start(work);
@@ -107,7 +109,7 @@ export function createUpstreamPool(options: PoolOptions): SweptPool {
   };
   return {
     dispatch(request, handler) {
-      const work = new Work(request, handler);
+      const work = new Work(request, handler, waiting);
       handler.started(work);
       if (work.isOver) return;
       if (pool.isClosed) {
@@ -139,6 +141,11 @@ function nextOf(waiting: Work[]): Work | undefined {
   return undefined;
 }
 
+function remove<T>(list: T[], one: T): void {
+  const at = list.indexOf(one);
+  if (at >= 0) list.splice(at, 1);
+}
+
 /** One exchange. */
 class Work implements UpstreamControl {
   readonly request: UpstreamRequest;
@@ -146,10 +153,12 @@ class Work implements UpstreamControl {
   connection: UpstreamConnection | undefined;
   isOver = false;
   hasHead = false;
+  readonly #waiting: Work[];
 
-  constructor(request: UpstreamRequest, handler: UpstreamHandler) {
+  constructor(request: UpstreamRequest, handler: UpstreamHandler, waiting: Work[]) {
     this.request = request;
     this.handler = handler;
+    this.#waiting = waiting;
   }
 
   fail(error: unknown): void {
@@ -160,7 +169,8 @@ class Work implements UpstreamControl {
 
   abort(): void {
     this.isOver = true;
-    this.connection?.socket.destroy();
+    if (this.connection !== undefined) this.connection.socket.destroy();
+    else remove(this.#waiting, this);
   }
 
   pause(): void {
@@ -227,6 +237,8 @@ class UpstreamConnection {
       else this.#sendWhole(head + end, body);
       return;
     }
+    // A stream that ended so before anybody listened tells nobody.
+    if (body.destroyed) throw body.errored ?? new Error('the body was cut off');
     this.#sending = new Sending(
       socket,
       body,
@@ -376,8 +388,7 @@ class UpstreamConnection {
     this.#fail(this.#error ?? new Error('the upstream closed the connection'));
     this.#parser.free();
     all.delete(this);
-    const at = idle.indexOf(this);
-    if (at >= 0) idle.splice(at, 1);
+    remove(idle, this);
     this.#pool.wake();
   }
 }

@@ -16,8 +16,7 @@ test.each(['keep-alive', 'close'])('an answer whose end is not taken ends its co
     onRequest({ response, cancellation }) {
       cancellation.follow({ cancelled: () => (isClosed = true) });
       response.begin(200, '', answerFields(['content-length', String(body.length)]));
-      response.keep(body);
-      response.end();
+      response.end(body);
     },
     onSocketClose: () => (isClosed = true),
   });

@@ -81,6 +81,19 @@ test.each(strict)('%j is refused, whole and letter by letter', (text, code) => {
   expect(read(REQUEST, [...text]).code).toBe(read(REQUEST, [text]).code);
 });
 
+test.each(['close', 'Close \t', 'x,\tclose\t, y', '\tclose'])('who says %j does not keep the connection', (said) => {
+  for (const [type, start] of [
+    [REQUEST, 'GET / HTTP/1.1'],
+    [RESPONSE, 'HTTP/1.1 200 OK\r\nContent-Length: 0'],
+  ] as const) {
+    const parser = new MessageParser(type, 16_384);
+    const bytes = Buffer.from(`${start}\r\nConnection: ${said}\r\n\r\n`);
+    expect(parser.execute(bytes, 0, bytes.length)).toBeUndefined();
+    expect([parser.isComplete, parser.keepsAlive]).toEqual([true, false]);
+    parser.free();
+  }
+});
+
 describe('bounds', () => {
   const head = 'POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n';
   test.each([

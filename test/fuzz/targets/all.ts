@@ -6,5 +6,6 @@ import { rule } from './rule.ts';
 import { sealed } from './seal.ts';
 import { target } from './target.ts';
 import { token } from './token.ts';
+import { transport } from './transport.ts';
 
-export const targets: readonly FuzzTarget[] = [target, rule, token, sealed, json, graphql];
+export const targets: readonly FuzzTarget[] = [target, rule, token, sealed, json, graphql, transport];
