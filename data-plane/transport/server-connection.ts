@@ -4,7 +4,8 @@ import { fullBucket } from '../bucket.ts';
 import { Cancellation, ClientGone } from '../cancellation.ts';
 import { Gathered } from '../gathered.ts';
 import { fieldLines, statusLine } from './head-text.ts';
-import { MessageParser, ParseError, REQUEST, ROOM } from './llhttp.ts';
+import { MessageParser, ParseError, REQUEST } from './llhttp.ts';
+import { isFull, SHORT, sendPart } from './send-part.ts';
 import { readInto } from './shared-read.ts';
 import type { Answer, Arrival, Arriving, BodyReader, Connection } from './types.ts';
 
@@ -33,8 +34,6 @@ export type Host = {
 
 /** Bytes of a body, or of requests sent ahead, that wait; then no more are read. */
 const WAITING_MAX = 8 * 1024;
-/** Bytes of a last part that go out in one text with the head. */
-const SHORT = 16 * 1024;
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 
@@ -92,13 +91,23 @@ export class ServerConnection implements Connection {
   #read(bytes: Buffer, length: number): void {
     if (this.#isOver) return;
     const running = this.#running;
-    if (running?.isComplete === true || this.#ahead.length > 0) {
-      // What was sent ahead is looked at when its turn has come.
-      this.#ahead.add(Buffer.from(bytes.subarray(0, length)));
-      if (this.#ahead.length >= WAITING_MAX) this.socket.pause();
-      return;
+    if (running?.isComplete === true || this.#ahead.length > 0) this.#setAside(bytes, 0, length);
+    else this.#parseAll(bytes, length);
+  }
+
+  #parseAll(bytes: Buffer, length: number): void {
+    for (let at = 0; at < length && !this.#isOver; ) {
+      const part = Math.min(this.parser.atOnce, length - at);
+      if (this.#isTaken() || this.#ahead.length > 0) this.#setAside(bytes, at, part);
+      else this.#parse(bytes, at, part);
+      at += part;
     }
-    this.#parse(bytes, 0, length);
+  }
+
+  /** What was sent ahead is looked at when its turn has come. */
+  #setAside(bytes: Buffer, at: number, length: number): void {
+    this.#ahead.add(Buffer.from(bytes.subarray(at, at + length)));
+    if (this.#ahead.length >= WAITING_MAX) this.socket.pause();
   }
 
   #parse(bytes: Buffer, at: number, length: number): void {
@@ -106,10 +115,7 @@ export class ServerConnection implements Connection {
     const wasIdle = parser.isIdle;
     const error = parser.execute(bytes, at, length);
     if (wasIdle && !parser.isIdle && this.#served) this.deadline = performance.now() + this.host.headTimeoutMs;
-    if (parser.rest > 0) {
-      this.#ahead.add(Buffer.from(bytes.subarray(at + length - parser.rest, at + length)));
-      if (this.#ahead.length >= WAITING_MAX) this.socket.pause();
-    }
+    if (parser.rest > 0) this.#setAside(bytes, at + length - parser.rest, parser.rest);
     if (this.#running !== undefined) {
       this.#running.more(parser, error);
       return;
@@ -177,11 +183,7 @@ export class ServerConnection implements Connection {
     if (this.socket.destroyed || this.#running !== undefined) return;
     const bytes = this.#ahead.take();
     this.deadline = performance.now() + this.host.headTimeoutMs;
-    for (let at = 0; at < bytes.length; at += ROOM) {
-      const length = Math.min(ROOM, bytes.length - at);
-      if (this.#isTaken()) this.#ahead.add(bytes.subarray(at, at + length));
-      else this.#parse(bytes, at, length);
-    }
+    this.#parseAll(bytes, bytes.length);
     this.readOn();
   }
 
@@ -263,7 +265,7 @@ class Exchange implements Arriving, Answer {
       return;
     }
     const { body } = parser;
-    if (body !== undefined && body.length > 0 && !this.#isDropped) this.#part(Buffer.from(body));
+    if (body !== undefined && body.length > 0 && !this.#isDropped) this.#part(body);
     if (!parser.isComplete) return;
     this.isComplete = true;
     this.#connection.deadline = 0;
@@ -278,7 +280,7 @@ class Exchange implements Arriving, Answer {
       return;
     }
     this.#held ??= new Gathered();
-    this.#held.add(part);
+    this.#held.add(Buffer.from(part));
     if (this.#held.length >= WAITING_MAX) this.#connection.socket.pause();
   }
 
@@ -395,20 +397,8 @@ class Exchange implements Arriving, Answer {
     const { socket } = this.#connection;
     const head = this.#head;
     this.#head = '';
-    if (part.length <= SHORT) {
-      const body = part.toString('latin1', 0, part.length);
-      return socket.write(
-        this.#isChunked ? `${head}${part.length.toString(16)}\r\n${body}\r\n` : head + body,
-        'latin1',
-      );
-    }
-    socket.cork();
-    const before = this.#isChunked ? `${head}${part.length.toString(16)}\r\n` : head;
-    if (before !== '') socket.write(before, 'latin1');
-    const isTaken = socket.write(Buffer.from(part));
-    const wants = this.#isChunked ? socket.write('\r\n', 'latin1') : isTaken;
-    socket.uncork();
-    return wants || !socket.writableNeedDrain;
+    sendPart(socket, head, part, this.#isChunked);
+    return !isFull(socket);
   }
 
   end(last?: Buffer): void {

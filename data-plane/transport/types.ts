@@ -1,5 +1,4 @@
 // What the pipeline knows of the transport: a request that came, its answer, and an exchange with an upstream.
-import type { Readable } from 'node:stream';
 import type { Bucket } from '../bucket.ts';
 import type { Cancellation } from '../cancellation.ts';
 
@@ -11,7 +10,7 @@ export type Connection = {
 
 /** Takes a request's body as it comes. */
 export type BodyReader = {
-  /** A part, the reader's own to keep. */
+  /** A part, which is borrowed until the call returns. */
   data(part: Buffer): void;
   /** All of it came. */
   end(): void;
@@ -71,13 +70,35 @@ export type Arrival = {
   readonly cancellation: Cancellation;
 };
 
+/** Takes a body on its way up. */
+export type BodySink = {
+  /** A part, which is borrowed until the call returns. */
+  data(part: Buffer): void;
+  end(): void;
+  /** The rest will not come. */
+  failed(error: Error): void;
+};
+
+/** A body on its way up. */
+export type BodySource = {
+  /** Why the rest of it will not come. */
+  readonly errored: Error | null;
+  /** Begins with what has come, before it returns. Called once. */
+  begin(sink: BodySink): void;
+  /** While paused nothing is given but what has been read, and its end. */
+  pause(): void;
+  resume(): void;
+  /** Nobody takes it any more. */
+  destroy(): void;
+};
+
 /** A request to an upstream. */
 export type UpstreamRequest = {
   readonly method: string;
   readonly path: string;
   /** Names and values by turns. */
   readonly fields: readonly string[];
-  readonly body: Uint8Array | Readable | null;
+  readonly body: Uint8Array | BodySource | null;
   /** For the head of the answer, and between two parts of it. */
   readonly timeoutMs: number;
 };
