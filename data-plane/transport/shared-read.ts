@@ -37,16 +37,17 @@ let next = SHARED;
 export class ReadRoom {
   #room: Room | undefined;
 
-  /** Hands on what was read. */
-  take(taker: Taker, bytes: Buffer, length: number): void {
+  /** Hands on what was read; returns where the next read goes. */
+  take(taker: Taker, bytes: Buffer, length: number): Buffer {
     const room = this.#room;
     current = room;
     taker(bytes, length);
     current = undefined;
-    next = SHARED;
     const isFull = length === bytes.length;
-    if (room !== undefined && isFull && room.users === 1) next = room.bytes;
-    else if (room !== undefined || isFull) this.#change(isFull);
+    const isStill = room === undefined ? !isFull : isFull && room.users === 1;
+    if (!isStill) this.#change(isFull);
+    next = this.#room?.bytes ?? SHARED;
+    return next;
   }
 
   /** The socket is closed. */
@@ -58,9 +59,7 @@ export class ReadRoom {
   #change(isFull: boolean): void {
     this.#room?.leave();
     this.#room = isFull ? spare() : undefined;
-    if (this.#room === undefined) return;
-    this.#room.users = 1;
-    next = this.#room.bytes;
+    if (this.#room !== undefined) this.#room.users = 1;
   }
 }
 
