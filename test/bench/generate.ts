@@ -15,6 +15,8 @@ export type Load = {
   readonly connections: number;
   /** Requests a second; 0: as many as go. A fixed rate is for the job `paced`. */
   readonly rate: number;
+  /** Whether `paced` tells of every request. */
+  readonly isTraced?: boolean;
 };
 
 /** What came of it; latencies in ms. */
@@ -26,6 +28,8 @@ export type Result = {
   readonly seconds: number;
   readonly p50: number;
   readonly p99: number;
+  /** When each request that counts was due and when it was answered, by turns, in µs of the system's clock. */
+  readonly trace?: readonly number[];
 };
 
 const WRK = '/usr/bin/wrk';

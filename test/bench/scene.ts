@@ -35,8 +35,8 @@ export const VARIANTS = ['daypass', 'bare', 'haproxy-swap', 'daypass-tls', 'bare
 
 const RULES = ['GET /repos/acme/{repo}/issues/{n}', 'GET /bulk/{n}', 'POST /bulk/{n}', 'GET /events/{n}'];
 
-/** Starts the variants that are named, but HAProxy where it is not installed. */
-export async function setScene(wanted: readonly string[]): Promise<Scene> {
+/** Starts the variants that are named, but HAProxy where it is not installed; `env` is for Daypass. */
+export async function setScene(wanted: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Scene> {
   const folder = await mkdtemp(join(tmpdir(), 'daypass-bench-'));
   const started: Running[] = [];
   const fleets: Fleet[] = [];
@@ -50,7 +50,7 @@ export async function setScene(wanted: readonly string[]): Promise<Scene> {
     const setting: Setting = { upstream: `127.0.0.1:${port}`, folder, started };
     const proxies: BenchProxy[] = [];
     for (const name of wanted)
-      if (name.startsWith('daypass')) proxies.push(await startDaypass(name, setting, fleets));
+      if (name.startsWith('daypass')) proxies.push(await startDaypass(name, setting, fleets, env));
       else if (name.startsWith('bare')) proxies.push(await startBareProxy(name, setting));
       else if (name === 'haproxy-swap' && hasHaproxy) proxies.push(proxyOf(await startHaproxySwap(setting), name));
       else if (!VARIANTS.includes(name)) throw new Error(`--only: there are ${VARIANTS.join(', ')}`);
@@ -65,10 +65,15 @@ export async function setScene(wanted: readonly string[]): Promise<Scene> {
   }
 }
 
-async function startDaypass(variant: string, { upstream, folder }: Setting, fleets: Fleet[]): Promise<BenchProxy> {
+async function startDaypass(
+  variant: string,
+  { upstream, folder }: Setting,
+  fleets: Fleet[],
+  env: Readonly<Record<string, string>>,
+): Promise<BenchProxy> {
   const files = isTls(variant) ? await certificate(folder) : undefined;
   const tls = files === undefined ? {} : { DAYPASS_DATA_TLS_CERT: files[0], DAYPASS_DATA_TLS_KEY: files[1] };
-  const fleet = await startFleet({ env: { DAYPASS_LOG_LEVEL: 'warn', ...tls } });
+  const fleet = await startFleet({ env: { DAYPASS_LOG_LEVEL: 'warn', ...env, ...tls } });
   fleets.push(fleet);
   await register(fleet, 'bench', `http://${upstream}`, 'real-credential');
   const token = await mint(fleet, 'bench', RULES, ['--ttl', '2h']);

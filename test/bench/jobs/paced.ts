@@ -32,6 +32,7 @@ class Run {
   readonly #requests: readonly Buffer[];
   readonly #idle: Lane[] = [];
   readonly #latencies: Float64Array;
+  readonly #trace: number[] = [];
   #count = 0;
   #sent = 0;
   #failed = 0;
@@ -100,7 +101,10 @@ class Run {
     this.#under -= 1;
     if (status !== '200') this.#failed += 1;
     if (stoodStillSince(lane.due)) this.#discarded += 1;
-    else if (this.#count < this.#latencies.length) this.#latencies[this.#count++] = now - lane.due;
+    else if (this.#count < this.#latencies.length) {
+      this.#latencies[this.#count++] = now - lane.due;
+      if (this.#load.isTraced === true) this.#trace.push(lane.due, now);
+    }
     this.#idle.push(lane);
   }
 
@@ -112,6 +116,9 @@ class Run {
     for (const { socket } of this.#idle) socket?.destroy();
     const failed = this.#failed + unanswered;
     const discarded = this.#discarded;
-    return { requests: this.#count, failed, discarded, seconds, p50: at(0.5), p99: at(0.99) };
+    const result = { requests: this.#count, failed, discarded, seconds, p50: at(0.5), p99: at(0.99) };
+    if (this.#load.isTraced !== true) return result;
+    const ahead = Number(process.hrtime.bigint()) / 1000 - performance.now() * 1000;
+    return { ...result, trace: this.#trace.map((time) => time * 1000 + ahead) };
   }
 }
