@@ -193,6 +193,7 @@ export class MessageParser {
   #unread = 0;
   #source: Buffer = NOTHING;
   #sourceAt = 0;
+  #sourceEnd = 0;
   #parts: Buffer | undefined;
   #partsLength = 0;
   readonly #onInterim: OnInterim | undefined;
@@ -235,6 +236,7 @@ export class MessageParser {
     this.rest = 0;
     this.#source = source;
     this.#sourceAt = at;
+    this.#sourceEnd = at + length;
     const headBefore = this.hasHead;
     current = this;
     const ret = wasm.llhttp_execute(this.#pointer, bytesAt, length);
@@ -392,7 +394,7 @@ export class MessageParser {
         return USER;
       }
       if (this.#parts === undefined) {
-        this.#parts = Buffer.allocUnsafe(ROOM);
+        this.#parts = Buffer.allocUnsafe(this.#sourceEnd - this.#sourceAt - bodyAt);
         this.#source.copy(this.#parts, 0, this.#sourceAt + bodyAt, this.#sourceAt + bodyEnd);
         this.#partsLength = bodyEnd - bodyAt;
       }
