@@ -27,9 +27,8 @@ class Room {
 
 const free: Room[] = [];
 let made = 0;
-/** What is being handed to a taker: a room, or a buffer that is nobody's. */
+/** The room that is being handed to a taker. */
 let current: Room | undefined;
-let fresh: Buffer | undefined;
 /** What the socket that was read reads into next: the runtime asks right after its taker has returned. */
 let next = SHARED;
 
@@ -75,7 +74,6 @@ function spare(): Room | undefined {
  * copied. The function is to be called once, when it is no longer needed.
  */
 export function keep(part: Buffer): (() => void) | undefined {
-  if (fresh !== undefined && part.buffer === fresh.buffer) return nothing;
   if (current === undefined || part.buffer !== current.bytes.buffer) return undefined;
   const room = current;
   let isKept = true;
@@ -85,8 +83,6 @@ export function keep(part: Buffer): (() => void) | undefined {
     isKept = false;
   };
 }
-
-const nothing = (): void => undefined;
 
 /** The `buffer` of the `onread` option of sockets that are dialled; what they read goes to `ReadRoom.take`. */
 export function nextRoom(): Buffer {
@@ -110,7 +106,7 @@ export function readInto(socket: Socket, take: Taker): void {
     roomKey === undefined ||
     typeof use !== 'function'
   ) {
-    socket.on('data', (bytes: Buffer) => takeFresh(bytes, take));
+    socket.on('data', (bytes: Buffer) => take(bytes, bytes.length));
     return;
   }
   const room = new ReadRoom();
@@ -123,15 +119,6 @@ export function readInto(socket: Socket, take: Taker): void {
   socket.on('close', () => room.end());
   Reflect.apply(use, handle, [SHARED]);
 }
-
-function takeFresh(bytes: Buffer, take: Taker): void {
-  // A small one is a part of a larger one that others use too, and costs little to copy.
-  fresh = bytes.length > LEAST_FRESH ? bytes : undefined;
-  take(bytes, bytes.length);
-  fresh = undefined;
-}
-
-const LEAST_FRESH = 8 * 1024;
 
 let keys: readonly (symbol | undefined)[] | undefined;
 
