@@ -64,6 +64,11 @@ export function createBodyRoom(limits: DataLimits, metrics: Metrics): BodyRoom {
 async function readWhole(request: Arriving, limits: DataLimits, count: (bytes: number) => void): Promise<Uint8Array> {
   const body = await openBody(request, limits, count);
   const whole = new Gathered();
-  for await (const chunk of body.stream) whole.add(chunk);
-  return whole.take();
+  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+  body.stream.begin({
+    data: (part) => whole.add(Buffer.from(part)),
+    end: () => resolve(whole.take()),
+    failed: reject,
+  });
+  return promise;
 }

@@ -1,50 +1,71 @@
 // The request's body on its way up: counted, bounded, with backpressure, and never begun before it begins to arrive.
-import { Readable } from 'node:stream';
 import { DaypassError } from '@daypass/core/errors';
 import { ClientGone } from './cancellation.ts';
 import { Gathered } from './gathered.ts';
 import type { DataLimits } from './limits.ts';
-import type { Arriving } from './transport/types.ts';
+import type { Arriving, BodySink, BodySource } from './transport/types.ts';
 
 /** A body that has begun to arrive. */
 export type RequestBody = {
-  /** Destroyed with a `DaypassError` when the body is too large or too slow, with `ClientGone` when it is cut off. */
-  readonly stream: Readable;
+  /** Fails with a `DaypassError` when the body is too large or too slow, with `ClientGone` when it is cut off. */
+  readonly stream: BodySource;
   /** Lets go of the request without ending its connection. */
   release(): void;
 };
 
 /**
- * Waits for the first bytes of a body, or its end; throws why it cannot be had. What undici is given is a stream of
- * its own: when undici destroys it, the client's connection stays, and can be told why.
+ * Waits for the first bytes of a body, or its end; throws why it cannot be had. When an upstream takes no more of it,
+ * the client's connection stays, and can be told why.
  */
 export function openBody(request: Arriving, limits: DataLimits, count: (bytes: number) => void): Promise<RequestBody> {
   const { promise, resolve, reject } = Promise.withResolvers<RequestBody>();
   let bytes = 0;
   let isPaused = false;
   let isReleased = false;
-  let isWanted = false;
-  // What the upstream does not take yet waits here and not in the stream, where a part takes 160 bytes more than it holds.
+  let hasEnded = false;
+  let isDropped = false;
+  /** Nobody has taken anything yet, and there is enough. */
+  let waitsForTaker = false;
+  let errored: Error | null = null;
+  let sink: BodySink | undefined;
+  /** What came before anybody took it. */
   const waiting = new Gathered();
-  const stream = new Readable({
-    highWaterMark: 1,
-    read() {
-      isWanted = true;
-      give();
-    },
-  });
-  const give = (): void => {
-    if (isWanted && waiting.length > 0) {
-      isWanted = false;
-      stream.push(waiting.take());
-    }
-    if (!isPaused || isReleased) return;
-    isPaused = false;
-    request.resume();
-  };
-  // A stream that is destroyed before it is used must not end the process.
-  stream.on('error', () => undefined);
 
+  const pause = (): void => {
+    isPaused = true;
+    if (!isReleased) request.pause();
+  };
+  const resume = (): void => {
+    if (!isPaused) return;
+    isPaused = false;
+    if (!isReleased) request.resume();
+  };
+  const begin = (taker: BodySink): void => {
+    sink = taker;
+    if (errored !== null) {
+      taker.failed(errored);
+      return;
+    }
+    if (waiting.length > 0) taker.data(waiting.take());
+    if (hasEnded) taker.end();
+    // What did not fit before does now, unless the taker has had enough for the time being.
+    else if (waitsForTaker) resume();
+  };
+  const stream: BodySource = {
+    get errored() {
+      return errored;
+    },
+    begin,
+    pause() {
+      waitsForTaker = false;
+      pause();
+    },
+    resume,
+    destroy() {
+      sink = undefined;
+      isDropped = true;
+    },
+  };
   const release = (): void => {
     if (isReleased) return;
     isReleased = true;
@@ -54,7 +75,8 @@ export function openBody(request: Arriving, limits: DataLimits, count: (bytes: n
   const fail = (error: Error): void => {
     if (isReleased) return;
     release();
-    stream.destroy(error);
+    errored = error;
+    sink?.failed(error);
     reject(error);
   };
   const onIdle = (): void => {
@@ -64,31 +86,34 @@ export function openBody(request: Arriving, limits: DataLimits, count: (bytes: n
   };
   const idle = setTimeout(onIdle, limits.bodyIdleTimeoutMs).unref();
   // Only after all that came with it is parsed: a wrong byte behind a good one is seen before anything goes upstream.
-  const begin = (): void => {
+  const tell = (): void => {
     setImmediate(() => resolve({ stream, release }));
   };
-  const onData = (chunk: Buffer): void => {
+  const onData = (part: Buffer): void => {
     const isFirst = bytes === 0;
-    bytes += chunk.length;
+    bytes += part.length;
     if (bytes > limits.bodyBytesMax) {
       fail(new DaypassError('body_too_large', `A request body holds at most ${limits.bodyBytesMax} bytes`));
       return;
     }
-    count(chunk.length);
+    count(part.length);
     idle.refresh();
-    waiting.add(chunk);
-    give();
-    if (waiting.length >= WAITING_MAX) {
-      isPaused = true;
-      request.pause();
-    }
-    if (isFirst) begin();
+    if (isDropped) pause();
+    else if (sink !== undefined) sink.data(part);
+    else wait(part);
+    if (isFirst) tell();
+  };
+  const wait = (part: Buffer): void => {
+    waiting.add(Buffer.from(part));
+    if (waiting.length < WAITING_MAX) return;
+    waitsForTaker = true;
+    pause();
   };
   const onEnd = (): void => {
+    hasEnded = true;
     release();
-    if (waiting.length > 0) stream.push(waiting.take());
-    stream.push(null);
-    if (bytes === 0) begin();
+    sink?.end();
+    if (bytes === 0) tell();
   };
   const onCut = (): void => fail(new ClientGone());
   request.read({ data: onData, end: onEnd, cut: onCut });

@@ -189,10 +189,13 @@ export class MessageParser {
   joins = false;
   fault: string | undefined;
   #silent = 0;
+  /** Bytes that are to come of a body with a Content-Length, once its head has come without all of it. */
+  #left = 0;
   /** Bytes since the message before, while the head is not whole. */
   #unread = 0;
   #source: Buffer = NOTHING;
   #sourceAt = 0;
+  #sourceEnd = 0;
   #parts: Buffer | undefined;
   #partsLength = 0;
   /** Bytes of the fields of the message before, where they came in one piece, how many spans they are, and the fields. */
@@ -217,11 +220,18 @@ export class MessageParser {
     wasm.llhttp_reset(this.#pointer);
     free[this.#type]?.push(this.#pointer);
     this.#pointer = 0;
+    this.#left = 0;
   }
 
-  /** Reads on, up to the end of a message; at most `ROOM` bytes. */
+  /** Bytes that one execution may have: any number of a body that is merely counted, else `ROOM`. */
+  get atOnce(): number {
+    return this.#left > 0 ? Number.MAX_SAFE_INTEGER : ROOM;
+  }
+
+  /** Reads on, up to the end of a message; at most `atOnce` bytes. */
   execute(source: Buffer, at: number, length: number): ParseError | undefined {
     if (this.#pointer === 0) return new ParseError('HPE_CLOSED_CONNECTION');
+    if (this.#left > 0) return this.#countOn(source, at, length);
     room.set(at === 0 && length === source.length ? source : source.subarray(at, at + length));
     count = 0;
     lineStart = -1;
@@ -234,6 +244,7 @@ export class MessageParser {
     this.rest = 0;
     this.#source = source;
     this.#sourceAt = at;
+    this.#sourceEnd = at + length;
     const headBefore = this.hasHead;
     const isWhole = this.isIdle;
     current = this;
@@ -262,15 +273,41 @@ export class MessageParser {
     } else if (!this.isComplete) {
       this.#silent = bodyEnd < 0 ? (headBefore ? this.#silent + length : 0) : length - bodyEnd;
       if (this.#silent > SILENT_MAX) return new ParseError('HPE_CHUNK_EXTENSIONS_OVERFLOW');
+      if (!headBefore && !this.isUpgrade && this.keepsAlive) this.#count();
     }
     this.#source = NOTHING;
     return undefined;
+  }
+
+  /**
+   * From here on a body with a Content-Length is counted, not parsed: there is nothing in it to find but its end. llhttp
+   * has seen that the length is a number, stands there once, and beside no Transfer-Encoding; it begins the next message.
+   */
+  #count(): void {
+    const { fields } = this;
+    for (let at = 0; at + 1 < fields.length; at += 2) {
+      if (fields[at]?.length !== 14 || fields[at]?.toLowerCase() !== 'content-length') continue;
+      const length = Number(fields[at + 1]);
+      if (!Number.isSafeInteger(length)) return;
+      this.#left = length - (bodyEnd - bodyAt);
+      wasm.llhttp_reset(this.#pointer);
+      return;
+    }
+  }
+
+  #countOn(source: Buffer, at: number, length: number): undefined {
+    const taken = Math.min(this.#left, length);
+    this.#left -= taken;
+    this.body = source.subarray(at, at + taken);
+    this.rest = length - taken;
+    this.isComplete = this.#left === 0;
   }
 
   /** Nothing more comes. */
   finish(): ParseError | undefined {
     if (this.#pointer === 0) return undefined;
     this.body = undefined;
+    if (this.#left > 0) return new ParseError('HPE_INVALID_EOF_STATE');
     current = this;
     const ret = wasm.llhttp_finish(this.#pointer);
     current = undefined;
@@ -396,7 +433,7 @@ export class MessageParser {
         return USER;
       }
       if (this.#parts === undefined) {
-        this.#parts = Buffer.allocUnsafe(ROOM);
+        this.#parts = Buffer.allocUnsafe(this.#sourceEnd - this.#sourceAt - bodyAt);
         this.#source.copy(this.#parts, 0, this.#sourceAt + bodyAt, this.#sourceAt + bodyEnd);
         this.#partsLength = bodyEnd - bodyAt;
       }

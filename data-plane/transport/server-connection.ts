@@ -4,7 +4,8 @@ import { fullBucket } from '../bucket.ts';
 import { Cancellation, ClientGone } from '../cancellation.ts';
 import { Gathered } from '../gathered.ts';
 import { type AnswerFields, statusLine } from './head-text.ts';
-import { MessageParser, ParseError, REQUEST, ROOM } from './llhttp.ts';
+import { MessageParser, ParseError, REQUEST } from './llhttp.ts';
+import { isFull, SHORT, sendPart } from './send-part.ts';
 import { readInto } from './shared-read.ts';
 import type { Answer, Arrival, Arriving, BodyReader, Connection } from './types.ts';
 
@@ -37,8 +38,6 @@ export type Clock = { /** In ms, no deadline before it is missed. */ soonest: nu
 
 /** Bytes of a body, or of requests sent ahead, that wait; then no more are read. */
 const WAITING_MAX = 8 * 1024;
-/** Bytes of a last part that go out in one text with the head. */
-const SHORT = 16 * 1024;
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 
@@ -98,13 +97,23 @@ export class ServerConnection implements Connection {
   #read(bytes: Buffer, length: number): void {
     if (this.#isOver) return;
     const running = this.#running;
-    if (running?.isComplete === true || this.#ahead.length > 0) {
-      // What was sent ahead is looked at when its turn has come.
-      this.#ahead.add(Buffer.from(bytes.subarray(0, length)));
-      if (this.#ahead.length >= WAITING_MAX) this.socket.pause();
-      return;
+    if (running?.isComplete === true || this.#ahead.length > 0) this.#setAside(bytes, 0, length);
+    else this.#parseAll(bytes, length);
+  }
+
+  #parseAll(bytes: Buffer, length: number): void {
+    for (let at = 0; at < length && !this.#isOver; ) {
+      const part = Math.min(this.parser.atOnce, length - at);
+      if (this.#isTaken() || this.#ahead.length > 0) this.#setAside(bytes, at, part);
+      else this.#parse(bytes, at, part);
+      at += part;
     }
-    this.#parse(bytes, 0, length);
+  }
+
+  /** What was sent ahead is looked at when its turn has come. */
+  #setAside(bytes: Buffer, at: number, length: number): void {
+    this.#ahead.add(Buffer.from(bytes.subarray(at, at + length)));
+    if (this.#ahead.length >= WAITING_MAX) this.socket.pause();
   }
 
   #parse(bytes: Buffer, at: number, length: number): void {
@@ -112,10 +121,7 @@ export class ServerConnection implements Connection {
     const wasIdle = parser.isIdle;
     const error = parser.execute(bytes, at, length);
     if (wasIdle && !parser.isIdle && this.#served) this.deadline = this.host.clock.soonest + this.host.headTimeoutMs;
-    if (parser.rest > 0) {
-      this.#ahead.add(Buffer.from(bytes.subarray(at + length - parser.rest, at + length)));
-      if (this.#ahead.length >= WAITING_MAX) this.socket.pause();
-    }
+    if (parser.rest > 0) this.#setAside(bytes, at + length - parser.rest, parser.rest);
     if (this.#running !== undefined) {
       this.#running.more(parser, error);
       return;
@@ -183,11 +189,7 @@ export class ServerConnection implements Connection {
     if (this.socket.destroyed || this.#running !== undefined) return;
     const bytes = this.#ahead.take();
     this.deadline = this.host.clock.soonest + this.host.headTimeoutMs;
-    for (let at = 0; at < bytes.length; at += ROOM) {
-      const length = Math.min(ROOM, bytes.length - at);
-      if (this.#isTaken() || this.#ahead.length > 0) this.#ahead.add(bytes.subarray(at, at + length));
-      else this.#parse(bytes, at, length);
-    }
+    this.#parseAll(bytes, bytes.length);
     this.readOn();
   }
 
@@ -245,9 +247,8 @@ class Exchange implements Arriving, Answer {
   #held: Gathered | undefined;
   #isDropped = false;
   #isPaused = false;
-  /** What has not left: the head, and what was kept of the last part. */
+  /** What has not left: the head, and what is kept of the last part. */
   #unsent = '';
-  #unsentPart: Buffer | undefined;
   #isChunked = false;
   #closes = false;
   #isBodiless = false;
@@ -271,7 +272,7 @@ class Exchange implements Arriving, Answer {
       return;
     }
     const { body } = parser;
-    if (body !== undefined && body.length > 0 && !this.#isDropped) this.#part(Buffer.from(body));
+    if (body !== undefined && body.length > 0 && !this.#isDropped) this.#part(body);
     if (!parser.isComplete) return;
     this.isComplete = true;
     // One that stands by now is for the client to take its answer.
@@ -287,7 +288,7 @@ class Exchange implements Arriving, Answer {
       return;
     }
     this.#held ??= new Gathered();
-    this.#held.add(part);
+    this.#held.add(Buffer.from(part));
     if (this.#held.length >= WAITING_MAX) this.#connection.socket.pause();
   }
 
@@ -391,14 +392,15 @@ class Exchange implements Arriving, Answer {
     const { socket } = this.#connection;
     const before = this.#unsent;
     this.#unsent = '';
-    if (part.length <= SHORT) return socket.write(before + this.#framed(part), 'latin1');
-    return this.#send(before, Buffer.from(part), '');
+    sendPart(socket, before, part, this.#isChunked);
+    return !isFull(socket);
   }
 
   keep(last: Buffer): void {
     if (this.isDestroyed || this.#isBodiless || last.length === 0) return;
-    if (last.length <= SHORT) this.#unsent += this.#framed(last);
-    else this.#unsentPart = Buffer.from(last);
+    const from = Math.max(0, last.length - SHORT);
+    if (from > 0) this.write(last.subarray(0, from));
+    this.#unsent += this.#framed(last.subarray(from));
   }
 
   end(last?: Buffer): void {
@@ -407,12 +409,9 @@ class Exchange implements Arriving, Answer {
     const { socket } = this.#connection;
     const tail = this.#isChunked && !this.#isBodiless ? '0\r\n\r\n' : '';
     const before = this.#unsent;
-    const part = this.#unsentPart;
     this.#unsent = '';
-    this.#unsentPart = undefined;
     this.hasEnded = true;
-    if (part !== undefined) this.#send(before, part, tail);
-    else if (before !== '' || tail !== '') socket.write(before + tail, 'latin1');
+    if (before !== '' || tail !== '') socket.write(before + tail, 'latin1');
     if (socket.writableNeedDrain) this.#connection.stall();
     if (this.isComplete || this.#closes) this.#over();
     else this.release();
@@ -421,18 +420,6 @@ class Exchange implements Arriving, Answer {
   #framed(part: Buffer): string {
     const body = part.toString('latin1', 0, part.length);
     return this.#isChunked ? `${part.length.toString(16)}\r\n${body}\r\n` : body;
-  }
-
-  #send(before: string, part: Buffer, tail: string): boolean {
-    const { socket } = this.#connection;
-    const head = this.#isChunked ? `${before}${part.length.toString(16)}\r\n` : before;
-    const end = this.#isChunked ? `\r\n${tail}` : tail;
-    socket.cork();
-    if (head !== '') socket.write(head, 'latin1');
-    socket.write(part);
-    if (end !== '') socket.write(end, 'latin1');
-    socket.uncork();
-    return !socket.writableNeedDrain;
   }
 
   destroy(): void {

@@ -1,5 +1,4 @@
 // What the pipeline knows of the transport: a request that came, its answer, and an exchange with an upstream.
-import type { Readable } from 'node:stream';
 import type { Bucket } from '../bucket.ts';
 import type { Cancellation } from '../cancellation.ts';
 import type { Kept } from '../wire.ts';
@@ -13,7 +12,7 @@ export type Connection = Kept & {
 
 /** Takes a request's body as it comes. */
 export type BodyReader = {
-  /** A part, the reader's own to keep. */
+  /** A part, which is borrowed until the call returns. */
   data(part: Buffer): void;
   /** All of it came. */
   end(): void;
@@ -61,7 +60,7 @@ export type Answer = {
   flush(): void;
   /** Gives a part, which is borrowed until the call returns; false: wait for `onDrain`. */
   write(part: Buffer): boolean;
-  /** Gives the last part, borrowed too, which leaves at the end. */
+  /** Gives the last part, borrowed too, the end of which leaves with the end alone. */
   keep(last: Buffer): void;
   /** Ends it, with a last part that was not given by `keep`. */
   end(last?: Buffer): void;
@@ -78,6 +77,28 @@ export type Arrival = {
   readonly cancellation: Cancellation;
 };
 
+/** Takes a body on its way up. */
+export type BodySink = {
+  /** A part, which is borrowed until the call returns. */
+  data(part: Buffer): void;
+  end(): void;
+  /** The rest will not come. */
+  failed(error: Error): void;
+};
+
+/** A body on its way up. */
+export type BodySource = {
+  /** Why the rest of it will not come. */
+  readonly errored: Error | null;
+  /** Begins with what has come, before it returns. Called once. */
+  begin(sink: BodySink): void;
+  /** While paused nothing is given but what has been read, and its end. */
+  pause(): void;
+  resume(): void;
+  /** Nobody takes it any more. */
+  destroy(): void;
+};
+
 /** A request to an upstream. */
 export type UpstreamRequest = {
   readonly method: string;
@@ -85,7 +106,7 @@ export type UpstreamRequest = {
   readonly lines: RequestLines;
   /** Bytes of the body, if it is known. */
   readonly contentLength: number | undefined;
-  readonly body: Uint8Array | Readable | null;
+  readonly body: Uint8Array | BodySource | null;
   /** For the head of the answer, and between two parts of it. */
   readonly timeoutMs: number;
 };

@@ -1,10 +1,10 @@
 // The upstream side of the transport: kept connections to one origin, each with one exchange at a time.
 import type { Socket } from 'node:net';
-import type { Readable } from 'node:stream';
 import { requestLine } from './head-text.ts';
-import { MessageParser, ParseError, RESPONSE, ROOM } from './llhttp.ts';
-import { SHARED } from './shared-read.ts';
-import type { UpstreamControl, UpstreamHandler, UpstreamPool, UpstreamRequest } from './types.ts';
+import { MessageParser, ParseError, RESPONSE } from './llhttp.ts';
+import { isFull, SHORT, sendPart } from './send-part.ts';
+import { nextRoom, ReadRoom } from './shared-read.ts';
+import type { BodySink, BodySource, UpstreamControl, UpstreamHandler, UpstreamPool, UpstreamRequest } from './types.ts';
 
 /** Opens a connection; its socket was made with `ONREAD`. */
 export type Dialler = (opened: (error: Error | null, socket: Socket | null) => void) => void;
@@ -30,20 +30,18 @@ export type SweptPool = UpstreamPool & {
 
 /** Options for a socket that is dialled: all of them read into one buffer. */
 export const ONREAD = {
-  buffer: SHARED,
-  callback(this: unknown, length: number): boolean {
+  buffer: nextRoom,
+  callback(this: unknown, length: number, bytes: Uint8Array): boolean {
     const connection = owners.get(this as Socket);
     // Who speaks before he is asked is not listened to.
     if (connection === undefined) (this as Socket).destroy();
-    else connection.read(SHARED, length);
+    else connection.room.take(connection.read, bytes as Buffer, length);
     return true;
   },
 };
 
 const owners = new WeakMap<Socket, UpstreamConnection>();
 
-/** Bytes of a request's body that go out in one text with its head. */
-const SHORT = 16 * 1024;
 const EXPECTS_BODY = new Set(['PUT', 'POST', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH']);
 
 type Pool = {
@@ -186,6 +184,7 @@ class UpstreamConnection {
   readonly socket: Socket;
   /** In ms of the pool's clock; 0: none. */
   deadline = 0;
+  readonly room = new ReadRoom();
   readonly #pool: Pool;
   readonly #parser: MessageParser;
   #work: Work | undefined;
@@ -237,16 +236,9 @@ class UpstreamConnection {
       else this.#sendWhole(head + end, body);
       return;
     }
-    // A stream that ended so before anybody listened tells nobody.
-    if (body.destroyed) throw body.errored ?? new Error('the body was cut off');
-    this.#sending = new Sending(
-      socket,
-      body,
-      head,
-      contentLength,
-      () => this.#sent(),
-      (error) => this.#fail(error),
-    );
+    const sent = () => this.#sent();
+    this.#sending = new Sending(socket, body, head, contentLength, sent, (error) => this.#fail(error));
+    this.#sending.begin();
   }
 
   #sendWhole(head: string, body: Uint8Array): void {
@@ -267,9 +259,13 @@ class UpstreamConnection {
   }
 
   /** What came; the bytes are borrowed. */
-  read(bytes: Buffer, length: number): void {
-    for (let at = 0; at < length; at += ROOM) this.#parse(bytes, at, Math.min(ROOM, length - at));
-  }
+  readonly read = (bytes: Buffer, length: number): void => {
+    for (let at = 0; at < length; ) {
+      const part = Math.min(this.#parser.atOnce, length - at);
+      this.#parse(bytes, at, part);
+      at += part;
+    }
+  };
 
   #parse(bytes: Buffer, at: number, length: number): void {
     const work = this.#work;
@@ -387,6 +383,7 @@ class UpstreamConnection {
     const { all, idle } = this.#pool;
     this.#fail(this.#error ?? new Error('the upstream closed the connection'));
     this.#parser.free();
+    this.room.end();
     all.delete(this);
     remove(idle, this);
     this.#pool.wake();
@@ -394,9 +391,9 @@ class UpstreamConnection {
 }
 
 /** A body on its way up. */
-class Sending {
+class Sending implements BodySink {
   readonly #socket: Socket;
-  readonly #body: Readable;
+  readonly #body: BodySource;
   readonly #declared: number | undefined;
   readonly #done: () => void;
   readonly #failed: (error: unknown) => void;
@@ -406,7 +403,7 @@ class Sending {
 
   constructor(
     socket: Socket,
-    body: Readable,
+    body: BodySource,
     head: string,
     declared: number | undefined,
     done: () => void,
@@ -419,12 +416,10 @@ class Sending {
     this.#failed = failed;
     const framing = declared === undefined ? 'transfer-encoding: chunked' : `content-length: ${declared}`;
     this.#head = `${head}${framing}\r\n\r\n`;
-    body.on('data', (part: Buffer) => this.#part(part));
-    body.on('end', () => this.#end());
-    body.on('error', (error: unknown) => this.#fail(error));
-    body.on('close', () => {
-      if (!body.readableEnded) this.#fail(body.errored ?? new Error('the body was cut off'));
-    });
+  }
+
+  begin(): void {
+    this.#body.begin(this);
   }
 
   /** The upstream takes all that comes. */
@@ -441,28 +436,23 @@ class Sending {
     this.#body.destroy();
   }
 
-  #part(part: Buffer): void {
+  data(part: Buffer): void {
     if (this.#isStopped) return;
     this.#bytes += part.length;
     if (this.#declared !== undefined && this.#bytes > this.#declared) {
-      this.#fail(new Error('the body is longer than declared'));
+      this.failed(new Error('the body is longer than declared'));
       return;
     }
-    const socket = this.#socket;
-    socket.cork();
-    const before = this.#declared === undefined ? `${this.#head}${part.length.toString(16)}\r\n` : this.#head;
+    const head = this.#head;
     this.#head = '';
-    if (before !== '') socket.write(before, 'latin1');
-    socket.write(part);
-    if (this.#declared === undefined) socket.write('\r\n', 'latin1');
-    socket.uncork();
-    if (socket.writableNeedDrain) this.#body.pause();
+    sendPart(this.#socket, head, part, this.#declared === undefined);
+    if (isFull(this.#socket)) this.#body.pause();
   }
 
-  #end(): void {
+  end(): void {
     if (this.#isStopped) return;
     if (this.#declared !== undefined && this.#bytes !== this.#declared) {
-      this.#fail(new Error('the body is shorter than declared'));
+      this.failed(new Error('the body is shorter than declared'));
       return;
     }
     this.#isStopped = true;
@@ -471,7 +461,7 @@ class Sending {
     this.#done();
   }
 
-  #fail(error: unknown): void {
+  failed(error: Error): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#failed(error);

@@ -1,6 +1,6 @@
 // Processor time and memory of a process, and where a process runs.
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { run } from '../kit/process.ts';
 
@@ -13,9 +13,19 @@ export async function cpuMicros(pid: number): Promise<number | undefined> {
 }
 
 /** Memory that a process holds, in MiB; undefined where there is no /proc. */
-export async function rssMiB(pid: number): Promise<number | undefined> {
+export const rssMiB = (pid: number): Promise<number | undefined> => memory(pid, 'VmRSS');
+
+/** The most that it held since `resetPeak`, in MiB. */
+export const peakMiB = (pid: number): Promise<number | undefined> => memory(pid, 'VmHWM');
+
+/** Begins to look for the most anew; does nothing where there is no /proc. */
+export async function resetPeak(pid: number): Promise<void> {
+  await writeFile(`/proc/${pid}/clear_refs`, '5').catch(() => undefined);
+}
+
+async function memory(pid: number, name: string): Promise<number | undefined> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => undefined);
-  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status ?? '')?.[1];
+  const kib = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status ?? '')?.[1];
   return kib === undefined ? undefined : Number(kib) / 1024;
 }
 

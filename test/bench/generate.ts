@@ -1,4 +1,4 @@
-// Makes load: by `wrk` where it is installed and as many requests as go are wanted, else by `load.ts`.
+// Makes as much load as goes: by `wrk` where it is installed, else by `load.ts`.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../check/sources.ts';
@@ -13,28 +13,33 @@ export type Load = {
   readonly body: string | undefined;
   readonly seconds: number;
   readonly connections: number;
-  /** Requests a second; 0: as many as go. */
+  /** Requests a second; 0: as many as go. A fixed rate is for the job `paced`. */
   readonly rate: number;
+  /** Whether `paced` tells of every request. */
+  readonly isTraced?: boolean;
 };
 
 /** What came of it; latencies in ms. */
 export type Result = {
   readonly requests: number;
   readonly failed: number;
+  /** Answers whose times say nothing: see `paced`. */
+  readonly discarded?: number;
   readonly seconds: number;
   readonly p50: number;
   readonly p99: number;
+  /** When each request that counts was due and when it was answered, by turns, in µs of the system's clock. */
+  readonly trace?: readonly number[];
 };
 
 const WRK = '/usr/bin/wrk';
 
-/** Whether `wrk` makes the load where as many requests as go are wanted. */
+/** Whether `wrk` makes the load. */
 export const hasWrk = existsSync(WRK);
 
 /** Runs a load to its end; throws where a request was not answered with 200. `ownLoad`: never by `wrk`. */
 export async function generate(name: string, load: Load, ownLoad = false): Promise<Result> {
-  // `wrk` has no fixed rate.
-  const [command, args] = hasWrk && !ownLoad && load.rate === 0 ? byWrk(load) : byNode(load);
+  const [command, args] = hasWrk && !ownLoad ? byWrk(load) : byNode(load);
   const ended = await run(command, args, { withinMs: load.seconds * 1000 + 30_000 });
   const line = ended.stdout.split('\n').find((text) => text.startsWith('{'));
   if (ended.code !== 0 || line === undefined) throw new Error(`${name}: ${ended.stdout}${ended.stderr}`);

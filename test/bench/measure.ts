@@ -1,4 +1,5 @@
 // Rounds of load in turn, and the median of each figure.
+import { ask } from './ask.ts';
 import { cpuMicros, rssMiB } from './cpu.ts';
 import { generate, type Load, type Result } from './generate.ts';
 import type { Subject } from './subject.ts';
@@ -11,18 +12,19 @@ export type Full = {
   readonly busy: number;
   readonly rssMiB: number;
 };
-export type Paced = { readonly p50: number; readonly p99: number };
+/** `discarded`: the share of answers that do not count, since the load's own process stood still meanwhile. */
+export type Paced = { readonly p50: number; readonly p99: number; readonly discarded: number };
 
 export type Effort = { readonly seconds: number; readonly connections: number; readonly ownLoad?: boolean };
 
 /** Warms a subject up. */
-export const warmUp = async (subject: Subject, effort: Effort): Promise<void> => void (await load(subject, effort, 0));
+export const warmUp = async (subject: Subject, effort: Effort): Promise<void> => void (await load(subject, effort));
 
 /** As many requests as go. */
 export async function measureFull(subject: Subject, effort: Effort): Promise<Full> {
   await subject.settled?.();
   const before = await cpuMicros(subject.pid);
-  const result = await load(subject, effort, 0);
+  const result = await load(subject, effort);
   const after = await cpuMicros(subject.pid);
   const used = before === undefined || after === undefined ? Number.NaN : after - before;
   return {
@@ -34,11 +36,13 @@ export async function measureFull(subject: Subject, effort: Effort): Promise<Ful
 }
 
 /** A fixed rate; 0: one connection, a request as soon as the last is answered. */
-export async function measurePaced(subject: Subject, effort: Effort, rate: number): Promise<Paced> {
+export async function measurePaced(control: number, subject: Subject, effort: Effort, rate: number): Promise<Paced> {
   await subject.settled?.();
-  const connections = rate === 0 ? 1 : effort.connections;
-  const { p50, p99 } = await load(subject, { ...effort, connections, ownLoad: true }, rate);
-  return { p50: p50 * 1000, p99: p99 * 1000 };
+  const asked = { ...(await loadOf(subject, effort)), rate };
+  const { requests, failed, discarded = 0, p50, p99 } = await ask(control, 'paced', asked);
+  if (failed > 0 || requests === 0)
+    throw new Error(`${subject.variant}: ${failed} requests were not answered with 200, ${requests} count`);
+  return { p50: p50 * 1000, p99: p99 * 1000, discarded: discarded / (requests + discarded) };
 }
 
 /** The median of each figure. */
@@ -50,8 +54,10 @@ export function middle<T extends Readonly<Record<string, number>>>(rounds: reado
   return Object.fromEntries(Object.keys(first).map((name) => [name, median(name)])) as T;
 }
 
-async function load(subject: Subject, { seconds, connections, ownLoad }: Effort, rate: number): Promise<Result> {
-  const { url, body } = subject;
-  const asked: Load = { url, body, tokens: await subject.tokens(seconds), seconds, connections, rate };
-  return generate(subject.variant, asked, ownLoad);
+async function load(subject: Subject, effort: Effort): Promise<Result> {
+  return generate(subject.variant, await loadOf(subject, effort), effort.ownLoad);
+}
+
+async function loadOf({ url, body, tokens }: Subject, { seconds, connections }: Effort): Promise<Load> {
+  return { url, body, tokens: await tokens(seconds), seconds, connections, rate: 0 };
 }

@@ -15,7 +15,11 @@ export type Setting = {
 };
 
 /** Where a proxy listens. */
-export type Listening = { readonly port: number; readonly pid: number; readonly settled?: () => Promise<void> };
+export type Listening = {
+  readonly port: number;
+  readonly pid: number;
+  readonly settled?: () => Promise<void>;
+};
 
 /** What the token of a peer says of its issuer and its audience. */
 export const CLAIMS = { issuer: 'https://issuer.example', audience: 'bench' };
@@ -24,11 +28,28 @@ export const CLAIMS = { issuer: 'https://issuer.example', audience: 'bench' };
 export const here = join(root, 'test', 'bench');
 
 /** A child of the bench that says on which port it listens. */
-export async function child({ started }: Setting, file: string, ...args: string[]): Promise<Listening> {
-  const running = launch(process.execPath, [join(here, file), ...args]);
+export async function child(
+  { started }: Pick<Setting, 'started'>,
+  file: string,
+  ...args: string[]
+): Promise<Listening> {
+  const { running, port } = await ready([join(here, file), ...args]);
   started.push(running);
-  const { port } = JSON.parse(await running.line(/^\{"ready":true/)) as { port: number };
   return { port, pid: running.pid };
+}
+
+/** The process with the upstream; `control` is the port for `ask`. */
+export async function farEnds(started: Running[]): Promise<Listening & { readonly control: number }> {
+  // Room enough that it collects no garbage while it counts times.
+  const flags = ['--expose-gc', '--max-semi-space-size=128', '--min-semi-space-size=128'];
+  const { running, port, control } = await ready([...flags, join(here, 'upstream.ts')]);
+  started.push(running);
+  return { port, control, pid: running.pid };
+}
+
+async function ready(args: readonly string[]): Promise<{ running: Running; port: number; control: number }> {
+  const running = launch(process.execPath, args);
+  return { running, ...(JSON.parse(await running.line(/^\{"ready":true/)) as { port: number; control: number }) };
 }
 
 /** A row that asks with one token, which the proxies without a check do not look at. */

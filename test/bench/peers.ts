@@ -6,7 +6,7 @@ import { hasHaproxy, hasNginx, startHaproxyJwt, startHaproxySwap, startNginx } f
 
 /** Every row that is not Daypass: how to start it, by its name; undefined: it is not installed here. */
 export const peers: Readonly<Record<string, ((setting: Setting) => Promise<Subject>) | undefined>> = {
-  bare: startBare,
+  bare: (setting) => startBare(setting),
   'fastify-http-proxy': startFastify,
   'http-proxy-3': startHttpProxy,
   'haproxy-es256': hasHaproxy ? (setting) => startHaproxyJwt(setting, 'ES256') : undefined,
@@ -15,8 +15,9 @@ export const peers: Readonly<Record<string, ((setting: Setting) => Promise<Subje
   nginx: hasNginx ? startNginx : undefined,
 };
 
-async function startBare(setting: Setting): Promise<Subject> {
-  const listening = await child(setting, 'bare.ts', `http://${setting.upstream}`);
+/** The bare pass-through; with the files of a certificate and its key, under TLS. */
+export async function startBare(setting: Setting, ...certificate: readonly string[]): Promise<Subject> {
+  const listening = await child(setting, 'bare.ts', `http://${setting.upstream}`, ...certificate);
   return peerSubject('bare', 'bare node:http + undici', listening, setting);
 }
 

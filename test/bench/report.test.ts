@@ -6,7 +6,7 @@ import { type Measured, rowsOf } from './report.ts';
 const measured = (variant: string, p50: number, full?: Full): Measured => ({
   subject: { variant, title: variant, url: 'http://127.0.0.1/', pid: 0, tokens: async () => '' },
   full,
-  paced: [{ p50, p99: p50 * 10 }],
+  paced: [{ p50, p99: p50 * 10, discarded: 0 }],
 });
 const direct = measured('direct', 50);
 const bare = measured('bare', 130, { perSecond: 36_000.4, cpuMicros: 27, busy: 0.97, rssMiB: 110 });

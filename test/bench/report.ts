@@ -23,8 +23,8 @@ export function rowsOf(
   all: readonly Measured[],
 ): readonly Readonly<Record<string, string | number>>[] {
   const bare = all.find(({ subject }) => subject.variant === 'bare')?.full;
-  const own = direct.paced[0];
-  return all.flatMap(({ subject: { variant }, full, paced: [main] }) =>
+  const [own, ownSerial] = direct.paced;
+  return all.flatMap(({ subject: { variant }, full, paced: [main, serial] }) =>
     full === undefined
       ? []
       : [
@@ -35,6 +35,12 @@ export function rowsOf(
             ...(main === undefined || own === undefined
               ? {}
               : { p50Micros: round(main.p50 - own.p50, 1), p99Micros: round(main.p99 - own.p99, 1) }),
+            ...(serial === undefined || ownSerial === undefined
+              ? {}
+              : {
+                  secondP50Micros: round(serial.p50 - ownSerial.p50, 1),
+                  secondP99Micros: round(serial.p99 - ownSerial.p99, 1),
+                }),
             ...(bare === undefined ? {} : { ratioToPassthrough: round(bare.cpuMicros / full.cpuMicros, 3) }),
             rssMiB: round(full.rssMiB, 1),
           },
@@ -50,7 +56,7 @@ export function table(settings: Settings, direct: Measured, all: readonly Measur
   return [
     `${cpus().length} processors (${cpus()[0]?.model ?? 'unknown'}), Node ${process.version}, ${where}`,
     `${rounds} rounds of ${seconds} s in turn after ${warmUp} s of warm-up, ${connections} connections, 1 KB answers; medians`,
-    `load by ${hasWrk ? 'wrk' : 'load.ts'}, at a fixed rate by load.ts; per core: requests per second of processor time`,
+    `load by ${hasWrk ? 'wrk' : 'load.ts'}, latencies by the upstream's own process; per core: requests per second of processor time`,
     '',
     row('as many as go', 'requests/s', 'CPU µs', 'CPU busy', 'per core', '÷ bare', 'MiB'),
     ...all.flatMap(({ subject, full }) =>
@@ -82,11 +88,12 @@ function latencies(rate: number, index: number, direct: Measured, all: readonly 
         micros(found.p99),
         micros(found.p50 - own.p50),
         micros(found.p99 - own.p99),
+        `${(found.discarded * 100).toFixed(1)} %`,
       ),
     ];
   });
   const title = rate === 0 ? 'one after the other' : `at ${rate} requests/s`;
-  return rows.length === 0 ? [] : ['', row(title, 'p50 µs', 'p99 µs', 'added p50', 'added p99'), ...rows];
+  return rows.length === 0 ? [] : ['', row(title, 'p50 µs', 'p99 µs', 'added p50', 'added p99', 'left out'), ...rows];
 }
 
 const micros = (value: number): string => value.toFixed(0);

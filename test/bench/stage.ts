@@ -7,7 +7,7 @@ import type { Running } from '../kit/process.ts';
 import { spread } from './cpu.ts';
 import { startDaypass } from './daypass.ts';
 import { daypassRows } from './daypass-rows.ts';
-import { child } from './peer.ts';
+import { farEnds } from './peer.ts';
 import { peers } from './peers.ts';
 import { PATH, type Subject, tokenFile } from './subject.ts';
 
@@ -21,6 +21,8 @@ export const variants: readonly string[] = [
 export type Stage = {
   /** The upstream, without a proxy. */
   readonly direct: Subject;
+  /** Where to `ask`. */
+  readonly control: number;
   readonly subjects: readonly Subject[];
   /** Asked for, but not installed here. */
   readonly missing: readonly string[];
@@ -39,7 +41,7 @@ export async function setStage(wanted: readonly string[]): Promise<Stage> {
     await rm(folder, { recursive: true, force: true });
   };
   try {
-    const listening = await child({ upstream: '', folder, started }, 'upstream.ts');
+    const listening = await farEnds(started);
     const upstream = `127.0.0.1:${listening.port}`;
     const subjects: Subject[] = [];
     const missing: string[] = [];
@@ -63,7 +65,7 @@ export async function setStage(wanted: readonly string[]): Promise<Stage> {
       pid: listening.pid,
       tokens: async () => tokens,
     };
-    return { direct, subjects, missing, pinned, end };
+    return { direct, control: listening.control, subjects, missing, pinned, end };
   } catch (error) {
     await end();
     throw error;

@@ -1,36 +1,42 @@
-// The bench's upstream: answers every request with the same small JSON, over plain sockets, to leave the processor it
-// shares with the load to the load. Bodies must come with a Content-Length.
+// The bench's far ends in one process: the upstream, over plain sockets, and on its second port the loads whose times or
+// bytes are counted. One process for both has no switch between client and upstream in what is measured of a proxy.
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { bulk } from './jobs/bulk.ts';
+import { events } from './jobs/events.ts';
+import { hold, letGo } from './jobs/hold.ts';
+import { paced } from './jobs/paced.ts';
+import { serve } from './jobs/serve.ts';
 
-const body = JSON.stringify({ id: 7, state: 'open', title: 'x'.repeat(988) });
-const answer = Buffer.from(
-  `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+const jobs = { paced, bulk, events, hold, letGo };
+
+const upstream = createServer({ noDelay: true }, serve);
+const control = createServer(obey);
+upstream.listen(0, '127.0.0.1', 4096, () =>
+  control.listen(0, '127.0.0.1', () => {
+    process.stdout.write(`${JSON.stringify({ ready: true, port: portOf(upstream), control: portOf(control) })}\n`);
+  }),
 );
-
-const server = createServer({ noDelay: true }, serve);
-server.listen(0, '127.0.0.1', 4096, () => {
-  process.stdout.write(`{"ready":true,"port":${(server.address() as AddressInfo).port}}\n`);
-});
 process.once('SIGTERM', () => process.exit());
 
-function serve(socket: Socket): void {
-  let text = '';
+const portOf = (server: ReturnType<typeof createServer>): number => (server.address() as AddressInfo).port;
+
+/** A line of JSON in, with the job's name; a line of JSON out: its `result`, or why there is none. */
+function obey(socket: Socket): void {
   socket.on('error', () => socket.destroy());
-  socket.on('data', (bytes) => {
-    text += bytes.toString('latin1');
-    for (let length = requestLength(text); length > 0 && length <= text.length; length = requestLength(text)) {
-      text = text.slice(length);
-      socket.write(answer);
-    }
+  createInterface({ input: socket }).on('line', async (line) => {
+    const { job, asked } = JSON.parse(line) as { job: keyof typeof jobs; asked: never };
+    socket.end(`${JSON.stringify(await answered(jobs[job], asked))}\n`);
   });
 }
 
-/** Characters of the first request, its body included; 0 while its head is not whole. */
-function requestLength(text: string): number {
-  const end = text.indexOf('\r\n\r\n');
-  if (end < 0) return 0;
-  if (!text.startsWith('POST')) return end + 4;
-  const length = /\r\ncontent-length: *(\d+)\r\n/i.exec(text.slice(0, end + 2))?.[1];
-  if (length === undefined) throw new Error(`a body without a length: ${text.slice(0, end)}`);
-  return end + 4 + Number(length);
+async function answered(
+  job: (asked: never) => unknown,
+  asked: never,
+): Promise<{ result: unknown } | { error: string }> {
+  try {
+    return { result: await job(asked) };
+  } catch (error) {
+    return { error: String(error) };
+  }
 }

@@ -4,10 +4,18 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { DEFAULT_LIMITS } from '../../data-plane/limits.ts';
 import { answerFields, requestLines } from '../../data-plane/transport/head-text.ts';
 import { createTransportServer, type TransportOptions } from '../../data-plane/transport/server.ts';
-import type { Answer, Arrival, Arriving, UpstreamControl, UpstreamRequest } from '../../data-plane/transport/types.ts';
+import type {
+  Answer,
+  Arrival,
+  Arriving,
+  BodySource,
+  UpstreamControl,
+  UpstreamRequest,
+} from '../../data-plane/transport/types.ts';
 import { createUpstreamPool, ONREAD, type PoolOptions } from '../../data-plane/transport/upstream.ts';
 import { until } from '../kit/deadline.ts';
 import { run } from '../kit/process.ts';
@@ -47,7 +55,7 @@ export async function startTransport(
 export function whole(request: Arriving, tell: (body: Buffer) => void): void {
   const parts: Buffer[] = [];
   request.read({
-    data: (part) => parts.push(part),
+    data: (part) => parts.push(Buffer.from(part)),
     end: () => tell(Buffer.concat(parts)),
     cut: () => undefined,
   });
@@ -191,10 +199,35 @@ function linesOf(
   }
 }
 
+/** A stream as the transport takes a body. */
+function sourceOf(stream: Readable): BodySource {
+  return {
+    get errored() {
+      return stream.errored;
+    },
+    begin(sink) {
+      if (stream.errored !== null) sink.failed(stream.errored);
+      stream.on('data', (part: Buffer) => sink.data(part));
+      stream.on('end', () => sink.end());
+      stream.on('error', (error) => sink.failed(error));
+    },
+    pause: () => void stream.pause(),
+    resume: () => void stream.resume(),
+    destroy: () => void stream.destroy(),
+  };
+}
+
 /** Sends a request; what is told of it is noted as it comes. */
 export function dispatch(
   pool: ReturnType<typeof poolTo>,
-  { fields = [], ...request }: Partial<UpstreamRequest> & { readonly fields?: readonly string[] } = {},
+  {
+    fields = [],
+    body = null,
+    ...request
+  }: Partial<Omit<UpstreamRequest, 'body'>> & {
+    readonly fields?: readonly string[];
+    readonly body?: Uint8Array | Readable | null;
+  } = {},
 ): Exchanged {
   const noted: Exchanged = {
     status: 0,
@@ -209,7 +242,14 @@ export function dispatch(
   const given = linesOf(noted, fields);
   if (given === undefined) return noted;
   pool.dispatch(
-    { method: 'GET', path: '/', body: null, timeoutMs: 5_000, ...given, ...request },
+    {
+      method: 'GET',
+      path: '/',
+      timeoutMs: 5_000,
+      body: body instanceof Readable ? sourceOf(body) : body,
+      ...given,
+      ...request,
+    },
     {
       started(control) {
         noted.control = control;

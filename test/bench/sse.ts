@@ -1,0 +1,51 @@
+// `npm run bench:sse`: how much later than direct a server-sent event comes through each proxy, in alternating rounds.
+import { parseArgs } from 'node:util';
+import { ask } from './ask.ts';
+import type { EventTimes } from './jobs/events.ts';
+import { middle } from './measure.ts';
+import { print } from './print.ts';
+import { setScene, VARIANTS } from './scene.ts';
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    only: { type: 'string', default: VARIANTS.slice(0, 3).join(',') },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '2' },
+    'gap-ms': { type: 'string', default: '3' },
+  },
+});
+const scene = await setScene(values.only.split(','));
+const { direct, proxies, control } = scene;
+const rounds = new Map<string, EventTimes[]>([direct, ...proxies].map(({ variant }) => [variant, []]));
+try {
+  for (let round = 0; round <= Number(values.rounds); round += 1)
+    for (const { variant, url, token } of [direct, ...proxies]) {
+      const asked = { url: `${url}/events/1`, token, seconds: Number(values.seconds), gapMs: Number(values['gap-ms']) };
+      const found = await ask(control, 'events', asked);
+      // The first one warms up.
+      if (round > 0) rounds.get(variant)?.push(found);
+    }
+  const own = middle(rounds.get('direct') ?? []);
+  print(
+    [...rounds].map(([variant, all]) => {
+      const { events, discarded, p50, p99 } = middle(all);
+      return {
+        variant,
+        events,
+        discarded,
+        p50Micros: micros(p50),
+        p99Micros: micros(p99),
+        laterP50Micros: micros(p50 - own.p50),
+        laterP99Micros: micros(p99 - own.p99),
+      };
+    }),
+    values.json,
+  );
+} finally {
+  await scene.end();
+}
+
+function micros(value: number): number {
+  return Math.round(value * 1000);
+}
