@@ -158,7 +158,7 @@ async function boundOf(
   const before = session.bound;
   // A token has one service, and a snapshot one of that name.
   if (before?.digest === snapshot.digest) return before;
-  const bound = await bindCredential(snapshot, service, claims, seals);
+  const bound = await bindCredential(snapshot, service, claims, seals, before);
   session.bound = bound;
   return bound;
 }
