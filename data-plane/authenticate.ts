@@ -34,6 +34,8 @@ export type Session = {
   /** The key that verified it, as `ActiveSnapshot.keyPrints` has it. */
   readonly keyPrint: string;
   readonly rules: CompiledRules;
+  /** What it takes of memory beside its text. */
+  readonly bytes: number;
   /** Digest of the snapshot that neither revokes it nor cuts it off: a session must not keep old snapshots alive. */
   clearedBy: string | undefined;
   /** What its credential is under a snapshot. */
@@ -67,7 +69,7 @@ type Deps = {
 
 /** Returns the step with an empty cache. */
 export function createAuthenticator({ limits, nowMs, metrics, prover }: Deps): Authenticator {
-  const sessions = new BoundedCache<Session>({ entries: limits.tokenCacheEntries, chars: limits.tokenCacheChars });
+  const sessions = new BoundedCache<Session>({ entries: limits.tokenCacheEntries, chars: limits.tokenCacheBytes });
   const verifier = createVerifier(limits, nowMs, prover);
   const lookups = metrics.counter('daypass_token_lookups_total', 'Tokens looked up in the cache of verified ones', [
     'result',
@@ -83,7 +85,7 @@ export function createAuthenticator({ limits, nowMs, metrics, prover }: Deps): A
     sessions.delete(text);
     const session = await verifier.verify(text, snapshot, failures);
     // A copy: what is cut from a head keeps all of it.
-    sessions.set(Buffer.from(text, 'latin1').toString('latin1'), session);
+    sessions.set(Buffer.from(text, 'latin1').toString('latin1'), session, session.bytes);
     return session;
   };
   return {
@@ -179,13 +181,16 @@ async function openSession(
   prover: Prover,
   keeper: TokenKeeper,
 ): Promise<Session> {
-  const { claims, rules } = keeper.keep(await verifyToken(text, { keys: snapshot.keys, audience: snapshot.fleet }));
+  const { claims, rules, bytes } = keeper.keep(
+    await verifyToken(text, { keys: snapshot.keys, audience: snapshot.fleet }),
+  );
   return {
     claims,
     sender: claims.cnf === undefined ? undefined : prover.sender(text, claims.cnf.jkt),
     kid: keeper.share(kid),
     keyPrint: snapshot.keyPrints.get(kid) ?? unknownKey(),
     rules,
+    bytes,
     clearedBy: undefined,
     bound: undefined,
   };

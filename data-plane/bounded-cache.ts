@@ -1,6 +1,6 @@
 // A bounded cache: what was used since it was last looked at gets a second chance, all else makes room.
 
-/** Keeps at most `entries` values, whose keys have at most `chars` characters together. */
+/** Keeps at most `entries` values; their keys have at most `chars` characters together, with what values are said to take. */
 export class BoundedCache<V> {
   readonly #entries: number;
   readonly #chars: number;
@@ -22,14 +22,17 @@ export class BoundedCache<V> {
     return slot.value;
   }
 
-  set(key: string, value: V): void {
+  /** `more`: what the value takes beside its key, in characters. One that is too large for all of the cache is not kept. */
+  set(key: string, value: V, more = 0): void {
     this.delete(key);
-    while (this.#ring.length > 0 && (this.#ring.length >= this.#entries || this.#charsKept + key.length > this.#chars))
+    const chars = key.length + more;
+    if (chars > this.#chars) return;
+    while (this.#ring.length > 0 && (this.#ring.length >= this.#entries || this.#charsKept + chars > this.#chars))
       this.#drop(this.#findVictim());
-    const slot = { key, value, at: this.#ring.length, isUsed: false };
+    const slot = { key, value, chars, at: this.#ring.length, isUsed: false };
     this.#ring.push(slot);
     this.#known.set(key, slot);
-    this.#charsKept += key.length;
+    this.#charsKept += chars;
   }
 
   delete(key: string): void {
@@ -55,7 +58,7 @@ export class BoundedCache<V> {
   // The last one takes the place, which the hand has just passed: it is not looked at before all others.
   #drop(slot: Slot<V>): void {
     this.#known.delete(slot.key);
-    this.#charsKept -= slot.key.length;
+    this.#charsKept -= slot.chars;
     const last = this.#ring.pop();
     if (last === undefined || last === slot) return;
     last.at = slot.at;
@@ -63,7 +66,7 @@ export class BoundedCache<V> {
   }
 }
 
-type Slot<V> = { readonly key: string; readonly value: V; at: number; isUsed: boolean };
+type Slot<V> = { readonly key: string; readonly value: V; readonly chars: number; at: number; isUsed: boolean };
 
 /** What is used is looked at, for one that makes room, this often: a bound on the time that one takes. */
 const TRIES_MAX = 64;

@@ -6,7 +6,12 @@ import type { VerifiedClaims } from '@daypass/core/token';
 import { BoundedCache } from './bounded-cache.ts';
 
 /** Claims, and their rules made ready. */
-export type KeptToken = { readonly claims: VerifiedClaims; readonly rules: CompiledRules };
+export type KeptToken = {
+  readonly claims: VerifiedClaims;
+  readonly rules: CompiledRules;
+  /** What it takes beside the token's text, in bytes, measured and rounded up. */
+  readonly bytes: number;
+};
 
 /** Shares what was kept before. */
 export type TokenKeeper = {
@@ -17,8 +22,15 @@ export type TokenKeeper = {
 };
 
 /** Lists of rules, and texts, that are remembered to be shared. */
-const LISTS = { entries: 16_384, chars: 8 * 1024 * 1024 };
+const LISTS = { entries: 16_384, chars: 16 * 1024 * 1024 };
 const TEXTS = { entries: 65_536, chars: 4 * 1024 * 1024 };
+
+/** Bytes: of any token; of one rule made ready; of a credential opened, with all that it is looked for as. */
+const TOKEN_BYTES = 768;
+const RULE_BYTES = 1024;
+const SEAL_BYTES = 8 * 1024;
+/** Rules of a list that was kept before are free up to so many: whoever kept it first may be gone. */
+const FREE_RULES = 8;
 
 /** Returns a keeper that has kept nothing. It is given verified tokens only: nobody else fills its memory. */
 export function createTokenKeeper(): TokenKeeper {
@@ -32,17 +44,17 @@ export function createTokenKeeper(): TokenKeeper {
     texts.set(own, own);
     return own;
   };
-  const rulesOf = (allowed: readonly string[]): Rules => {
+  const rulesOf = (allowed: readonly string[]): Rules & { readonly counted: number } => {
     const key = JSON.stringify(allowed);
     const known = lists.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) return { ...known, counted: Math.max(0, allowed.length - FREE_RULES) };
     const own = allowed.map(copyOf);
     const rules = { texts: own, compiled: compileAllowed(own) };
-    lists.set(key, rules);
-    return rules;
+    lists.set(key, rules, own.length * RULE_BYTES);
+    return { ...rules, counted: own.length };
   };
   const keep = (claims: VerifiedClaims): KeptToken => {
-    const { texts: allowed, compiled: rules } = rulesOf(claims.allowed);
+    const { texts: allowed, compiled: rules, counted } = rulesOf(claims.allowed);
     const { idx, uri } = claims.status.status_list;
     const kept = {
       ...claims,
@@ -56,7 +68,8 @@ export function createTokenKeeper(): TokenKeeper {
       allowed,
       status: { status_list: { idx, uri: share(uri) } },
     };
-    return { claims: kept, rules };
+    const bytes = TOKEN_BYTES + counted * RULE_BYTES + (claims.credential === undefined ? 0 : SEAL_BYTES);
+    return { claims: kept, rules, bytes };
   };
   return { keep, share };
 }
