@@ -1,11 +1,10 @@
 // The bench's client, a process of its own: as many requests as go, or a fixed rate, over kept connections.
-// Argument: JSON of {url, tokens, body, seconds, connections, rate}; files with one token a line and of the body or
-// absent; rate 0: as many as go. Prints one line of JSON, latencies in ms.
+// Argument: JSON of a `Load`; body may be absent. Prints one line of JSON, latencies in ms.
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { Load } from './generate.ts';
 
-const { url, tokens, body, seconds, connections, rate } = JSON.parse(process.argv[2] ?? '{}') as Load;
+const { url, tokens, from = 0, body, seconds, connections, rate } = JSON.parse(process.argv[2] ?? '{}') as Load;
 const target = new URL(url);
 const content = body === undefined ? undefined : readFileSync(body, 'latin1');
 const requests = readFileSync(tokens, 'latin1').trimEnd().split('\n').map(requestWith);
@@ -14,7 +13,7 @@ type Lane = { readonly socket: Socket /** When the request in flight was due, in
 
 const latencies: number[] = [];
 let failed = 0;
-let sent = 0;
+let sent = from;
 const started = performance.now();
 const end = started + seconds * 1000;
 const idle: Lane[] = [];
@@ -29,10 +28,11 @@ const elapsed = (performance.now() - started) / 1000;
 const result = { requests: latencies.length, failed, seconds: elapsed, p50: at(0.5), p99: at(0.99) };
 process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit());
 
-function requestWith(token: string): Buffer {
+function requestWith(text: string): Buffer {
+  const [token = '', path = target.pathname] = text.split(' ');
   const fields = [`Host: ${target.host}`, `Authorization: Bearer ${token}`, 'Accept: application/json'];
   if (content !== undefined) fields.push('Content-Type: application/json', `Content-Length: ${content.length}`);
-  const line = `${content === undefined ? 'GET' : 'POST'} ${target.pathname} HTTP/1.1`;
+  const line = `${content === undefined ? 'GET' : 'POST'} ${path} HTTP/1.1`;
   return Buffer.from(`${[line, ...fields].join('\r\n')}\r\n\r\n${content ?? ''}`, 'latin1');
 }
 
