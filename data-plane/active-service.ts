@@ -9,13 +9,19 @@ import { parseTarget } from '@daypass/core/target';
 import { plainName } from './header-names.ts';
 
 /** A service of an active snapshot. */
-export type ActiveService = {
+export type ActiveService = FieldRules & {
   readonly config: ServiceConfig;
   /** `/s/<name>`: what comes before the upstream's path in a target. */
   readonly prefix: string;
   readonly credential: CredentialEntry | undefined;
   /** Named scopes of this service. */
   readonly scopes: ReadonlyMap<string, CompiledRules>;
+  /** What its upstream connections depend on: services with the same share them. */
+  readonly poolKey: string;
+};
+
+/** What a service's settings mean for fields and query keys: the same for all that have the same settings. */
+export type FieldRules = {
   /** Whether a request field stops here, whatever its value. */
   readonly dropsField: (name: string) => boolean;
   /** Fields added to every request, names and values by turns. */
@@ -26,31 +32,50 @@ export type ActiveService = {
   readonly tokenFields: readonly string[];
   readonly takesToken: boolean;
   readonly takesBasic: boolean;
-  /** What its upstream connections depend on: equal texts may share them. */
-  readonly poolKey: string;
 };
 
-/** Works out a service. Throws `snapshot_inconsistent` naming it. */
+/** Works out a service; `known` holds what others of the snapshot share. Throws `snapshot_inconsistent` naming it. */
 export function prepareService(
   config: ServiceConfig,
   credential: CredentialEntry | undefined,
   scopes: ReadonlyMap<string, CompiledRules>,
+  known: Map<string, FieldRules> = new Map(),
 ): ActiveService {
   checkBasePath(config);
-  const tokenFields = config.token_in.flatMap((place) => (place.kind === 'header' ? [place.name] : []));
-  const dropped = droppedFields(config, tokenFields);
   return {
+    ...fieldRulesOf(config, known),
     config,
     prefix: `/s/${config.name}`,
     credential,
     scopes,
+    poolKey: poolKeyOf(config),
+  };
+}
+
+// Where and how the credential stands, too: an upstream may take a connection for authenticated by a request on it.
+const poolKeyOf = ({ origin, connect_timeout_ms, insecure_upstream, place, set_headers }: ServiceConfig): string =>
+  JSON.stringify([origin, connect_timeout_ms, insecure_upstream, place, set_headers]);
+
+function fieldRulesOf(config: ServiceConfig, known: Map<string, FieldRules>): FieldRules {
+  const { place, token_in, drop_headers, set_headers, drop_query } = config;
+  const key = JSON.stringify([place, token_in, drop_headers, set_headers, drop_query]);
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const rules = prepareFields(config);
+  known.set(key, rules);
+  return rules;
+}
+
+function prepareFields(config: ServiceConfig): FieldRules {
+  const tokenFields = config.token_in.flatMap((place) => (place.kind === 'header' ? [place.name] : []));
+  const dropped = droppedFields(config, tokenFields);
+  return {
     dropsField: memoized((name) => dropped.has(name) || isRequestFieldDropped(name)),
     addedFields: Object.entries(config.set_headers).flatMap(([name, value]) => checkAdded(config, name, value)),
     droppedKeys: droppedKeys(config),
     tokenFields,
     takesToken: config.token_in.some((place) => place.kind === 'token'),
     takesBasic: config.token_in.some((place) => place.kind === 'basic'),
-    poolKey: JSON.stringify([config.name, config.origin, config.connect_timeout_ms, config.insecure_upstream]),
   };
 }
 

@@ -8,7 +8,7 @@ import { type CutOffEntry, type KeyEntry, STATUS_CHUNK_BITS } from '@daypass/cor
 import type { VerifiedSnapshot } from '@daypass/core/snapshot';
 import { getBit } from '@daypass/core/status';
 import { importVerificationKey, type StatusPosition, type VerificationKey } from '@daypass/core/token';
-import { type ActiveService, prepareService } from './active-service.ts';
+import { type ActiveService, type FieldRules, prepareService } from './active-service.ts';
 
 /** A snapshot as requests see it. Immutable: a request keeps the one it began with, until a later revokes its token. */
 export type ActiveSnapshot = {
@@ -57,10 +57,12 @@ export async function activate(verified: VerifiedSnapshot, previous?: ActiveSnap
   const scopes = await compileScopes(verified, previous);
   const byService = groupScopes(scopes);
   const services = new Map<string, ActiveService>();
+  const fieldRules = new Map<string, FieldRules>();
   for (const config of verified.services.values()) {
+    if (services.size % SERVICES_AT_ONCE === SERVICES_AT_ONCE - 1) await setImmediate();
     if (config.pool !== manifest.pool) throw inconsistent(`The service ${config.name} is of another pool`);
     const credential = verified.credentials.get(config.name);
-    services.set(config.name, prepareService(config, credential, byService.get(config.name) ?? NO_SCOPES));
+    services.set(config.name, prepareService(config, credential, byService.get(config.name) ?? NO_SCOPES, fieldRules));
   }
   return Object.freeze({
     version: manifest.version,
@@ -107,6 +109,7 @@ async function compileScopes(
 
 /** Compiled without a break: about 10 ms. */
 const RULES_AT_ONCE = 1000;
+const SERVICES_AT_ONCE = 1000;
 
 const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((text, at) => text === b[at]);

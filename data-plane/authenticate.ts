@@ -1,19 +1,12 @@
 // Authentication: a token becomes a `VerifiedToken`, by its signature once and by the current snapshot at every request.
 import { DaypassError } from '@daypass/core/errors';
-import { type CompiledRules, compileRules } from '@daypass/core/rule-match';
-import { parseRules } from '@daypass/core/rule-parse';
-import {
-  checkTokenTime,
-  readToken,
-  type StatusPosition,
-  statusPositions,
-  type VerifiedClaims,
-  verifyToken,
-} from '@daypass/core/token';
+import type { CompiledRules } from '@daypass/core/rule-match';
+import { checkTokenTime, readToken, statusPositions, type VerifiedClaims, verifyToken } from '@daypass/core/token';
 import type { ActiveSnapshot } from './active.ts';
 import type { Bound } from './bound.ts';
 import { BoundedCache } from './bounded-cache.ts';
 import { type Bucket, type Flow, fullBucket, putBack, secondsUntilOne, take } from './bucket.ts';
+import { createTokenKeeper, type TokenKeeper } from './kept-token.ts';
 import { connectionFailures, type DataLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
 import { findToken, type Presented } from './presented.ts';
@@ -41,7 +34,8 @@ export type Session = {
   /** The key that verified it, as `ActiveSnapshot.keyPrints` has it. */
   readonly keyPrint: string;
   readonly rules: CompiledRules;
-  readonly positions: readonly StatusPosition[];
+  /** What it takes of memory beside its text. */
+  readonly bytes: number;
   /** Digest of the snapshot that neither revokes it nor cuts it off: a session must not keep old snapshots alive. */
   clearedBy: string | undefined;
   /** What its credential is under a snapshot. */
@@ -79,7 +73,7 @@ type Deps = {
 
 /** Returns the step with an empty cache. */
 export function createAuthenticator({ limits, nowMs, metrics, prover }: Deps): Authenticator {
-  const sessions = new BoundedCache<Session>({ entries: limits.tokenCacheEntries, chars: limits.tokenCacheChars });
+  const sessions = new BoundedCache<Session>({ entries: limits.tokenCacheEntries, chars: limits.tokenCacheBytes });
   const verifier = createVerifier(limits, nowMs, prover);
   const lookups = metrics.counter('daypass_token_lookups_total', 'Tokens looked up in the cache of verified ones', [
     'result',
@@ -92,7 +86,7 @@ export function createAuthenticator({ limits, nowMs, metrics, prover }: Deps): A
     sessions.delete(text);
     const session = await verifier.verify(text, snapshot, failures);
     // A copy: what is cut from a head keeps all of it.
-    sessions.set(Buffer.from(text, 'latin1').toString('latin1'), session);
+    sessions.set(Buffer.from(text, 'latin1').toString('latin1'), session, session.bytes);
     return session;
   };
   /** What is checked at every request. */
@@ -148,8 +142,8 @@ function checkScheme(isDpop: boolean, sender: Sender | undefined): void {
 
 function checkRevocation(session: Session, snapshot: ActiveSnapshot): void {
   if (session.clearedBy === snapshot.digest) return;
-  const { claims, positions } = session;
-  if (isRevokedBy(snapshot, positions) || isCutOffBy(snapshot, claims, undefined))
+  const { claims } = session;
+  if (isRevokedBy(snapshot, statusPositions(claims)) || isCutOffBy(snapshot, claims, undefined))
     throw new DaypassError('token_revoked', 'The token has been revoked');
   session.clearedBy = snapshot.digest;
 }
@@ -161,6 +155,7 @@ function createVerifier(limits: DataLimits, nowMs: () => number, prover: Prover)
   const flow: Flow = { burst: limits.failureBurst, perMs: limits.failuresPerSecond / 1000 };
   const connectionFlow = connectionFailures(limits);
   const total = fullBucket(flow, nowMs());
+  const keeper = createTokenKeeper();
   const pending = new Map<string, { readonly snapshot: ActiveSnapshot; readonly session: Promise<Session> }>();
   const spend = (failures: Bucket): void => {
     const now = nowMs();
@@ -179,7 +174,7 @@ function createVerifier(limits: DataLimits, nowMs: () => number, prover: Prover)
       if (pending.size >= limits.maxVerifying)
         throw new RetryLater('overloaded', 'Too many tokens are being verified', 1);
       spend(failures);
-      const session = openSession(text, kid, snapshot, prover);
+      const session = openSession(text, kid, snapshot, prover, keeper);
       pending.set(text, { snapshot, session });
       try {
         const result = await session;
@@ -197,25 +192,24 @@ const unknownKey = (): never => {
   throw new DaypassError('token_key_unknown', 'The token was signed with a key that is not active');
 };
 
-async function openSession(text: string, kid: string, snapshot: ActiveSnapshot, prover: Prover): Promise<Session> {
-  const claims = await verifyToken(text, { keys: snapshot.keys, audience: snapshot.fleet });
+async function openSession(
+  text: string,
+  kid: string,
+  snapshot: ActiveSnapshot,
+  prover: Prover,
+  keeper: TokenKeeper,
+): Promise<Session> {
+  const { claims, rules, bytes } = keeper.keep(
+    await verifyToken(text, { keys: snapshot.keys, audience: snapshot.fleet }),
+  );
   return {
     claims,
     sender: claims.cnf === undefined ? undefined : prover.sender(text, claims.cnf.jkt),
-    kid,
+    kid: keeper.share(kid),
     keyPrint: snapshot.keyPrints.get(kid) ?? unknownKey(),
-    rules: compileAllowed(claims.allowed),
-    positions: statusPositions(claims),
+    rules,
+    bytes,
     clearedBy: undefined,
     bound: undefined,
   };
-}
-
-// A rule of a form that this version does not know denies: the whole token, since what it meant cannot be told.
-function compileAllowed(allowed: readonly string[]): CompiledRules {
-  try {
-    return compileRules(parseRules(allowed));
-  } catch (cause) {
-    throw new DaypassError('token_malformed', 'The token holds a rule that cannot be read here', { cause });
-  }
 }

@@ -72,7 +72,7 @@ export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: 
       const { session } = token;
       // A token has one service, and a snapshot one of that name.
       if (session.bound?.digest === route.snapshot.digest) return use(session.bound);
-      return bindCredential(route.snapshot, service, claims, deps.seals).then((bound) => {
+      return bindCredential(route.snapshot, service, claims, deps.seals, session.bound).then((bound) => {
         session.bound = bound;
         return use(bound);
       });

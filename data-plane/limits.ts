@@ -28,13 +28,13 @@ export type DataLimits = {
   readonly keepAliveTimeoutMs: number;
   /** A response that takes longer has its decision recorded at once. */
   readonly slowDecisionMs: number;
-  /** Verified tokens kept; twice as many at most. */
+  /** Verified tokens kept. */
   readonly tokenCacheEntries: number;
-  /** Characters of verified tokens kept; twice as many at most. */
-  readonly tokenCacheChars: number;
-  /** Opened seals kept; twice as many at most. */
+  /** Bytes of verified tokens kept, with what was made of them: 1.5 KB of one with 750 characters and the usual rules. */
+  readonly tokenCacheBytes: number;
+  /** Opened seals kept. */
   readonly sealCacheEntries: number;
-  /** Characters of sealed credentials kept; twice as many at most. */
+  /** Characters of sealed credentials kept. */
   readonly sealCacheChars: number;
   /** Tokens being verified at one time. */
   readonly maxVerifying: number;
@@ -72,10 +72,10 @@ export const DEFAULT_LIMITS: DataLimits = Object.freeze({
   stallTimeoutMs: 120_000,
   keepAliveTimeoutMs: 65_000,
   slowDecisionMs: 1_000,
-  tokenCacheEntries: 4_096,
-  tokenCacheChars: 8 * 1024 * 1024,
-  sealCacheEntries: 1_024,
-  sealCacheChars: 4 * 1024 * 1024,
+  tokenCacheEntries: 262_144,
+  tokenCacheBytes: 192 * 1024 * 1024,
+  sealCacheEntries: 2_048,
+  sealCacheChars: 8 * 1024 * 1024,
   maxVerifying: 256,
   failuresPerSecond: 1_000,
   failureBurst: 2_000,

@@ -3,31 +3,39 @@ import { DaypassError } from '@daypass/core/errors';
 import type { CryptoKey } from '@daypass/core/key';
 import { type OpenedSeal, openSeal } from '@daypass/core/seal';
 import { BoundedCache } from './bounded-cache.ts';
+import { type Injection, prepareInjection } from './injection.ts';
 import type { DataLimits } from './limits.ts';
+
+/** A seal that was opened. */
+export type Opened = {
+  readonly seal: OpenedSeal;
+  /** The credential ready to be put on, the same for all that use the seal. Throws `seal_malformed`. */
+  readonly injection: () => Injection;
+};
 
 /** Opened seals by their ciphertext. */
 export type Seals = {
   /** Opens a seal, or throws the same error as the first time. */
-  open(jwe: string): Promise<OpenedSeal>;
+  open(jwe: string): Promise<Opened>;
 };
 
 /** Returns an empty store over the pool's private keys. */
 export function createSeals(keys: ReadonlyMap<string, CryptoKey>, limits: DataLimits): Seals {
-  const known = new BoundedCache<OpenedSeal | DaypassError>({
+  const known = new BoundedCache<Opened | DaypassError>({
     entries: limits.sealCacheEntries,
     chars: limits.sealCacheChars,
   });
-  const opening = new Map<string, Promise<OpenedSeal | DaypassError>>();
-  const openOnce = (jwe: string): Promise<OpenedSeal | DaypassError> => {
+  const opening = new Map<string, Promise<Opened | DaypassError>>();
+  const openOnce = (jwe: string): Promise<Opened | DaypassError> => {
     const running = opening.get(jwe);
     if (running !== undefined) return running;
     if (opening.size >= limits.maxVerifying)
       throw new DaypassError('overloaded', 'Too many credentials are being opened');
     const result = openSeal(jwe, keys)
-      .catch(asRefusal)
-      .then((seal) => {
-        known.set(jwe, seal);
-        return seal;
+      .then(asOpened, asRefusal)
+      .then((opened) => {
+        known.set(jwe, opened);
+        return opened;
       })
       .finally(() => opening.delete(jwe));
     opening.set(jwe, result);
@@ -35,9 +43,20 @@ export function createSeals(keys: ReadonlyMap<string, CryptoKey>, limits: DataLi
   };
   return {
     async open(jwe) {
-      const seal = known.get(jwe) ?? (await openOnce(jwe));
-      if (seal instanceof DaypassError) throw new DaypassError(seal.code, seal.message, { cause: seal.cause });
-      return seal;
+      const opened = known.get(jwe) ?? (await openOnce(jwe));
+      if (opened instanceof DaypassError) throw new DaypassError(opened.code, opened.message, { cause: opened.cause });
+      return opened;
+    },
+  };
+}
+
+function asOpened(seal: OpenedSeal): Opened {
+  let injection: Injection | undefined;
+  return {
+    seal,
+    injection: () => {
+      injection ??= prepareInjection(seal);
+      return injection;
     },
   };
 }

@@ -1,4 +1,4 @@
-// Upstream connections: one bounded pool for each service, replaced when its settings change, never shared.
+// Upstream connections: one bounded pool for each origin and its settings, for all services there.
 import type { UpstreamPolicy } from '@daypass/core/address';
 import { DaypassError } from '@daypass/core/errors';
 import type { ServiceConfig } from '@daypass/core/service';
@@ -11,7 +11,7 @@ import { createUpstreamPool, type SweptPool } from './transport/upstream.ts';
 
 /** The pools. */
 export type Upstreams = {
-  /** The pool of a service under a snapshot. Throws `upstream_address_refused`. */
+  /** The pool of a service under a snapshot; those with the same `poolKey` share it. Throws `upstream_address_refused`. */
   poolOf(snapshot: ActiveSnapshot, service: ActiveService): UpstreamPool;
   /** Destroys every connection. */
   destroy(): void;

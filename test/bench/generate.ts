@@ -7,8 +7,10 @@ import { run } from '../kit/process.ts';
 /** What to ask for. */
 export type Load = {
   readonly url: string;
-  /** A file with one token a line, in rotation. */
+  /** A file with one token a line, or a token, a blank and a path, in rotation. */
   readonly tokens: string;
+  /** The line to begin at, counted from 0. */
+  readonly from?: number;
   /** A file that is sent as the body; undefined: GET without one. */
   readonly body: string | undefined;
   readonly seconds: number;
@@ -49,10 +51,10 @@ export async function generate(name: string, load: Load, ownLoad = false): Promi
   return result;
 }
 
-function byWrk({ url, tokens, body, seconds, connections }: Load): readonly [string, readonly string[]] {
+function byWrk({ url, tokens, from = 0, body, seconds, connections }: Load): readonly [string, readonly string[]] {
   const script = join(root, 'test', 'bench', 'wrk.lua');
   const flags = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script];
-  return [WRK, [...flags, url, '--', tokens, ...(body === undefined ? [] : [body])]];
+  return [WRK, [...flags, url, '--', tokens, String(from), ...(body === undefined ? [] : [body])]];
 }
 
 function byNode(load: Load): readonly [string, readonly string[]] {

@@ -5,18 +5,20 @@ import { readFileSync } from 'node:fs';
 import type { Load, Result } from './generate.ts';
 import { open, requestOf } from './jobs/lane.ts';
 
-const { url, tokens, body, seconds, connections } = JSON.parse(process.argv[2] ?? '{}') as Load;
+const { url, tokens, from = 0, body, seconds, connections } = JSON.parse(process.argv[2] ?? '{}') as Load;
 const content = body === undefined ? '' : readFileSync(body, 'latin1');
 const requests = readFileSync(tokens, 'latin1')
   .trimEnd()
   .split('\n')
-  .map((token) =>
-    Buffer.from(requestOf(url, token, body === undefined ? undefined : content.length) + content, 'latin1'),
-  );
+  .map((line) => {
+    const [token = '', path] = line.split(' ');
+    const to = path === undefined ? url : new URL(path, url).href;
+    return Buffer.from(requestOf(to, token, body === undefined ? undefined : content.length) + content, 'latin1');
+  });
 
 const latencies: number[] = [];
 let failed = 0;
-let sent = 0;
+let sent = from;
 const started = performance.now();
 const end = started + seconds * 1000;
 for (const begin of await Promise.all(Array.from({ length: connections }, lane))) begin();

@@ -1,5 +1,6 @@
 -- wrk's part of the bench: tokens in rotation out of a file, an optional body, and the result as one line of JSON.
--- Arguments: the file with one token a line, then the file of the body or nothing.
+-- Arguments: the file with one token a line, or a token, a blank and a path; the line to begin at, counted from 0; the
+-- file of the body or nothing.
 local function lines(path)
   local all = {}
   for line in io.lines(path) do all[#all + 1] = line end
@@ -8,17 +9,19 @@ end
 
 function init(args)
   wrk.headers["Accept"] = "application/json"
-  if args[2] then
+  if args[3] then
     wrk.method = "POST"
     wrk.headers["Content-Type"] = "application/json"
-    wrk.body = io.open(args[2]):read("*a")
+    wrk.body = io.open(args[3]):read("*a")
   end
   local requests = {}
-  for index, token in ipairs(lines(args[1])) do
+  for index, line in ipairs(lines(args[1])) do
+    local token, path = line:match("^(%S+) ?(%S*)$")
     wrk.headers["Authorization"] = "Bearer " .. token
-    requests[index] = wrk.format()
+    requests[index] = wrk.format(nil, path ~= "" and path or nil)
   end
-  local at, count, one = 0, #requests, requests[1]
+  local count, one = #requests, requests[1]
+  local at = tonumber(args[2]) % count
   if count == 1 then
     function request() return one end
   else

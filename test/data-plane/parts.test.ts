@@ -34,22 +34,64 @@ describe('a query', () => {
 });
 
 describe('a bounded cache', () => {
-  test('keeps what is used and never holds more than twice its size', () => {
+  test('keeps what is used and never holds more than its size', () => {
     const cache = new BoundedCache<number>({ entries: 10, chars: 1_000_000 });
     cache.set('kept', 1);
     for (let at = 0; at < 1000; at += 1) {
       cache.set(`other ${at}`, at);
       expect(cache.get('kept')).toBe(1);
-      expect(cache.size).toBeLessThanOrEqual(20);
+      expect(cache.size).toBeLessThanOrEqual(10);
     }
     expect(cache.get('other 1')).toBeUndefined();
     cache.delete('kept');
     expect(cache.get('kept')).toBeUndefined();
   });
-  test('is bounded by the characters of its keys too', () => {
+  test('keeps as many as it has room for, whichever way they are asked for', () => {
+    const cache = new BoundedCache<number>({ entries: 1000, chars: 1_000_000 });
+    for (let at = 0; at < 1000; at += 1) cache.set(`one ${at}`, at);
+    for (let turn = 0; turn < 3; turn += 1)
+      for (let at = 0; at < 1000; at += 1) expect(cache.get(`one ${(at * 7) % 1000}`)).toBe((at * 7) % 1000);
+  });
+  test('gives what was used room before what was not, though more comes in than it holds', () => {
+    const cache = new BoundedCache<number>({ entries: 100, chars: 1_000_000 });
+    for (let at = 0; at < 50; at += 1) cache.set(`good ${at}`, at);
+    for (let at = 0; at < 10_000; at += 1) {
+      cache.set(`once ${at}`, at);
+      expect(cache.get(`good ${at % 50}`)).toBe(at % 50);
+    }
+  });
+  test('makes room though all of it was used', () => {
+    const cache = new BoundedCache<number>({ entries: 1000, chars: 1_000_000 });
+    for (let at = 0; at < 5000; at += 1) {
+      cache.set(`one ${at}`, at);
+      cache.get(`one ${at}`);
+    }
+    expect([cache.size, cache.get('one 4999')]).toEqual([1000, 4999]);
+  });
+  test('finds each under its own key after others were dropped, and the newest value of one set twice', () => {
+    const cache = new BoundedCache<number>({ entries: 4, chars: 1_000_000 });
+    for (const [key, value] of [
+      ['a', 1],
+      ['b', 2],
+      ['c', 3],
+      ['b', 4],
+      ['d', 5],
+    ] as const)
+      cache.set(key, value);
+    cache.delete('a');
+    cache.delete('absent');
+    expect(['a', 'b', 'c', 'd'].map((key) => cache.get(key))).toEqual([undefined, 4, 3, 5]);
+    expect(cache.size).toBe(3);
+  });
+  test('is bounded by the characters of its keys, and by what its values are said to take', () => {
     const cache = new BoundedCache<number>({ entries: 1000, chars: 100 });
     for (let at = 0; at < 100; at += 1) cache.set(`${at}`.padStart(50, ' '), at);
-    expect(cache.size).toBeLessThanOrEqual(4);
+    expect(cache.size).toBeLessThanOrEqual(2);
+    cache.set('large', 1, 90);
+    expect([cache.size, cache.get('large')]).toEqual([1, 1]);
+    cache.set('too large', 1, 100);
+    expect(cache.get('too large')).toBeUndefined();
+    expect(cache.get('large')).toBe(1);
   });
 });
 
