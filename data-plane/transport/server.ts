@@ -8,6 +8,10 @@ export type TransportOptions = Omit<Host, 'isDraining' | 'date' | 'onClose' | 'k
   readonly maxConnections: number;
   /** Told of every connection that is gone. */
   readonly onSocketClose?: () => void;
+  /** Counts connections with those of others; what it refuses is closed. */
+  readonly connections?: { enter(amount: number): boolean; leave(amount: number): void };
+  /** Others may listen at the same address (SO_REUSEPORT). */
+  readonly reusePort?: boolean;
   /** PEM; without it the server speaks cleartext. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 };
@@ -45,6 +49,7 @@ export function createTransportServer(options: TransportOptions): TransportServe
   };
   const server = options.tls === undefined ? plainServer(accept) : tlsServer(options, options.tls, accept);
   server.maxConnections = options.maxConnections;
+  if (options.connections !== undefined) boundTogether(server, options.connections);
   const sweep = (): void => {
     tellDate();
     const now = performance.now();
@@ -62,7 +67,7 @@ export function createTransportServer(options: TransportOptions): TransportServe
     return ended.then(() => clearInterval(sweeps));
   };
   return {
-    listen: (name, port) => listen(server, name, port),
+    listen: (name, port) => listen(server, { host: name, port, reusePort: options.reusePort === true }),
     drain: stop,
     async close() {
       const ended = stop();
@@ -95,10 +100,24 @@ function tlsServer(
   return server;
 }
 
-function listen(server: Server, host: string, port: number): Promise<AddressInfo> {
+/** Counted before anything is done for it, TLS included. */
+function boundTogether(server: Server, all: NonNullable<TransportOptions['connections']>): void {
+  const accepting = server.listeners('connection');
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    if (!all.enter(1)) {
+      socket.destroy();
+      return;
+    }
+    socket.once('close', () => all.leave(1));
+    for (const accept of accepting) Reflect.apply(accept, server, [socket]);
+  });
+}
+
+function listen(server: Server, at: { host: string; port: number; reusePort: boolean }): Promise<AddressInfo> {
   const { promise, resolve, reject } = Promise.withResolvers<AddressInfo>();
   server.once('error', reject);
-  server.listen({ host, port }, () => {
+  server.listen(at, () => {
     server.off('error', reject);
     const address = server.address();
     if (address === null || typeof address === 'string') reject(new Error('the server has no address'));
