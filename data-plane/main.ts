@@ -1,8 +1,10 @@
 // The data plane as a process: checks its runtime, reads the environment, says when it is ready, stops on a signal.
 import type { DataPlane } from './app.ts';
+import type { Log } from './log.ts';
 
 const DRAIN_MS = 8_000;
 const HARD_STOP_MS = 10_000;
+const CLOSE_MS = 3_000;
 const OK = 0;
 const FAILED = 1;
 const MISCONFIGURED = 2;
@@ -31,14 +33,21 @@ async function run(): Promise<void> {
     });
     const plane = await startDataPlane(config, log);
     stopOnSignal(plane);
+    restartOnSignal(plane, log);
     announce(plane);
+    void plane.failed.then((cause) => {
+      log.error('workers end faster than they can be replaced', { error: cause });
+      process.exitCode = FAILED;
+      setTimeout(() => process.exit(FAILED), CLOSE_MS).unref();
+      plane.close().then(() => process.exit(FAILED), fail);
+    });
   } catch (error) {
     fail(error);
   }
 }
 
-function announce({ listen, admin }: DataPlane): void {
-  const ready = { ready: true, plane: 'data', listen, admin };
+function announce({ listen, admin, workers }: DataPlane): void {
+  const ready = { ready: true, plane: 'data', listen, admin, workers };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
   process.send?.(ready);
 }
@@ -63,6 +72,17 @@ function stopOnSignal(plane: DataPlane): void {
     process.on(signal, () => {
       stop().catch(fail);
     });
+}
+
+/** Replaces the workers; with certificates that cannot be read those that are there go on. */
+function restartOnSignal(plane: DataPlane, log: Log): void {
+  process.on('SIGHUP', () => {
+    log.info('the workers are replaced one by one');
+    plane.restart().then(
+      () => log.info('all workers have been replaced'),
+      (error) => log.error('not all workers could be replaced', { error }),
+    );
+  });
 }
 
 /** One line a problem on stderr. */

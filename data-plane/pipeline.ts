@@ -103,6 +103,8 @@ async function answer(deps: PipelineDeps, visit: Visit): Promise<void> {
   const pool = upstreams.poolOf(snapshot, grant.service);
   const leave = deps.running.enter(grant, cancellation);
   try {
+    const durable = record.commit();
+    if (durable !== undefined) await durable;
     cancellation.check();
     await forward(pool, {
       grant,

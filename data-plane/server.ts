@@ -55,6 +55,8 @@ export type DataServerDeps = {
 export type DataServer = {
   /** Starts to listen; rejects with what the system says. */
   listen(host: string, port: number): Promise<AddressInfo>;
+  /** Takes no new connection, and ends each one after its next answer; resolves when the last one has ended. */
+  leave(): Promise<void>;
   /** Takes no new connection or request, and resolves when the last one was answered. */
   drain(): Promise<void>;
   /** Ends everything at once. */
@@ -115,6 +117,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
       state.publicUrl ??= urlOf(address, deps.tls !== undefined);
       return address;
     },
+    leave: server.leave,
     async drain() {
       state.isDraining = true;
       await server.drain();

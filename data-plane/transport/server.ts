@@ -19,6 +19,8 @@ export type TransportOptions = Omit<Host, 'isDraining' | 'date' | 'onClose' | 'k
 /** The server. */
 export type TransportServer = {
   listen(host: string, port: number): Promise<AddressInfo>;
+  /** Takes no new connection, and ends each one after its next answer; resolves when the last one has ended. */
+  leave(): Promise<void>;
   /** Takes no new connection, ends idle ones, and resolves when the last one has ended. */
   drain(): Promise<void>;
   close(): Promise<void>;
@@ -27,7 +29,9 @@ export type TransportServer = {
 /** Returns a server that does not listen yet. */
 export function createTransportServer(options: TransportOptions): TransportServer {
   const connections = new Set<ServerConnection>();
+  let leaving = false;
   let draining = false;
+  let ended: Promise<void> | undefined;
   let date = '';
   const tellDate = (): void => {
     date = `date: ${new Date().toUTCString()}\r\n`;
@@ -36,7 +40,7 @@ export function createTransportServer(options: TransportOptions): TransportServe
   const host: Host = {
     ...options,
     keepAliveFields: `connection: keep-alive\r\nkeep-alive: timeout=${Math.trunc(options.keepAliveTimeoutMs / 1000)}\r\n`,
-    isDraining: () => draining,
+    isDraining: () => leaving,
     date: () => date,
     onClose(connection) {
       connections.delete(connection);
@@ -60,19 +64,24 @@ export function createTransportServer(options: TransportOptions): TransportServe
   };
   const every = Math.max(1, Math.min(1_000, options.headTimeoutMs, options.keepAliveTimeoutMs, options.stallTimeoutMs));
   const sweeps = setInterval(sweep, every).unref();
+  const leave = (): Promise<void> => {
+    leaving = true;
+    ended ??= closed(server).then(() => clearInterval(sweeps));
+    return ended;
+  };
   const stop = (): Promise<void> => {
     draining = true;
-    const ended = closed(server);
     for (const connection of connections) if (!connection.isBusy && connection.isIdle) connection.socket.destroySoon();
-    return ended.then(() => clearInterval(sweeps));
+    return leave();
   };
   return {
     listen: (name, port) => listen(server, { host: name, port, reusePort: options.reusePort === true }),
+    leave,
     drain: stop,
     async close() {
-      const ended = stop();
+      const gone = stop();
       for (const connection of connections) connection.socket.destroy();
-      await ended;
+      await gone;
     },
   };
 }
