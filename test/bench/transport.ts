@@ -31,7 +31,7 @@ const subjects: { name: string; url: string; pid: number; token: string; adminUr
 ];
 const fleets: { stop(): Promise<void> }[] = [];
 for (const [name, kit] of kits) {
-  const fleet = await kit.startFleet({ env: { DAYPASS_LOG_LEVEL: 'warn' } });
+  const fleet = await kit.startFleet({ env: { DAYPASS_LOG_LEVEL: 'warn', DAYPASS_WORKERS: '1' } });
   fleets.push(fleet);
   await kit.register(fleet, 'bench', origin, 'real-credential');
   const token = await kit.mint(
