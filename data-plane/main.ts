@@ -5,6 +5,8 @@ import type { Log } from './log.ts';
 const DRAIN_MS = 8_000;
 const HARD_STOP_MS = 10_000;
 const CLOSE_MS = 3_000;
+/** Threads beside the workers that wait for what blocks: Node's own default. */
+const POOL_MIN = 4;
 const OK = 0;
 const FAILED = 1;
 const MISCONFIGURED = 2;
@@ -26,6 +28,8 @@ async function run(): Promise<void> {
   process.on('SIGUSR1', () => undefined);
   try {
     const config = parseConfig(process.env);
+    // All threads have one pool for signatures, names and syncs; it is made at its first use.
+    process.env.UV_THREADPOOL_SIZE ??= String(POOL_MIN + config.workers);
     const log = createLog(config.logLevel, (line) => process.stderr.write(line));
     process.on('uncaughtException', (error) => {
       log.error('an error that nothing caught ended the process', { error });

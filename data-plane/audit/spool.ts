@@ -131,6 +131,7 @@ export function openSpool(deps: Deps): Spool {
     cutUnborn(disk, folder, tail);
     tryRoom(disk, folder);
     state.setFailing(false, hasRoom(tail, bounds));
+    writer.flushHeld();
   };
   const look = () => {
     warnAboutSize();
@@ -140,7 +141,6 @@ export function openSpool(deps: Deps): Spool {
     } catch {
       return;
     }
-    writer.flush();
     if (state.isFailing()) return;
     log.info('the audit can be written again', { folder });
     mended();
@@ -236,6 +236,10 @@ export function openSpool(deps: Deps): Spool {
       if (state.mutex.takeFrom(slot)) {
         try {
           adoptTail(slot);
+        } catch (error) {
+          // What lies behind the tail is cut before anybody writes there.
+          log.error('the audit of a worker that ended cannot be mended yet', { error, folder });
+          state.setFailing(true, false);
         } finally {
           state.mutex.unlock();
         }

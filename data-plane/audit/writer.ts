@@ -40,6 +40,8 @@ export type SpoolWriter = {
   commit(): Promise<void>;
   /** Writes what is kept, if it can be written now. */
   flush(): void;
+  /** The same for who holds the lock, and goes on holding it. */
+  flushHeld(): void;
   /** Takes over decisions that a thread which has ended left open: their outcomes will close them. */
   adopt(rows: readonly { readonly row: number; readonly id: string }[]): void;
   /** Lets go of a file that is not appended to any more. */
@@ -155,6 +157,13 @@ export function createSpoolWriter(deps: WriterDeps): SpoolWriter {
       mutex.unlock();
     }
   };
+  const flushHeld = (): void => {
+    try {
+      if (!state.isFailing()) writeUnwritten();
+    } catch (cause) {
+      fail(cause);
+    }
+  };
 
   return {
     accepting: state.isAccepting,
@@ -181,15 +190,12 @@ export function createSpoolWriter(deps: WriterDeps): SpoolWriter {
     },
     commit: sync,
     flush() {
+      if (unwritten.length === 0) return;
       mutex.lock();
-      try {
-        if (!state.isFailing()) writeUnwritten();
-      } catch (cause) {
-        fail(cause);
-      } finally {
-        mutex.unlock();
-      }
+      flushHeld();
+      mutex.unlock();
     },
+    flushHeld,
     adopt(rows) {
       for (const { id, row } of rows) open.set(id, row);
     },

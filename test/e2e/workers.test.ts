@@ -1,4 +1,5 @@
 // A data plane of several workers: one node to whoever looks at it, however connections are spread over them.
+import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -123,10 +124,15 @@ test('workers are replaced under load, and no request on a kept connection is lo
 
 test('a client that is idle while its worker is replaced is let go', async () => {
   const { hostname, port } = new URL(fleet.dataUrl);
-  const sockets = Array.from({ length: 6 }, () => connect(Number(port), hostname));
+  const sockets = Array.from({ length: 6 }, () =>
+    connect(Number(port), hostname)
+      .resume()
+      .on('error', () => undefined),
+  );
   const ended = sockets.map((socket) => new Promise((resolve) => socket.on('close', resolve)));
   const rolled = () => fleet.data.logs().split('all workers have been replaced').length - 1;
   const before = rolled();
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
   process.kill(fleet.data.pid(), 'SIGHUP');
   await until('they are replaced', () => rolled() === before + 1, 60_000);
   expect(await Promise.all(ended)).toHaveLength(6);
