@@ -98,6 +98,18 @@ const settings: readonly Setting[] = [
     takers: ['data', 'up'],
   },
   {
+    name: 'DAYPASS_WORKERS',
+    value: 'NUMBER',
+    text: 'threads of the data plane that serve requests (default: one for each core)',
+    takers: ['data', 'up'],
+  },
+  {
+    name: 'DAYPASS_AUDIT',
+    value: 'RULE',
+    text: 'default, or strict: a decision is durable before its request goes upstream',
+    takers: ['data', 'up'],
+  },
+  {
     name: 'DAYPASS_MAX_IN_FLIGHT',
     value: 'NUMBER',
     text: 'requests that the data plane serves at once (default 1024)',

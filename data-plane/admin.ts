@@ -14,7 +14,7 @@ type Deps = {
   readonly version: string;
   readonly readiness: () => Readiness;
   /** Prometheus text. */
-  readonly metrics: () => string;
+  readonly metrics: () => Promise<string>;
 };
 
 type Answer = { readonly status: number; readonly type: string; readonly body: string };
@@ -31,16 +31,16 @@ const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** Answers GET and HEAD on `/healthz`, `/readyz` and `/metrics`. */
 export function createAdminServer(deps: Deps): AdminServer {
-  const server: Server = createServer({ requestTimeout: HEAD_MS, headersTimeout: HEAD_MS }, (request, response) =>
-    reply(request, response, deps),
-  );
+  const server: Server = createServer({ requestTimeout: HEAD_MS, headersTimeout: HEAD_MS }, (request, response) => {
+    reply(request, response, deps).catch(() => response.destroy());
+  });
   server.maxConnections = CONNECTIONS_MAX;
   return { listen: (at) => listenOn(server, at), close: () => closeServer(server) };
 }
 
-function reply(request: IncomingMessage, response: ServerResponse, deps: Deps): void {
+async function reply(request: IncomingMessage, response: ServerResponse, deps: Deps): Promise<void> {
   const allowed = request.method === 'GET' || request.method === 'HEAD';
-  const { status, type, body } = allowed ? answer(request.url, deps) : refusal(405, 'Only GET and HEAD');
+  const { status, type, body } = allowed ? await answer(request.url, deps) : refusal(405, 'Only GET and HEAD');
   response.writeHead(status, {
     'content-type': type,
     'content-length': Buffer.byteLength(body),
@@ -51,14 +51,14 @@ function reply(request: IncomingMessage, response: ServerResponse, deps: Deps): 
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-function answer(url: string | undefined, deps: Deps): Answer {
+async function answer(url: string | undefined, deps: Deps): Promise<Answer> {
   switch (url) {
     case '/healthz':
       return { status: 200, type: TEXT_TYPE, body: 'OK' };
     case '/readyz':
       return readyAnswer(deps);
     case '/metrics':
-      return { status: 200, type: METRICS_TYPE, body: deps.metrics() };
+      return { status: 200, type: METRICS_TYPE, body: await deps.metrics() };
     default:
       return refusal(404, 'Not found');
   }

@@ -1,36 +1,52 @@
-// Puts the data plane together: home, audit, snapshots, request path, admin port; and takes it apart again.
-
+// Puts the data plane together: home, audit, snapshots, workers, admin port; and takes it apart again.
+import { createServer } from 'node:net';
+import { getHeapStatistics } from 'node:v8';
+import { Worker } from 'node:worker_threads';
 import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
 import { signNodeAssertion } from '@daypass/core/node-auth';
 import { type Clients, createClients } from '@daypass/sdk/client';
 import { type AdminServer, createAdminServer } from './admin.ts';
-import { openSpool } from './audit/spool.ts';
-import { createSpoolSink } from './audit/spool-sink.ts';
+import { openSpool, type Spool } from './audit/spool.ts';
 import { createUploader } from './audit/uploader.ts';
-import type { DataPlaneConfig } from './config.ts';
+import { createBackoff } from './backoff.ts';
+import { canSharePorts, type DataPlaneConfig } from './config.ts';
 import { declareMetrics, readinessOf } from './health.ts';
 import { type DataHome, readDataHome } from './home.ts';
 import { lockFolder } from './home-lock.ts';
-import { listenFailure } from './listener.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
+import { closeServer, listenOn } from './listener.ts';
 import type { Log } from './log.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics, renderFamilies, sumFamilies } from './metrics.ts';
 import { createNewId } from './new-id.ts';
-import { createDataServer } from './server.ts';
+import { createLimitMemory, declareShared, openSharedLimits } from './shared/limits.ts';
 import { createSnapshotAgent } from './snapshot/agent.ts';
 import { boundedFetch } from './snapshot/bounded-fetch.ts';
+import { handOver } from './snapshot/handover.ts';
 import { SNAPSHOT_BYTES_MAX } from './snapshot/signed.ts';
 import { openSnapshotStore } from './snapshot/store.ts';
 import { readTls } from './tls.ts';
-import { createCurrentPolicy } from './upstream-policy.ts';
 import { softwareVersion } from './version.ts';
+import { wrapWorker } from './workers/thread.ts';
+import type { WorkerStart } from './workers/worker.ts';
+import { createWorkers, type Workers } from './workers/workers.ts';
 
 const LAST_UPLOAD_MS = 1_000;
+const LEAVE_MS = 8_000;
+const [FIRST_RETRY_MS, LONGEST_RETRY_MS] = [100, 5_000];
+/** The main thread, among those that share limits. */
+const MAIN_SLOT = 0;
 
 export type DataPlane = {
   /** Origin of the proxy, as it listens. */
   readonly listen: string;
   /** Origin of the admin port. */
   readonly admin: string;
+  /** Threads that serve. */
+  readonly workers: number;
+  /** Resolves when workers end faster than they can be replaced: the process is of no use any more. */
+  readonly failed: Promise<unknown>;
+  /** Reads the certificate again, and replaces the workers one after the other. Throws `config_invalid`. */
+  restart(): Promise<void>;
   /** Takes no new request, and resolves when the last one was answered. */
   drain(): Promise<void>;
   /** Ends everything; what is recorded stays on disk. */
@@ -47,84 +63,94 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   const newId = createNewId();
   const version = softwareVersion();
   const home = await readDataHome(config.home, log);
-  const tls = config.tls === undefined ? undefined : await readTls(config.tls);
+  let tls = config.tls === undefined ? undefined : await readTls(config.tls);
   building.use(await lockFolder(home.spoolFolder));
 
   const store = await openSnapshotStore(home.snapshotFolder);
   const clients = createNodeClients(config, home, newId);
-  let onConnected = () => {};
   const { fleet, pool, root, node } = home;
-  const client = clients.snapshots;
   const common = { node, log, random: Math.random };
-  const connected = () => onConnected();
+  const strict = config.audit === 'strict';
+  const spool = openSpool({ folder: home.spoolFolder, node, bytesMax: config.auditSpoolBytes, now, log, strict });
+  building.defer(spool.close);
+  const uploader = createUploader({ ...common, spool, client: clients.audit, key: home.nodeKey });
+  building.defer(uploader.stop);
+
+  const limits = { ...DEFAULT_LIMITS, maxInFlight: config.maxInFlight };
+  const limitMemory = createLimitMemory(limits, now());
+  const shared = openSharedLimits(limitMemory, MAIN_SLOT, limits, now);
+  const failed = Promise.withResolvers<unknown>();
+  const workers = createWorkers({
+    count: config.workers,
+    spawn: (slot) => startWorker({ ...startOf(config, home, spool), slot, tls, limitMemory }, log, spool.appended),
+    async bury(slot) {
+      shared.recover(slot);
+      await spool.bury(slot);
+    },
+    listenAt: { at: config.listen, reusePort: canSharePorts },
+    leaveMs: LEAVE_MS,
+    backoff: createBackoff(FIRST_RETRY_MS, LONGEST_RETRY_MS, Math.random),
+    log,
+    nowMs: now,
+    failed: failed.resolve,
+  });
+  building.defer(workers.close);
+  spool.onMended(workers.tellOfSpool);
+  workers.start();
+
   const agent = createSnapshotAgent({
     ...common,
-    client,
+    client: clients.snapshots,
     store,
     fleet,
     pool,
     root,
     software: version,
     now,
-    onConnected: connected,
+    onConnected: uploader.wake,
+    install: (message, verified, keep) => workers.install(handOver(message, verified), keep),
   });
   building.defer(agent.stop);
   await agent.load();
 
-  const spool = openSpool({ folder: home.spoolFolder, node, bytesMax: config.auditSpoolBytes, now, log });
-  building.defer(spool.close);
-  const audit = building.use(createSpoolSink({ spool, now, newId, snapshot: agent }));
-  const uploader = createUploader({ ...common, spool, client: clients.audit, key: home.nodeKey });
-  building.defer(uploader.stop);
-  onConnected = uploader.wake;
-
-  let listeners: readonly Listen[] = [config.listen, config.adminListen];
-  const { allowUpstreamRanges: allow, controlUrl } = config;
-  const policy = building.use(createCurrentPolicy({ allow, listeners: () => listeners, controlUrl, log }));
   const metrics = createMetrics();
   declareMetrics(metrics, agent, spool, uploader, now);
-  const limits = { maxInFlight: config.maxInFlight };
-  const { serverTiming, publicUrl, dpopNonce } = config;
-  const { unsealKeys } = home;
-  const shared = {
-    limits,
-    serverTiming,
-    publicUrl,
-    dpopNonce,
-    audit,
-    policy,
-    unsealKeys,
-    now,
-    newId,
-    log,
-    metrics,
-    tls,
-  };
-  const server = createDataServer({ ...shared, current: agent.current });
-  building.defer(server.close);
+  declareShared(metrics, shared);
+  metrics.gauge('daypass_workers', 'Threads that serve', workers.serving);
   let draining = false;
-  const readiness = () => readinessOf(agent, spool, draining, now());
-  const admin = createAdminServer({ version, readiness, metrics: metrics.render });
+  const admin = createAdminServer({
+    version,
+    readiness: () => readinessOf(agent, spool, workers.serving() > 0, draining, now()),
+    metrics: async () => renderFamilies(sumFamilies([metrics.families(), ...(await workers.metrics())])),
+  });
   building.defer(admin.close);
 
-  const at = await openListeners(server, admin, config);
-  listeners = [at.data, at.admin];
-  await policy.refresh();
+  const at = await openListeners(workers, admin, config);
   agent.start();
   uploader.start();
   warnAboutCleartext(config, log);
+  let rolling: Promise<unknown> = Promise.resolve();
   const running = building.move();
   return {
     listen: listenOrigin(tls === undefined ? 'http' : 'https', at.data),
     admin: listenOrigin('http', at.admin),
+    workers: config.workers,
+    failed: failed.promise,
+    async restart() {
+      const rolled = rolling.then(async () => {
+        tls = config.tls === undefined ? undefined : await readTls(config.tls);
+        await workers.roll();
+      });
+      rolling = rolled.catch(() => undefined);
+      await rolled;
+    },
     async drain() {
       draining = true;
-      await server.drain();
+      await workers.drain();
     },
     async close() {
       draining = true;
-      await server.close();
-      audit[Symbol.dispose]();
+      await workers.close();
       await uploader.drain(LAST_UPLOAD_MS);
       await running.disposeAsync();
     },
@@ -141,14 +167,46 @@ function createNodeClients(config: DataPlaneConfig, { node, fleet, nodeKey }: Da
   });
 }
 
-async function openListeners(server: ReturnType<typeof createDataServer>, admin: AdminServer, config: DataPlaneConfig) {
-  const { host, port } = config.listen;
+/** What workers start with that is the same for all of them. */
+const startOf = (config: DataPlaneConfig, home: DataHome, spool: Spool) => ({
+  node: home.node,
+  spoolFolder: home.spoolFolder,
+  unsealKeys: home.unsealKeys,
+  spoolMemory: spool.memory,
+  strict: config.audit === 'strict',
+  auditSpoolBytes: config.auditSpoolBytes,
+  maxInFlight: config.maxInFlight,
+  serverTiming: config.serverTiming,
+  publicUrl: config.publicUrl,
+  dpopNonce: config.dpopNonce,
+  controlUrl: config.controlUrl,
+  allowUpstreamRanges: config.allowUpstreamRanges,
+  logLevel: config.logLevel,
+});
+
+// With a limit of its own, a heap that overflows ends one worker and not the process.
+function startWorker(start: WorkerStart, log: Log, appended: () => void) {
+  const maxOldGenerationSizeMb = Math.floor(getHeapStatistics().heap_size_limit / (1024 * 1024));
+  const worker = new Worker(new URL('./workers/worker.ts', import.meta.url), {
+    name: `worker ${start.slot}`,
+    workerData: start,
+    resourceLimits: { maxOldGenerationSizeMb },
+  });
+  return wrapWorker(worker, { slot: start.slot, log, appended });
+}
+
+async function openListeners(workers: Workers, admin: AdminServer, config: DataPlaneConfig) {
   const adminAt = await admin.listen(config.adminListen);
-  try {
-    return { data: { host, port: (await server.listen(host, port)).port }, admin: adminAt };
-  } catch (cause) {
-    throw listenFailure(cause, config.listen);
-  }
+  await checkFree(config.listen);
+  return { data: await workers.listen(adminAt), admin: adminAt };
+}
+
+/** Listeners that share a port would also share it with another process of the same user. */
+async function checkFree(at: Listen): Promise<void> {
+  if (at.port === 0) return;
+  const server = createServer();
+  await listenOn(server, at);
+  await closeServer(server);
 }
 
 function warnAboutCleartext(config: DataPlaneConfig, log: Log): void {

@@ -5,7 +5,7 @@ import { checkTokenTime, readToken, statusPositions, type VerifiedClaims, verify
 import type { ActiveSnapshot } from './active.ts';
 import type { Bound } from './bound.ts';
 import { BoundedCache } from './bounded-cache.ts';
-import { type Bucket, type Flow, fullBucket, putBack, secondsUntilOne, take } from './bucket.ts';
+import { type Bucket, putBack, secondsUntilOne, take } from './bucket.ts';
 import { createTokenKeeper, type TokenKeeper } from './kept-token.ts';
 import { connectionFailures, type DataLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
@@ -14,6 +14,7 @@ import type { Proof, Prover, Sender } from './proof.ts';
 import { RetryLater } from './refusal.ts';
 import { isCutOffBy, isRevokedBy } from './revocation.ts';
 import type { Route } from './route.ts';
+import type { Budget } from './shared/buckets.ts';
 import type { Head } from './wire.ts';
 
 declare const verified: unique symbol;
@@ -69,12 +70,14 @@ type Deps = {
   readonly nowMs: () => number;
   readonly metrics: Metrics;
   readonly prover: Prover;
+  /** Tokens that may yet fail verification, over all threads. */
+  readonly failures: Budget;
 };
 
 /** Returns the step with an empty cache. */
-export function createAuthenticator({ limits, nowMs, metrics, prover }: Deps): Authenticator {
+export function createAuthenticator({ limits, nowMs, metrics, prover, failures: total }: Deps): Authenticator {
   const sessions = new BoundedCache<Session>({ entries: limits.tokenCacheEntries, chars: limits.tokenCacheBytes });
-  const verifier = createVerifier(limits, nowMs, prover);
+  const verifier = createVerifier(limits, nowMs, prover, total);
   const lookups = metrics.counter('daypass_token_lookups_total', 'Tokens looked up in the cache of verified ones', [
     'result',
   ]);
@@ -151,10 +154,8 @@ function checkRevocation(session: Session, snapshot: ActiveSnapshot): void {
 type Verifier = { verify(text: string, snapshot: ActiveSnapshot, failures: Bucket): Promise<Session> };
 
 // Signatures cost enough to be a weapon: one at a time for each token, few at a time, and few failures a second.
-function createVerifier(limits: DataLimits, nowMs: () => number, prover: Prover): Verifier {
-  const flow: Flow = { burst: limits.failureBurst, perMs: limits.failuresPerSecond / 1000 };
+function createVerifier(limits: DataLimits, nowMs: () => number, prover: Prover, total: Budget): Verifier {
   const connectionFlow = connectionFailures(limits);
-  const total = fullBucket(flow, nowMs());
   const keeper = createTokenKeeper();
   const pending = new Map<string, { readonly snapshot: ActiveSnapshot; readonly session: Promise<Session> }>();
   const spend = (failures: Bucket): void => {
@@ -163,7 +164,7 @@ function createVerifier(limits: DataLimits, nowMs: () => number, prover: Prover)
       const seconds = secondsUntilOne(failures, connectionFlow);
       throw new RetryLater('rate_limited', 'Too many bad tokens came over this connection', seconds);
     }
-    if (!take(total, flow, now)) throw new RetryLater('overloaded', 'Too many bad tokens are being presented', 1);
+    if (!total.take()) throw new RetryLater('overloaded', 'Too many bad tokens are being presented', 1);
   };
   return {
     async verify(text, snapshot, failures) {
@@ -179,7 +180,7 @@ function createVerifier(limits: DataLimits, nowMs: () => number, prover: Prover)
       try {
         const result = await session;
         putBack(failures, connectionFlow);
-        putBack(total, flow);
+        total.putBack();
         return result;
       } finally {
         pending.delete(text);

@@ -1,4 +1,5 @@
 // The data plane's settings: the environment once, into frozen data, or all problems at once.
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { parseRanges } from '@daypass/core/address';
 import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
@@ -24,12 +25,19 @@ export type DataPlaneConfig = {
   readonly controlUrl: string;
   readonly allowUpstreamRanges: readonly string[];
   readonly auditSpoolBytes: number;
+  /** `strict`: a decision is durable before the first byte of its request goes upstream. */
+  readonly audit: AuditRule;
+  /** Threads that serve. */
+  readonly workers: number;
   readonly maxInFlight: number;
   readonly serverTiming: boolean;
   /** When DPoP proofs must hold a nonce of this node. */
   readonly dpopNonce: NonceRule;
   readonly logLevel: LogLevel;
 };
+
+/** When decisions are on the disk: before the answer ends, or durable before the request goes on. */
+export type AuditRule = 'default' | 'strict';
 
 /** Reads the settings; pure. Throws `config_invalid` with one line for each problem, naming its variable. */
 export function parseConfig(env: Environment): DataPlaneConfig {
@@ -47,6 +55,8 @@ export function parseConfig(env: Environment): DataPlaneConfig {
     controlUrl: readControlUrl(settings),
     allowUpstreamRanges: readRanges(settings),
     auditSpoolBytes: settings.bytes('DAYPASS_AUDIT_SPOOL_BYTES', 1024 * MIB, MIB),
+    audit: readAuditRule(settings),
+    workers: settings.count('DAYPASS_WORKERS', defaultWorkers(), 1, canSharePorts ? WORKERS_MAX : 1),
     maxInFlight: settings.count('DAYPASS_MAX_IN_FLIGHT', DEFAULT_LIMITS.maxInFlight, 1, 65_536),
     serverTiming: settings.flag('DAYPASS_SERVER_TIMING'),
     dpopNonce: readNonceRule(settings),
@@ -105,6 +115,20 @@ function readNonceRule(settings: Settings): NonceRule {
   settings.problem('DAYPASS_DPOP_NONCE', `${JSON.stringify(rule)} is not auto or always`);
   return 'always';
 }
+
+function readAuditRule(settings: Settings): AuditRule {
+  const rule = settings.text('DAYPASS_AUDIT') ?? 'default';
+  if (rule === 'default' || rule === 'strict') return rule;
+  settings.problem('DAYPASS_AUDIT', `${JSON.stringify(rule)} is not default or strict`);
+  return 'strict';
+}
+
+const WORKERS_MAX = 64;
+
+/** Systems that spread connections over several listeners at one port (SO_REUSEPORT). */
+export const canSharePorts: boolean = ['linux', 'freebsd', 'dragonfly', 'sunos', 'aix'].includes(process.platform);
+
+const defaultWorkers = (): number => (canSharePorts ? Math.min(WORKERS_MAX, availableParallelism()) : 1);
 
 function readLogLevel(settings: Settings): LogLevel {
   const level = settings.text('DAYPASS_LOG_LEVEL') ?? 'info';

@@ -5,13 +5,20 @@ import type { Uploader } from './audit/uploader.ts';
 import type { Metrics } from './metrics.ts';
 import type { SnapshotAgent } from './snapshot/agent.ts';
 
-/** Ready with a snapshot within its lease, an audit that accepts, and no end in sight. */
-export function readinessOf(agent: SnapshotAgent, spool: Spool, draining: boolean, nowMs: number): Readiness {
+/** Ready with workers that serve, a snapshot within its lease, an audit that accepts, and no end in sight. */
+export function readinessOf(
+  agent: SnapshotAgent,
+  spool: Spool,
+  isServing: boolean,
+  draining: boolean,
+  nowMs: number,
+): Readiness {
   const { version, leaseExpiresAt } = agent.state();
   const reason = (): Readiness['reason'] => {
     if (draining) return 'draining';
     if (version === 0) return 'snapshot_missing';
     if (nowMs >= leaseExpiresAt * 1000) return 'snapshot_expired';
+    if (!isServing) return 'unavailable';
     return spool.accepting() ? undefined : 'audit_unavailable';
   };
   return { reason: reason(), snapshotVersion: version };

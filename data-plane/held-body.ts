@@ -5,6 +5,7 @@ import type { DataLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
 import { RetryLater } from './refusal.ts';
 import { openBody } from './request-body.ts';
+import type { Tally } from './shared/tally.ts';
 import type { Arriving } from './transport/types.ts';
 import type { Head } from './wire.ts';
 
@@ -26,11 +27,10 @@ export type BodyRoom = {
   hold(request: Arriving, head: Head, count: (bytes: number) => void): Promise<HeldBody>;
 };
 
-/** Returns the room, empty. */
-export function createBodyRoom(limits: DataLimits, metrics: Metrics): BodyRoom {
-  const { ruleBodyBytesMax, ruleBodiesBytesMax } = limits;
-  let taken = 0;
-  metrics.gauge('daypass_held_body_bytes', 'Room taken by request bodies that rules look into', () => taken);
+/** Returns the room; `taken` bounds it for all threads. */
+export function createBodyRoom(limits: DataLimits, taken: Tally, metrics: Metrics): BodyRoom {
+  const { ruleBodyBytesMax } = limits;
+  metrics.gauge('daypass_held_body_bytes', 'Room taken by request bodies that rules look into', taken.own);
   const check = (head: Head): void => {
     if ((head.contentLength ?? 0) > ruleBodyBytesMax)
       throw new DaypassError('body_too_large', `A rule looks into bodies of at most ${ruleBodyBytesMax} bytes`);
@@ -40,17 +40,15 @@ export function createBodyRoom(limits: DataLimits, metrics: Metrics): BodyRoom {
     async hold(request, head, count) {
       check(head);
       let room = head.contentLength ?? ruleBodyBytesMax;
-      if (taken + room > ruleBodiesBytesMax)
-        throw new RetryLater('overloaded', 'Too many request bodies are being looked into', 1);
-      taken += room;
+      if (!taken.enter(room)) throw new RetryLater('overloaded', 'Too many request bodies are being looked into', 1);
       let isReleased = false;
       const release = (): void => {
-        if (!isReleased) taken -= room;
+        if (!isReleased) taken.leave(room);
         isReleased = true;
       };
       try {
         const bytes = await readWhole(request, { ...limits, bodyBytesMax: ruleBodyBytesMax }, count);
-        taken -= room - bytes.length;
+        taken.leave(room - bytes.length);
         room = bytes.length;
         return { bytes, release } as unknown as HeldBody;
       } catch (error) {

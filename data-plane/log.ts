@@ -18,12 +18,15 @@ export type Log = Readonly<Record<LogLevel, (message: string, fields?: LogFields
 /** Whether a text names a level. */
 export const isLogLevel = (text: string): text is LogLevel => LEVELS.some((level) => level === text);
 
+/** Whether a level is as quiet as another one, or quieter. */
+export const isAtLeast = (level: LogLevel, least: LogLevel): boolean => LEVELS.indexOf(level) >= LEVELS.indexOf(least);
+
 /** Returns a log that gives `write` one line, newline included, for each event at `level` or above. */
 export function createLog(level: LogLevel, write: (line: string) => void, now: () => number = Date.now): Log {
   const emit = (at: LogLevel) => (message: string, fields: LogFields) =>
-    write(`${printableJson({ time: new Date(now()).toISOString(), level: at, message, ...shown(fields) })}\n`);
+    write(`${printableJson({ time: new Date(now()).toISOString(), level: at, message, ...plainFields(fields) })}\n`);
   const at = (wanted: LogLevel) => {
-    if (LEVELS.indexOf(wanted) < LEVELS.indexOf(level)) return () => {};
+    if (!isAtLeast(wanted, level)) return () => {};
     const line = emit(wanted);
     return (message: string, fields: LogFields = {}) => {
       try {
@@ -36,7 +39,8 @@ export function createLog(level: LogLevel, write: (line: string) => void, now: (
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
-function shown(fields: LogFields): LogFields {
+/** The fields as they are written: plain data, which can be handed to another thread. */
+export function plainFields(fields: LogFields): LogFields {
   const entries = Object.entries(fields).map(([name, value]) => [name, showValue(value)] as const);
   return Object.fromEntries(entries);
 }

@@ -1,8 +1,12 @@
 // The data plane as a process: checks its runtime, reads the environment, says when it is ready, stops on a signal.
 import type { DataPlane } from './app.ts';
+import type { Log } from './log.ts';
 
 const DRAIN_MS = 8_000;
 const HARD_STOP_MS = 10_000;
+const CLOSE_MS = 3_000;
+/** Threads beside the workers that wait for what blocks: Node's own default. */
+const POOL_MIN = 4;
 const OK = 0;
 const FAILED = 1;
 const MISCONFIGURED = 2;
@@ -24,6 +28,8 @@ async function run(): Promise<void> {
   process.on('SIGUSR1', () => undefined);
   try {
     const config = parseConfig(process.env);
+    // All threads have one pool for signatures, names and syncs; it is made at its first use.
+    process.env.UV_THREADPOOL_SIZE ??= String(POOL_MIN + config.workers);
     const log = createLog(config.logLevel, (line) => process.stderr.write(line));
     process.on('uncaughtException', (error) => {
       log.error('an error that nothing caught ended the process', { error });
@@ -31,14 +37,21 @@ async function run(): Promise<void> {
     });
     const plane = await startDataPlane(config, log);
     stopOnSignal(plane);
+    restartOnSignal(plane, log);
     announce(plane);
+    void plane.failed.then((cause) => {
+      log.error('workers end faster than they can be replaced', { error: cause });
+      process.exitCode = FAILED;
+      setTimeout(() => process.exit(FAILED), CLOSE_MS).unref();
+      plane.close().then(() => process.exit(FAILED), fail);
+    });
   } catch (error) {
     fail(error);
   }
 }
 
-function announce({ listen, admin }: DataPlane): void {
-  const ready = { ready: true, plane: 'data', listen, admin };
+function announce({ listen, admin, workers }: DataPlane): void {
+  const ready = { ready: true, plane: 'data', listen, admin, workers };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
   process.send?.(ready);
 }
@@ -63,6 +76,17 @@ function stopOnSignal(plane: DataPlane): void {
     process.on(signal, () => {
       stop().catch(fail);
     });
+}
+
+/** Replaces the workers; with certificates that cannot be read those that are there go on. */
+function restartOnSignal(plane: DataPlane, log: Log): void {
+  process.on('SIGHUP', () => {
+    log.info('the workers are replaced one by one');
+    plane.restart().then(
+      () => log.info('all workers have been replaced'),
+      (error) => log.error('not all workers could be replaced', { error }),
+    );
+  });
 }
 
 /** One line a problem on stderr. */

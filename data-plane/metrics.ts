@@ -22,8 +22,19 @@ export type Metrics = {
   gauge(name: string, help: string, read: () => number): void;
   /** Declares a histogram; `bounds` rise. */
   histogram(name: string, help: string, bounds: readonly number[]): Histogram;
+  /** All of them as they are now. */
+  families(): readonly Family[];
   /** All of them as text. */
   render(): string;
+};
+
+/** A metric as it is at one time; plain data, which threads can hand to each other. */
+export type Family = {
+  readonly name: string;
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  /** Name with labels, and value. */
+  readonly samples: readonly (readonly [string, number])[];
 };
 
 /** Series kept for one counter; further label values are counted together as `other`. */
@@ -31,30 +42,55 @@ const SERIES_MAX = 500;
 
 /** Returns an empty registry. A name declared twice is an error in the program. */
 export function createMetrics(): Metrics {
-  const families = new Map<string, () => string>();
-  const declare = (name: string, kind: string, help: string, lines: () => readonly string[]): void => {
-    if (families.has(name)) throw new Error(`metric ${name} is declared twice`);
-    families.set(name, () => [`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`, ...lines(), ''].join('\n'));
+  const known = new Map<string, () => Family>();
+  const declare = (name: string, kind: Family['kind'], help: string, read: () => Family['samples']): void => {
+    if (known.has(name)) throw new Error(`metric ${name} is declared twice`);
+    known.set(name, () => ({ name, kind, help, samples: read() }));
   };
+  const families = (): readonly Family[] => [...known.values()].map((family) => family());
   return {
     counter(name, help, labelNames = []) {
       const series = createSeries(labelNames);
-      declare(name, 'counter', help, () => series.lines(name));
+      declare(name, 'counter', help, () => series.samples(name));
       return series;
     },
     gauge(name, help, read) {
-      declare(name, 'gauge', help, () => [`${name} ${read()}`]);
+      declare(name, 'gauge', help, () => [[name, read()]]);
     },
     histogram(name, help, bounds) {
       const buckets = createBuckets(bounds);
-      declare(name, 'histogram', help, () => buckets.lines(name));
+      declare(name, 'histogram', help, () => buckets.samples(name));
       return buckets;
     },
-    render: () => [...families.values()].map((family) => family()).join(''),
+    families,
+    render: () => renderFamilies(families()),
   };
 }
 
-function createSeries(labelNames: Labels): Counter & { lines(name: string): readonly string[] } {
+/** The text of families. */
+export const renderFamilies = (families: readonly Family[]): string =>
+  families
+    .map(({ name, kind, help, samples }) =>
+      [`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`, ...samples.map((sample) => sample.join(' ')), ''].join('\n'),
+    )
+    .join('');
+
+/** The sum of what several have counted: each series of each family once, in the order in which they were first met. */
+export function sumFamilies(all: readonly (readonly Family[])[]): readonly Family[] {
+  const families = new Map<string, Family & { readonly sums: Map<string, number> }>();
+  for (const family of all.flat()) {
+    const sum = families.get(family.name) ?? { ...family, sums: new Map<string, number>() };
+    families.set(family.name, sum);
+    for (const [series, value] of family.samples) sum.sums.set(series, (sum.sums.get(series) ?? 0) + value);
+  }
+  return [...families.values()].map(({ sums, name, kind, help }) => ({ name, kind, help, samples: [...sums] }));
+}
+
+/** What goes on counting when the one that counted has ended. */
+export const withoutGauges = (families: readonly Family[]): readonly Family[] =>
+  families.filter(({ kind }) => kind !== 'gauge');
+
+function createSeries(labelNames: Labels): Counter & { samples(name: string): Family['samples'] } {
   const totals = new Map<string, Total>();
   const other = labelText(
     labelNames,
@@ -71,7 +107,7 @@ function createSeries(labelNames: Labels): Counter & { lines(name: string): read
   return {
     add: (amount, ...labels) => series(...labels).add(amount),
     series,
-    lines: (name) => [...totals].map(([labels, { value }]) => `${name}${labels} ${value}`),
+    samples: (name) => [...totals].map(([labels, { value }]) => [`${name}${labels}`, value]),
   };
 }
 
@@ -83,7 +119,7 @@ class Total implements Series {
   }
 }
 
-function createBuckets(bounds: readonly number[]): Histogram & { lines(name: string): readonly string[] } {
+function createBuckets(bounds: readonly number[]): Histogram & { samples(name: string): Family['samples'] } {
   const counts = new Float64Array(bounds.length + 1);
   let sum = 0;
   return {
@@ -93,13 +129,13 @@ function createBuckets(bounds: readonly number[]): Histogram & { lines(name: str
       counts[at] = (counts[at] ?? 0) + 1;
       sum += value;
     },
-    lines(name) {
+    samples(name) {
       let total = 0;
-      const rows = [...counts].map((count, at) => {
+      const rows = [...counts].map((count, at): readonly [string, number] => {
         total += count;
-        return `${name}_bucket{le="${bounds[at] ?? '+Inf'}"} ${total}`;
+        return [`${name}_bucket{le="${bounds[at] ?? '+Inf'}"}`, total];
       });
-      return [...rows, `${name}_sum ${sum}`, `${name}_count ${total}`];
+      return [...rows, [`${name}_sum`, sum], [`${name}_count`, total]];
     },
   };
 }

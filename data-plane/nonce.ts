@@ -1,5 +1,5 @@
 // DPoP nonces of this node (RFC 9449 §8, §9): nobody else makes them, so a proof that holds one was made for this node, lately.
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 
 /** The nonces. Nothing is kept of those given out. */
 export type Nonces = {
@@ -12,9 +12,8 @@ export type Nonces = {
 /** A nonce is good in the time in which it was given out and in the one after it. */
 const SLOT_MS = 150_000;
 
-/** Returns nonces under a key that ends with the process. */
-export function createNonces(nowMs: () => number): Nonces {
-  const key = randomBytes(32);
+/** Returns nonces under a key that all threads of the node have, and that ends with the process. */
+export function createNonces(key: Uint8Array, nowMs: () => number): Nonces {
   const made = new Map<number, Buffer>();
   const of = (slot: number): Buffer => {
     const known = made.get(slot);

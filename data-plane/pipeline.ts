@@ -6,7 +6,7 @@ import type { Authenticator, VerifiedToken } from './authenticate.ts';
 import { type Authorizer, BODY_NEEDED, type Decided, type Grant } from './authorize.ts';
 import type { Cancellation } from './cancellation.ts';
 import type { Closing } from './closing.ts';
-import { forward } from './forward.ts';
+import { type Exchange, forward } from './forward.ts';
 import type { BodyRoom, HeldBody } from './held-body.ts';
 import { injectCredential } from './inject.ts';
 import type { Limiter, Permit } from './limit.ts';
@@ -122,8 +122,7 @@ function send(deps: PipelineDeps, visit: Visit, head: Head, permit: Permit): voi
   const running: Running = { grant, cancellation, record };
   visit.running = running;
   deps.running.enter(running);
-  cancellation.check();
-  running.forwarded = forward(pool, {
+  const exchange: Exchange = {
     grant,
     outgoing,
     body,
@@ -135,7 +134,14 @@ function send(deps: PipelineDeps, visit: Visit, head: Head, permit: Permit): voi
     cancellation,
     closing,
     over: (error) => finish(deps, visit, error),
-  });
+  };
+  const go = (): void => {
+    cancellation.check();
+    running.forwarded = forward(pool, exchange);
+  };
+  const durable = record.commit();
+  if (durable === undefined) go();
+  else durable.then(go).catch((error) => finish(deps, visit, error));
 }
 
 /** Ends a visit: what it took is given back, and an error is answered. */

@@ -5,10 +5,10 @@ import type { VerifiedClaims } from '@daypass/core/token';
 import type { ActiveSnapshot } from './active.ts';
 import { type Bucket, type Flow, fullBucket, putBack, secondsUntilOne, take } from './bucket.ts';
 import { connectionFailures, type DataLimits } from './limits.ts';
-import type { Metrics } from './metrics.ts';
 import { createNonces } from './nonce.ts';
 import { RetryLater, Unproved } from './refusal.ts';
 import { createReplays } from './replay.ts';
+import type { SharedLimits } from './shared/limits.ts';
 import type { Head } from './wire.ts';
 
 declare const proved: unique symbol;
@@ -52,19 +52,20 @@ export type NonceRule = 'auto' | 'always';
 
 type Deps = {
   readonly limits: DataLimits;
+  /** Of all threads: the proofs that were used, and the key of nonces. */
+  readonly shared: Pick<SharedLimits, 'proofs' | 'nonceKey' | 'startedAtMs'>;
   readonly nowMs: () => number;
-  readonly metrics: Metrics;
   readonly nonceRule: NonceRule;
   /** Origin that clients know the proxy by. */
   readonly publicUrl: () => string;
 };
 
-/** Returns the step, which remembers no proof yet. */
-export function createProver({ limits, nowMs, metrics, nonceRule, publicUrl }: Deps): Prover {
-  const nonces = createNonces(nowMs);
-  const replays = createReplays(limits, nowMs, metrics);
+/** Returns the step. */
+export function createProver({ limits, shared, nowMs, nonceRule, publicUrl }: Deps): Prover {
+  const nonces = createNonces(shared.nonceKey, nowMs);
+  const replays = createReplays(shared.proofs, limits.proofsMax);
   const flow = connectionFailures(limits);
-  const startedAt = Math.floor(nowMs() / 1000);
+  const startedAt = Math.floor(shared.startedAtMs / 1000);
   let verifying = 0;
   const isNonceNeeded = (snapshot: ActiveSnapshot, iat: number): boolean =>
     // What was used before the start is not remembered.

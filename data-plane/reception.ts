@@ -110,7 +110,12 @@ function answerRefused(visit: Visit, error: unknown): void {
   const { record, response, route, head, request, isDpop = false, proof } = visit;
   const problem = problemOf(error, record.id, { isDpop, nonce: proof?.nextNonce });
   const isAnswered = response.isBegun;
-  record.refuse(problem.code, isAnswered ? response.status : problem.status, route?.service?.config.name ?? '');
+  try {
+    record.refuse(problem.code, isAnswered ? response.status : problem.status, route?.service?.config.name ?? '');
+  } catch (cause) {
+    // The answer says that nothing can be recorded now; what there was to record is kept.
+    if (problem.code !== 'audit_unavailable') throw cause;
+  }
   if (isAnswered) {
     response.destroy();
     return;

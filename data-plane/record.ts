@@ -104,6 +104,14 @@ export class RequestRecord {
     this.#deps.audit.append([this.#decision(this.#asked)]);
   }
 
+  /** Where decisions have to be durable before their requests go on: writes this one, and resolves when it is. */
+  commit(): Promise<void> | undefined {
+    const { audit } = this.#deps;
+    if (audit.commit === undefined) return undefined;
+    this.decideNow();
+    return audit.commit();
+  }
+
   /** Writes what is not yet written; later calls do nothing. */
   end(ending: Ending): void {
     const drafts: Draft[] = [];

@@ -18,12 +18,15 @@ import { createProver, type NonceRule } from './proof.ts';
 import { createReception } from './reception.ts';
 import { createRunningRequests } from './running.ts';
 import { createSeals } from './seals.ts';
+import { createLimitMemory, declareShared, openSharedLimits, type SharedLimits } from './shared/limits.ts';
 import { createTransportServer } from './transport/server.ts';
 import { createUpstreams } from './upstreams.ts';
 
 /** What the data server needs. */
 export type DataServerDeps = {
   readonly limits?: Partial<DataLimits>;
+  /** What is counted over all threads; this server alone if left out. */
+  readonly shared?: SharedLimits;
   /** Adds `Server-Timing` with the decision id and the snapshot's version to every forwarded answer. */
   readonly serverTiming?: boolean;
   readonly current: () => ActiveSnapshot | undefined;
@@ -39,6 +42,8 @@ export type DataServerDeps = {
   readonly metrics: Metrics;
   /** PEM; without it the server speaks cleartext. */
   readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  /** Others may listen at the same address (SO_REUSEPORT). */
+  readonly reusePort?: boolean;
   /** Where clients reach this server, without a slash at the end; the listen address if left out. */
   readonly publicUrl?: string | undefined;
   /** When proofs must hold a nonce; `auto` if left out. */
@@ -51,6 +56,8 @@ export type DataServerDeps = {
 export type DataServer = {
   /** Starts to listen; rejects with what the system says. */
   listen(host: string, port: number): Promise<AddressInfo>;
+  /** Takes no new connection, and ends each one after its next answer; resolves when the last one has ended. */
+  leave(): Promise<void>;
   /** Takes no new connection or request, and resolves when the last one was answered. */
   drain(): Promise<void>;
   /** Ends everything at once. */
@@ -61,21 +68,23 @@ export type DataServer = {
 export function createDataServer(deps: DataServerDeps): DataServer {
   const limits: DataLimits = Object.freeze({ ...DEFAULT_LIMITS, ...deps.limits });
   const { policy, audit, current, log, metrics, newId, now: nowMs, unsealKeys, resolve = createSystemResolve() } = deps;
+  const shared = deps.shared ?? openSharedLimits(createLimitMemory(limits, nowMs()), 0, limits, nowMs);
+  if (deps.shared === undefined) declareShared(metrics, shared);
   const state: State = { isDraining: false, publicUrl: deps.publicUrl };
   const upstreams = createUpstreams({ policy, resolve, limits });
   const reception = createReception({ audit, log, metrics, newId });
   const running = createRunningRequests(current, limits);
   const reviews = setInterval(running.review, REVIEW_MS).unref();
   const publicUrl = (): string => state.publicUrl ?? '';
-  const prover = createProver({ limits, nowMs, metrics, nonceRule: deps.dpopNonce ?? 'auto', publicUrl });
+  const prover = createProver({ limits, shared, nowMs, nonceRule: deps.dpopNonce ?? 'auto', publicUrl });
   const pipeline = createPipeline({
     limits,
     current,
     audit,
-    authenticator: createAuthenticator({ limits, nowMs, metrics, prover }),
+    authenticator: createAuthenticator({ limits, nowMs, metrics, prover, failures: shared.failures }),
     authorizer: createAuthorizer({ seals: createSeals(unsealKeys, limits), nowMs }),
-    bodyRoom: createBodyRoom(limits, metrics),
-    limiter: createLimiter(limits, nowMs, metrics),
+    bodyRoom: createBodyRoom(limits, shared.heldBytes, metrics),
+    limiter: createLimiter(shared, metrics),
     upstreams,
     running,
     nowMs,
@@ -89,6 +98,8 @@ export function createDataServer(deps: DataServerDeps): DataServer {
   const server = createTransportServer({
     ...limits,
     tls: deps.tls,
+    reusePort: deps.reusePort === true,
+    connections: shared.connections,
     failureFlow: connectionFailures(limits),
     nowMs,
     onRequest(arrival) {
@@ -105,6 +116,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
       state.publicUrl ??= urlOf(address, deps.tls !== undefined);
       return address;
     },
+    leave: server.leave,
     async drain() {
       state.isDraining = true;
       await server.drain();

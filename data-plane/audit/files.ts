@@ -1,115 +1,123 @@
-// The spool's files as one growing row of bytes: appended to at one end, deleted as whole files at the other.
-import { closeSync, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs';
+// The spool's files on the disk: opened to be appended to, read back, mended, and the disk itself tried.
+import {
+  closeSync,
+  fdatasync,
+  fdatasyncSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncFolder } from '../atomic-file.ts';
-import { type Segment, segmentName } from './segment.ts';
+import { promisify } from 'node:util';
+import { segmentName } from './segment.ts';
 
 const PROBE = Buffer.alloc(64 * 1024);
 
-/** The calls that may find the disk full; an argument, so that a test can fill it. */
+/** The calls that may find the disk full or broken; an argument, so that a test can make them fail. */
 export type SpoolDisk = {
   readonly openSync: (path: string, flags: string, mode: number) => number;
   readonly writeSync: (fd: number, bytes: Uint8Array) => number;
   readonly ftruncateSync: (fd: number, length: number) => void;
+  /** Resolves when what was written is durable. */
+  readonly datasync: (fd: number) => Promise<void>;
 };
 
 /** The real disk. */
-export const realDisk: SpoolDisk = { openSync, writeSync, ftruncateSync };
+export const realDisk: SpoolDisk = { openSync, writeSync, ftruncateSync, datasync: promisify(fdatasync) };
 
-type Deps = {
-  readonly folder: string;
-  readonly disk: SpoolDisk;
-  /** A new file is begun above this. */
-  readonly segmentBytesMax: number;
+/** The file that begins with a number. */
+export const segmentPath = (folder: string, firstSeq: number): string => join(folder, segmentName(firstSeq));
+
+/** The file that a thread appends to: the same for all threads, each with a descriptor of its own. */
+export type AppendFile = {
+  /** Opens the file that begins with `firstSeq`, if it is not open yet. */
+  to(firstSeq: number): void;
+  /** One write at its end. Throws unless all of it was written. */
+  append(bytes: Uint8Array): void;
+  /** Makes the file durable, and stops the thread meanwhile. */
+  syncNow(): void;
+  /** Makes what was written durable. */
+  sync(): Promise<void>;
+  /** Closes the file, unless it is the one that begins with `firstSeq`. */
+  keepOnly(firstSeq: number): void;
 };
 
-export type SpoolFiles = {
-  /** One write at the end. After it throws, `mend` comes before the next. */
-  append(bytes: Uint8Array, place: { firstSeq: number; lastSeq: number }, counted: boolean): void;
-  /** Cuts what a failed write left, and throws when there is no room for more. */
-  mend(): void;
-  /** Up to `bytesMax` bytes from `offset` of the oldest file, durable on this disk; undefined at its end. */
-  read(offset: number, bytesMax: number): Promise<Uint8Array | undefined>;
-  /** Deletes the files that end at or before `seq`, the newest only above `newestBytesMin`. Returns how many. */
-  deleteUntil(seq: number, newestBytesMin: number): number;
-  /** Bytes in all files. */
-  totals(): { readonly requests: number; readonly refusals: number };
-  close(): void;
-};
-
-/** Goes on behind `segments`, in a new file. */
-export function createSpoolFiles(deps: Deps, segments: Segment[]): SpoolFiles {
-  const { folder, disk } = deps;
-  const totals = { requests: 0, refusals: 0 };
-  let active: { readonly fd: number; readonly segment: Segment } | undefined;
-  let namesAreDurable = false;
-  const count = ({ bytes, refusalBytes }: Segment, sign: 1 | -1) => {
-    totals.requests += sign * (bytes - refusalBytes);
-    totals.refusals += sign * refusalBytes;
+/** Returns none that is open yet. */
+export function createAppendFile(folder: string, disk: SpoolDisk): AppendFile {
+  let current: { readonly fd: number; readonly firstSeq: number } | undefined;
+  /** Those that are being synced; they are closed after that. */
+  const syncing = new Map<number, number>();
+  const leaving = new Set<number>();
+  const release = (): void => {
+    if (current === undefined) return;
+    if (syncing.has(current.fd)) leaving.add(current.fd);
+    else closeSync(current.fd);
+    current = undefined;
   };
-  for (const segment of segments) count(segment, 1);
-
-  const release = () => {
-    if (active !== undefined) closeSync(active.fd);
-    active = undefined;
+  const synced = (fd: number): void => {
+    const others = (syncing.get(fd) ?? 1) - 1;
+    if (others > 0) {
+      syncing.set(fd, others);
+      return;
+    }
+    syncing.delete(fd);
+    if (leaving.delete(fd)) closeSync(fd);
   };
-  const fileFor = (bytes: number, firstSeq: number) => {
-    if (active !== undefined && active.segment.bytes + bytes > deps.segmentBytesMax && active.segment.bytes > 0)
-      release();
-    if (active !== undefined) return active;
-    const path = join(folder, segmentName(firstSeq));
-    const fd = disk.openSync(path, 'a', 0o600);
-    const segment = { path, firstSeq, lastSeq: firstSeq - 1, bytes: 0, refusalBytes: 0 };
-    segments.push(segment);
-    namesAreDurable = false;
-    active = { fd, segment };
-    return active;
-  };
-
   return {
-    append(bytes, { firstSeq, lastSeq }, counted) {
-      const { fd, segment } = fileFor(bytes.length, firstSeq);
-      const written = disk.writeSync(fd, bytes);
+    to(firstSeq) {
+      if (current?.firstSeq === firstSeq) return;
+      release();
+      current = { fd: disk.openSync(segmentPath(folder, firstSeq), 'a', 0o600), firstSeq };
+    },
+    append(bytes) {
+      const written = current === undefined ? 0 : disk.writeSync(current.fd, bytes);
       if (written !== bytes.length) throw new Error(`Only ${written} of ${bytes.length} bytes could be written`);
-      segment.bytes += written;
-      segment.lastSeq = lastSeq;
-      if (counted) segment.refusalBytes += written;
-      totals[counted ? 'refusals' : 'requests'] += written;
     },
-    mend() {
-      if (active !== undefined) disk.ftruncateSync(active.fd, active.segment.bytes);
-      tryRoom(disk, join(folder, 'probe'));
+    syncNow() {
+      if (current !== undefined) fdatasyncSync(current.fd);
     },
-    async read(offset, bytesMax) {
-      const [oldest] = segments;
-      if (oldest === undefined || offset >= oldest.bytes) return undefined;
-      const bytes = await readDurably(oldest.path, offset, Math.min(oldest.bytes - offset, bytesMax));
-      if (!namesAreDurable) {
-        namesAreDurable = true;
-        await syncFolder(folder);
+    async sync() {
+      if (current === undefined) return;
+      const { fd } = current;
+      syncing.set(fd, (syncing.get(fd) ?? 0) + 1);
+      try {
+        await disk.datasync(fd);
+      } finally {
+        synced(fd);
       }
-      return bytes;
     },
-    deleteUntil(seq, newestBytesMin) {
-      let deleted = 0;
-      for (let [oldest] = segments; oldest !== undefined && oldest.lastSeq <= seq; [oldest] = segments) {
-        const isActive = oldest === active?.segment;
-        if (isActive && oldest.bytes < newestBytesMin) break;
-        if (isActive) release();
-        unlinkSync(oldest.path);
-        segments.shift();
-        count(oldest, -1);
-        deleted += 1;
-      }
-      return deleted;
+    keepOnly(firstSeq) {
+      if (current?.firstSeq !== firstSeq) release();
     },
-    totals: () => totals,
-    close: release,
   };
 }
 
-function tryRoom(disk: SpoolDisk, path: string): void {
+/** Makes the names in a folder durable, and stops the thread meanwhile. */
+export function syncNamesNow(folder: string): void {
+  const fd = openSync(folder, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Cuts a file to a length. */
+export function cutFile(disk: SpoolDisk, path: string, length: number): void {
+  const fd = disk.openSync(path, 'r+', 0o600);
+  try {
+    disk.ftruncateSync(fd, length);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Throws when there is no room on the disk. */
+export function tryRoom(disk: SpoolDisk, folder: string): void {
+  const path = join(folder, 'probe');
   const fd = disk.openSync(path, 'w', 0o600);
   try {
     if (disk.writeSync(fd, PROBE) !== PROBE.length) throw new Error('There is no room');
@@ -120,7 +128,7 @@ function tryRoom(disk: SpoolDisk, path: string): void {
 }
 
 /** Synced before they are sent: what the control plane has seen, a power loss cannot take back and number anew. */
-async function readDurably(path: string, offset: number, length: number): Promise<Uint8Array> {
+export async function readDurably(path: string, offset: number, length: number): Promise<Uint8Array> {
   const file = await open(path, 'r');
   try {
     await file.datasync();

@@ -17,6 +17,11 @@ export type AuditSink = {
   accepting(): boolean;
   /** One synchronous write of the given records; they survive the process. Throws `audit_unavailable`. */
   append(drafts: readonly Draft[]): void;
+  /**
+   * What was appended is durable when it resolves; rejects with `audit_unavailable`. Only where decisions have to be
+   * durable before their requests go on.
+   */
+  readonly commit?: (() => Promise<void>) | undefined;
   /** Counts a refusal before authentication. Costs an outsider's flood one record a second by reason and network. */
   countRefusal(reason: ErrorCode, remoteAddress: string, service: string): void;
 };

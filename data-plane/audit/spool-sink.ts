@@ -1,27 +1,25 @@
 // The audit as the request path sees it: records into the spool, refusals of outsiders into the counter.
-import type { SnapshotAgent } from '../snapshot/agent.ts';
 import { createRefusalCounter } from './refusals.ts';
 import type { AuditSink } from './sink.ts';
-import type { Spool } from './spool.ts';
+import type { SpoolWriter } from './writer.ts';
 
 type Deps = {
-  readonly spool: Spool;
+  readonly spool: Pick<SpoolWriter, 'accepting' | 'append' | 'appendRefusals' | 'commit'>;
+  /** Decisions are durable before their requests go on. */
+  readonly strict: boolean;
   readonly now: () => number;
   readonly newId: () => string;
-  readonly snapshot: Pick<SnapshotAgent, 'state'>;
+  readonly snapshotVersion: () => number;
 };
 
 /** Disposing writes what is counted; the spool stays open. */
-export function createSpoolSink({ spool, now, newId, snapshot }: Deps): AuditSink & Disposable {
-  const refusals = createRefusalCounter({
-    write: (records) => spool.appendRefusals(records),
-    now,
-    newId,
-    snapshotVersion: () => snapshot.state().version,
-  });
+export function createSpoolSink({ spool, strict, now, newId, snapshotVersion }: Deps): AuditSink & Disposable {
+  const write = spool.appendRefusals;
+  const refusals = createRefusalCounter({ write, now, newId, snapshotVersion });
   return {
     accepting: spool.accepting,
     append: spool.append,
+    commit: strict ? spool.commit : undefined,
     countRefusal: refusals.count,
     [Symbol.dispose]: refusals.close,
   };

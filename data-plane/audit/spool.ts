@@ -1,17 +1,21 @@
-// The audit on this node's disk: a hash chain in append-only files, kept until the control plane has it.
-import { DaypassError } from '@daypass/core/errors';
+// The audit on this node's disk as the main thread sees it: opened, read for the upload, deleted when acknowledged, mended.
+import { existsSync, readFileSync, unlinkSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+import { syncFolder } from '../atomic-file.ts';
 import type { Log } from '../log.ts';
-import { asUnwritten, chain, endOfInterrupted } from './chain.ts';
-import { createSpoolFiles, realDisk, type SpoolDisk } from './files.ts';
+import { boundsOf } from './bounds.ts';
+import { endOfInterrupted } from './chain.ts';
+import { cutFile, readDurably, realDisk, type SpoolDisk, segmentPath, tryRoom } from './files.ts';
 import { writePosition } from './position.ts';
 import { positionPath, recoverSpool } from './recover.ts';
-import { hashOf, linesOf } from './segment.ts';
+import { hashOf, linesOf, type Segment, scanSegment } from './segment.ts';
 import type { Draft } from './sink.ts';
+import { createSpoolMemory, openSpoolState, type SpoolMemory, type Tail } from './spool-memory.ts';
+import { createSpoolWriter, hasRoom, type SpoolWriter } from './writer.ts';
 
-const MIB = 1024 * 1024;
-const UNWRITTEN_MAX = 2048;
-const OPEN_MAX = 65_536;
 const PROBE_MS = 1000;
+/** The main thread among those that write. */
+const MAIN_SLOT = 0;
 
 /** Records as they are uploaded: each its exact bytes. */
 export type Batch = { readonly firstSeq: number; readonly records: readonly Uint8Array[] };
@@ -23,6 +27,8 @@ type Deps = {
   readonly bytesMax: number;
   readonly now: () => number;
   readonly log: Log;
+  /** New files are durable at once. */
+  readonly strict?: boolean;
   readonly disk?: SpoolDisk;
 };
 
@@ -36,19 +42,21 @@ export type SpoolUsage = {
   readonly pendingSince: number | undefined;
 };
 
-export type Spool = {
-  /** False when full or failing. Comes back by itself when there is room again. */
-  accepting(): boolean;
-  /** One write of what requests left. Throws `audit_unavailable`; the records are then kept, and written when that works. */
-  append(drafts: readonly Draft[]): void;
-  /** One write of counted refusals, into their reserve; false when that is full or the disk fails. */
-  appendRefusals(drafts: readonly Draft[]): boolean;
-  /** Called after each append. */
+export type Spool = Pick<SpoolWriter, 'accepting' | 'append' | 'appendRefusals' | 'commit'> & {
+  /** For the writers of other threads. */
+  readonly memory: SpoolMemory;
+  /** Called after an append. */
   onAppend(listener: () => void): void;
+  /** A writer of another thread has appended a record that the main thread wanted to hear of. */
+  appended(): void;
+  /** Called when other threads may write what they have kept, and let go of files that are gone. */
+  onMended(listener: () => void): void;
   /** The records after the acknowledged ones, durable on this disk; undefined when there are none. */
   read(limit: { readonly records: number; readonly bytes: number }): Promise<Batch | undefined>;
   /** The control plane has the batch up to `storedSeq`: remembered durably, then whole files are deleted. */
   acknowledge(batch: Batch, storedSeq: number): Promise<void>;
+  /** A thread has ended: what it was writing is finished, and its requests get the outcome `failed`. */
+  bury(slot: number): Promise<void>;
   usage(): SpoolUsage;
   close(): void;
 };
@@ -58,100 +66,152 @@ export type Spool = {
  * `failed` with the reason `internal`. Throws `config_invalid` naming the file.
  */
 export function openSpool(deps: Deps): Spool {
-  const { folder, node, now, log } = deps;
+  const { folder, node, now, log, disk = realDisk } = deps;
   const bounds = boundsOf(deps.bytesMax);
   const recovered = recoverSpool(folder, node, log);
-  const open = new Map([...recovered.open].map(([id, { seq }]) => [id, seq]));
-  const disk = deps.disk ?? realDisk;
-  const files = createSpoolFiles({ folder, disk, segmentBytesMax: bounds.segment }, [...recovered.segments]);
-  const unwritten: Draft[] = [];
-  let { last, position, offset } = recovered;
-  let failure: unknown;
-  let probe: NodeJS.Timeout | undefined;
+  const memory = createSpoolMemory();
+  const state = openSpoolState(memory, MAIN_SLOT);
+  /** Files that nobody appends to, oldest first. */
+  const segments: Segment[] = [...recovered.segments];
+  let { position, offset } = recovered;
+  let pendingSince = recovered.last.seq > position.seq ? now() : undefined;
   let warned = false;
-  let pendingSince = last.seq > position.seq ? now() : undefined;
+  let durableName = 0;
   let listener = () => {};
+  let mended = () => {};
 
-  const write = (drafts: readonly Draft[], counted: boolean) => {
-    const chained = chain(drafts, node, last);
-    files.append(chained.bytes, { firstSeq: last.seq + 1, lastSeq: chained.last.seq }, counted);
-    let { seq } = last;
-    for (const { kind, id } of drafts) {
-      seq += 1;
-      if (kind === 'outcome') open.delete(id);
-      else if (!counted && open.size < OPEN_MAX) open.set(id, seq);
+  const commit = (tail: Tail) => state.commit(tail, !state.isFailing() && hasRoom(tail, bounds));
+  /** For who cannot wait: false when another thread holds the lock. */
+  const tryHeld = (work: () => void): boolean => {
+    if (!state.mutex.tryLock()) return false;
+    try {
+      work();
+    } finally {
+      state.mutex.unlock();
     }
-    last = chained.last;
+    return true;
+  };
+  // The main thread never stops for the lock: it may be the one to free it.
+  const held = async (work: () => void): Promise<void> => {
+    while (!tryHeld(work)) await setImmediate();
+  };
+  commit({
+    ...recovered.last,
+    requests: sum(segments, ({ bytes, refusalBytes }) => bytes - refusalBytes),
+    refusals: sum(segments, ({ refusalBytes }) => refusalBytes),
+    firstSeq: 0,
+    bytes: 0,
+    refusalBytes: 0,
+    closed: 0,
+  });
+  const writer = createSpoolWriter({
+    folder,
+    node,
+    bytesMax: deps.bytesMax,
+    memory,
+    slot: MAIN_SLOT,
+    strict: deps.strict === true,
+    log,
+    wake: () => appended(),
+    disk,
+  });
+
+  const appended = () => {
     pendingSince ??= now();
+    state.want();
     listener();
   };
-  const writeUnwritten = () => {
-    if (unwritten.length === 0 || isFull()) return;
-    write(unwritten, false);
-    unwritten.length = 0;
-  };
-  const isFull = () => files.totals().requests >= bounds.hard;
-
-  const fail = (cause: unknown) => {
-    if (failure === undefined) log.error('the audit cannot be written; requests are refused', { error: cause, folder });
-    failure = cause;
-    probe ??= setInterval(heal, PROBE_MS).unref();
-  };
-  const heal = () => {
-    try {
-      files.mend();
-      writeUnwritten();
-    } catch (cause) {
-      failure = cause;
-      return;
-    }
-    failure = undefined;
-    clearInterval(probe);
-    probe = undefined;
-    log.info('the audit can be written again', { folder });
-  };
-  const keep = (drafts: readonly Draft[]) => {
-    if (unwritten.length + drafts.length <= UNWRITTEN_MAX) unwritten.push(...drafts.map(asUnwritten));
-    else log.error('audit records are lost', { ids: drafts.map(({ id }) => id) });
-  };
   const warnAboutSize = () => {
-    const { requests } = files.totals();
+    const { requests } = state.tail();
     if (requests >= bounds.warn && !warned) log.warn('the audit spool is 80 % full', { bytes: requests, folder });
     warned = requests >= bounds.warn || (warned && requests >= bounds.warn * 0.9);
   };
+  const heal = () => {
+    const tail = state.tail();
+    if (tail.firstSeq !== 0) cutFile(disk, segmentPath(folder, tail.firstSeq), tail.bytes);
+    cutUnborn(disk, folder, tail);
+    tryRoom(disk, folder);
+    state.setFailing(false, hasRoom(tail, bounds));
+    writer.flushHeld();
+  };
+  const look = () => {
+    warnAboutSize();
+    if (!state.isFailing()) return;
+    try {
+      if (!tryHeld(heal)) return;
+    } catch {
+      return;
+    }
+    if (state.isFailing()) return;
+    log.info('the audit can be written again', { folder });
+    mended();
+  };
+  const looks = setInterval(look, PROBE_MS).unref();
+
+  /** All files, the one that is appended to as the last. */
+  const files = (): readonly Segment[] => {
+    const tail = state.tail();
+    for (let file = state.takeClosed(tail); file !== undefined; file = state.takeClosed(tail))
+      segments.push({ ...file, path: segmentPath(folder, file.firstSeq) });
+    return tail.firstSeq === 0 ? segments : [...segments, activeOf(folder, tail)];
+  };
+  /** Nobody appends to the newest file any more, if all of it is acknowledged and it is worth it. */
+  const detach = (seq: number) => {
+    const tail = state.tail();
+    if (tail.firstSeq === 0 || tail.seq > seq || tail.bytes < bounds.rotate) return;
+    files();
+    segments.push(activeOf(folder, tail));
+    commit({ ...tail, firstSeq: 0, bytes: 0, refusalBytes: 0 });
+  };
+  const discount = ({ bytes, refusalBytes }: Segment) => {
+    const tail = state.tail();
+    commit({
+      ...tail,
+      requests: tail.requests - (bytes - refusalBytes),
+      refusals: tail.refusals - refusalBytes,
+    });
+  };
+  const deleteUntil = async (seq: number): Promise<void> => {
+    await held(() => detach(seq));
+    files();
+    for (let [oldest] = segments; oldest !== undefined && oldest.lastSeq <= seq; [oldest] = segments) {
+      const gone = oldest;
+      unlinkSync(gone.path);
+      segments.shift();
+      offset = 0;
+      await held(() => discount(gone));
+      writer.tidy();
+      mended();
+    }
+  };
 
   const spool: Spool = {
-    accepting: () => failure === undefined && files.totals().requests < bounds.soft,
+    memory,
+    accepting: writer.accepting,
     append(drafts) {
-      try {
-        if (failure !== undefined) throw failure;
-        if (isFull()) throw new Error('The spool is full');
-        writeUnwritten();
-        write(drafts, false);
-      } catch (cause) {
-        keep(drafts);
-        if (!isFull()) fail(cause);
-        throw new DaypassError('audit_unavailable', 'The audit cannot be written', { cause });
-      }
+      writer.append(drafts);
       warnAboutSize();
     },
-    appendRefusals(drafts) {
-      if (failure !== undefined || files.totals().refusals >= bounds.refusals) return false;
-      try {
-        write(drafts, true);
-        return true;
-      } catch (cause) {
-        fail(cause);
-        return false;
-      }
-    },
+    appendRefusals: writer.appendRefusals,
+    commit: writer.commit,
     onAppend(next) {
       listener = next;
+      state.want();
+    },
+    appended,
+    onMended(next) {
+      mended = next;
     },
     async read(limit) {
-      if (files.deleteUntil(position.seq, bounds.rotate) > 0) offset = 0;
-      const bytes = await files.read(offset, limit.bytes);
-      if (bytes === undefined) return undefined;
+      await deleteUntil(position.seq);
+      state.want();
+      const all = files();
+      const [oldest] = all;
+      if (oldest === undefined || offset >= oldest.bytes) return undefined;
+      const bytes = await readDurably(oldest.path, offset, Math.min(oldest.bytes - offset, limit.bytes));
+      const newest = all.at(-1)?.firstSeq ?? 0;
+      if (durableName < newest) await syncFolder(folder);
+      durableName = Math.max(durableName, newest);
       const records = [...linesOf(bytes)].slice(0, limit.records);
       if (records.length === 0) throw new Error('The spool does not hold the records that were written to it');
       return { firstSeq: position.seq + 1, records };
@@ -161,51 +221,112 @@ export function openSpool(deps: Deps): Spool {
       const final = stored.at(-1);
       if (final === undefined || batch.firstSeq !== position.seq + 1) return;
       const seq = position.seq + stored.length;
-      const undecided = [...open].filter(([, decided]) => decided <= seq).map(([id]) => id);
+      let undecided: readonly string[] = [];
+      await held(() => {
+        undecided = state.open.list().flatMap((open) => (open.seq <= seq ? [open.id] : []));
+      });
       const reached = { seq, hash: hashOf(final), open: undecided };
       await writePosition(positionPath(folder), node, reached);
       position = reached;
-      offset += stored.reduce((sum, record) => sum + record.length + 1, 0);
-      pendingSince = last.seq > seq ? now() : undefined;
-      if (files.deleteUntil(seq, bounds.rotate) > 0) offset = 0;
+      offset += stored.reduce((total, record) => total + record.length + 1, 0);
+      pendingSince = state.tail().seq > seq ? now() : undefined;
+      await deleteUntil(seq);
       warnAboutSize();
     },
-    usage: () => ({
-      bytes: files.totals().requests + files.totals().refusals,
-      bytesMax: deps.bytesMax,
-      accepting: spool.accepting(),
-      lastSeq: last.seq,
-      acknowledgedSeq: position.seq,
-      pendingSince,
-    }),
+    async bury(slot) {
+      if (state.mutex.takeFrom(slot)) {
+        try {
+          adoptTail(slot);
+        } catch (error) {
+          // What lies behind the tail is cut before anybody writes there.
+          log.error('the audit of a worker that ended cannot be mended yet', { error, folder });
+          state.setFailing(true, false);
+        } finally {
+          state.mutex.unlock();
+        }
+      }
+      let left: readonly { row: number; id: string }[] = [];
+      await held(() => {
+        left = state.open.list().filter((open) => open.slot === slot);
+      });
+      writer.adopt(left);
+      await finish(left.map(({ id }) => endOfInterrupted(id, { refusedFor: undefined }, now())));
+    },
+    usage() {
+      const { requests, refusals, seq } = state.tail();
+      return {
+        bytes: requests + refusals,
+        bytesMax: deps.bytesMax,
+        accepting: spool.accepting(),
+        lastSeq: seq,
+        acknowledgedSeq: position.seq,
+        pendingSince: seq > position.seq ? (pendingSince ?? now()) : undefined,
+      };
+    },
     close() {
-      clearInterval(probe);
-      files.close();
+      clearInterval(looks);
+      writer.close();
     },
   };
-  finishInterrupted(
-    spool,
-    [...recovered.open].map(([id, decision]) => endOfInterrupted(id, decision, now())),
-    log,
+
+  /** The whole records behind the tail are the last that the thread wrote; a part of one is cut. */
+  const adoptTail = (slot: number) => {
+    const tail = state.tail();
+    cutUnborn(disk, folder, tail);
+    if (tail.firstSeq === 0) return;
+    const path = segmentPath(folder, tail.firstSeq);
+    const bytes = readFileSync(path).subarray(tail.bytes);
+    let reached = tail;
+    const undecided = new Map<string, number>();
+    const rows = new Map(state.open.list().map(({ id, row }) => [id, row]));
+    scanSegment(bytes, node, tail, ({ id, kind, seq, hash, end, counted }) => {
+      const grown = end - (reached.bytes - tail.bytes);
+      const row = rows.get(id);
+      if (kind === 'decision' && !counted && row === undefined) undecided.set(id, seq);
+      if (kind === 'outcome' && row !== undefined) state.open.remove(row);
+      if (kind === 'outcome') undecided.delete(id);
+      reached = {
+        ...reached,
+        seq,
+        hash,
+        bytes: reached.bytes + grown,
+        requests: reached.requests + (counted ? 0 : grown),
+        refusals: reached.refusals + (counted ? grown : 0),
+        refusalBytes: reached.refusalBytes + (counted ? grown : 0),
+      };
+      return true;
+    });
+    for (const [id, seq] of undecided) state.open.addFor(slot, id, seq);
+    cutFile(disk, path, reached.bytes);
+    commit(reached);
+  };
+  const finish = async (outcomes: readonly Draft[]): Promise<void> => {
+    if (outcomes.length === 0) return;
+    log.warn('requests were interrupted by the end of their thread or process', { count: outcomes.length });
+    while (!state.mutex.tryLock()) await setImmediate();
+    writer.appendHeld(outcomes);
+  };
+
+  writer.adopt(
+    [...recovered.open].map(([id, { seq }]) => ({ id, row: state.open.add(id, seq) })).filter(({ row }) => row >= 0),
   );
+  void finish([...recovered.open].map(([id, decision]) => endOfInterrupted(id, decision, now())));
   return spool;
 }
 
-function finishInterrupted(spool: Spool, outcomes: readonly Draft[], log: Log): void {
-  if (outcomes.length === 0) return;
-  log.warn('requests were interrupted by the end of the process', { count: outcomes.length });
-  try {
-    spool.append(outcomes);
-  } catch {
-    // Said in the log already; the decisions stay open on disk, and the next start tries again.
-  }
-}
+const sum = (segments: readonly Segment[], of: (segment: Segment) => number): number =>
+  segments.reduce((total, segment) => total + of(segment), 0);
 
-/** Requests may use all but the reserve of counted refusals; new ones stop earlier, so that those under way find room. */
-function boundsOf(bytesMax: number) {
-  const refusals = Math.min(16 * MIB, Math.floor(bytesMax / 16));
-  const hard = bytesMax - refusals;
-  const soft = hard - Math.min(8 * MIB, Math.floor(bytesMax / 8));
-  const segment = Math.min(8 * MIB, Math.floor(bytesMax / 8));
-  return { refusals, hard, soft, segment, warn: soft * 0.8, rotate: Math.min(segment, refusals) / 8 };
+const activeOf = (folder: string, { firstSeq, seq, bytes, refusalBytes }: Tail): Segment => ({
+  path: segmentPath(folder, firstSeq),
+  firstSeq,
+  lastSeq: seq,
+  bytes,
+  refusalBytes,
+});
+
+/** A file that was begun and to which nothing was committed: its name is that of the next one. */
+function cutUnborn(disk: SpoolDisk, folder: string, { seq }: Tail): void {
+  const path = segmentPath(folder, seq + 1);
+  if (existsSync(path)) cutFile(disk, path, 0);
 }

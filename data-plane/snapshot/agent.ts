@@ -1,11 +1,16 @@
-// Keeps this node's configuration current: watches for snapshots, verifies, activates, stores, swaps, reports.
+// Keeps this node's configuration current: watches for snapshots, verifies, has them installed, stores, reports.
 import { createHash } from 'node:crypto';
 import type { Client } from '@connectrpc/connect';
 import { DaypassError } from '@daypass/core/errors';
 import type { CryptoKey, PublicJwk } from '@daypass/core/key';
-import { manifestDigest, parseManifest, type SnapshotTrust, verifySnapshot } from '@daypass/core/snapshot';
+import {
+  manifestDigest,
+  parseManifest,
+  type SnapshotTrust,
+  type VerifiedSnapshot,
+  verifySnapshot,
+} from '@daypass/core/snapshot';
 import type { Snapshot, SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
-import { type ActiveSnapshot, activate } from '../active.ts';
 import type { Log } from '../log.ts';
 import { createReporter, type Refusal } from './reporter.ts';
 import { signedOf } from './signed.ts';
@@ -27,6 +32,11 @@ type Deps = {
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Log;
+  /**
+   * Makes requests be decided by a snapshot: resolves when all are. `keep` is called when it is known that all can be,
+   * before the first is. Throws the code of what refused it; then nothing has changed.
+   */
+  readonly install: (message: Snapshot, verified: VerifiedSnapshot, keep: () => Promise<void>) => Promise<void>;
   /** Called when the stream of the control plane is alive again. */
   readonly onConnected?: () => void;
   readonly timing?: Timing;
@@ -41,9 +51,11 @@ export type AgentState = {
   readonly refused: Refusal | undefined;
 };
 
+/** What requests are decided by; its lease may have ended. */
+export type Active = { readonly version: number; readonly digest: string; readonly expiresAt: number };
+
 export type SnapshotAgent = {
-  /** What requests are decided by; its lease may have ended. */
-  current(): ActiveSnapshot | undefined;
+  current(): Active | undefined;
   state(): AgentState;
   /** Takes the last known good snapshot from disk; one that is refused is moved aside and logged. */
   load(): Promise<void>;
@@ -56,15 +68,15 @@ export type SnapshotAgent = {
 export function createSnapshotAgent(deps: Deps): SnapshotAgent {
   const { store, log, now } = deps;
   const ended = new AbortController();
-  let active: ActiveSnapshot | undefined;
+  let active: Active | undefined;
   let refused: Refusal | undefined;
   let connected = false;
   let running: Promise<void> = Promise.resolve();
   const standing = () => ({ active, refused });
   const reporter = createReporter({ ...deps, standing });
 
-  /** Verified in full and computed, not served yet. */
-  const prepare = async (message: Snapshot): Promise<ActiveSnapshot> => {
+  /** Verified in full, then installed. */
+  const install = async (message: Snapshot, keep: (fresh: Active) => Promise<void>): Promise<Active> => {
     const signed = signedOf(message);
     const trust: SnapshotTrust = {
       root: deps.root,
@@ -75,7 +87,11 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
       now: now() / 1000,
       sha256,
     };
-    return await activate(await verifySnapshot(signed, trust), active);
+    const verified = await verifySnapshot(signed, trust);
+    const { version, expires_at: expiresAt } = verified.manifest;
+    const fresh = { version, digest: verified.digest, expiresAt };
+    await deps.install(message, verified, () => keep(fresh));
+    return fresh;
   };
   /** What a snapshot of that digest has to be newer than: what is served, or what was before the last start. */
   const newestBefore = (digest: string) => {
@@ -87,8 +103,7 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
   const take = async (message: Snapshot): Promise<void> => {
     if (active !== undefined && manifestDigest(message.manifest, sha256) === active.digest) return reporter.report();
     try {
-      const fresh = await prepare(message);
-      await keep(message, fresh);
+      const fresh = await install(message, (installed) => keep(message, installed));
       active = fresh;
       refused = undefined;
       log.info('snapshot activated', { version: fresh.version, digest: fresh.digest });
@@ -98,7 +113,7 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
     }
     reporter.report();
   };
-  const keep = async (message: Snapshot, { version, digest }: ActiveSnapshot) => {
+  const keep = async (message: Snapshot, { version, digest }: Active) => {
     try {
       await store.save(message, { version, digest });
     } catch (error) {
@@ -114,7 +129,7 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
       try {
         const message = await store.load();
         if (message === undefined) return log.info('there is no snapshot on disk yet', { file: store.path });
-        active = await prepare(message);
+        active = await install(message, async () => undefined);
         log.info('snapshot taken from disk', { version: active.version, digest: active.digest });
       } catch (error) {
         const code = refusalOf(error, 0).code;

@@ -8,6 +8,10 @@ export type TransportOptions = Omit<Host, 'isDraining' | 'date' | 'onClose' | 'k
   readonly maxConnections: number;
   /** Told of every connection that is gone. */
   readonly onSocketClose?: () => void;
+  /** Counts connections with those of others; what it refuses is closed. */
+  readonly connections?: { enter(amount: number): boolean; leave(amount: number): void };
+  /** Others may listen at the same address (SO_REUSEPORT). */
+  readonly reusePort?: boolean;
   /** PEM; without it the server speaks cleartext. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 };
@@ -15,6 +19,8 @@ export type TransportOptions = Omit<Host, 'isDraining' | 'date' | 'onClose' | 'k
 /** The server. */
 export type TransportServer = {
   listen(host: string, port: number): Promise<AddressInfo>;
+  /** Takes no new connection, and ends each one after its next answer; resolves when the last one has ended. */
+  leave(): Promise<void>;
   /** Takes no new connection, ends idle ones, and resolves when the last one has ended. */
   drain(): Promise<void>;
   close(): Promise<void>;
@@ -25,7 +31,9 @@ export function createTransportServer(options: TransportOptions): TransportServe
   const connections = new Set<ServerConnection>();
   // Under TLS, the sockets below those of the connections; some have none yet.
   const greeting = new Set<Socket>();
+  let leaving = false;
   let draining = false;
+  let ended: Promise<void> | undefined;
   let date = '';
   const tellDate = (): void => {
     date = `date: ${new Date().toUTCString()}\r\n`;
@@ -37,7 +45,7 @@ export function createTransportServer(options: TransportOptions): TransportServe
     ...options,
     clock,
     keepAliveFields: `connection: keep-alive\r\nkeep-alive: timeout=${Math.trunc(options.keepAliveTimeoutMs / 1000)}\r\n`,
-    isDraining: () => draining,
+    isDraining: () => leaving,
     date: () => date,
     onClose(connection) {
       connections.delete(connection);
@@ -55,6 +63,7 @@ export function createTransportServer(options: TransportOptions): TransportServe
       greeting.add(socket);
       socket.once('close', () => greeting.delete(socket));
     });
+  if (options.connections !== undefined) boundTogether(server, options.connections);
   const sweep = (): void => {
     tellDate();
     const now = performance.now();
@@ -66,15 +75,19 @@ export function createTransportServer(options: TransportOptions): TransportServe
     }
   };
   const sweeps = setInterval(sweep, every).unref();
-  let ended: Promise<void> | undefined;
-  const stop = (): Promise<void> => {
-    draining = true;
+  const leave = (): Promise<void> => {
+    leaving = true;
     ended ??= closed(server).then(() => clearInterval(sweeps));
-    for (const connection of connections) if (!connection.isBusy && connection.isIdle) connection.socket.destroySoon();
     return ended;
   };
+  const stop = (): Promise<void> => {
+    draining = true;
+    for (const connection of connections) if (!connection.isBusy && connection.isIdle) connection.socket.destroySoon();
+    return leave();
+  };
   return {
-    listen: (name, port) => listen(server, name, port),
+    listen: (name, port) => listen(server, { host: name, port, reusePort: options.reusePort === true }),
+    leave,
     drain: stop,
     async close() {
       const stopped = stop();
@@ -108,10 +121,24 @@ function tlsServer(
   return server;
 }
 
-function listen(server: Server, host: string, port: number): Promise<AddressInfo> {
+/** Counted before anything is done for it, TLS included. */
+function boundTogether(server: Server, all: NonNullable<TransportOptions['connections']>): void {
+  const accepting = server.listeners('connection');
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    if (!all.enter(1)) {
+      socket.destroy();
+      return;
+    }
+    socket.once('close', () => all.leave(1));
+    for (const accept of accepting) Reflect.apply(accept, server, [socket]);
+  });
+}
+
+function listen(server: Server, at: { host: string; port: number; reusePort: boolean }): Promise<AddressInfo> {
   const { promise, resolve, reject } = Promise.withResolvers<AddressInfo>();
   server.once('error', reject);
-  server.listen({ host, port }, () => {
+  server.listen(at, () => {
     server.off('error', reject);
     const address = server.address();
     if (address === null || typeof address === 'string') reject(new Error('the server has no address'));

@@ -11,6 +11,8 @@ import { PATH } from './subject.ts';
 /** One row. */
 export type Row = {
   readonly title: string;
+  /** Settings of its own. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Makes what the row asks with; files go into the folder. */
   readonly prepare: (fleet: Fleet, folder: string) => Promise<Asked>;
 };
@@ -36,6 +38,7 @@ export const daypassRows: Readonly<Record<string, Row>> = {
   'daypass-200-tokens': { title: 'Daypass, 200 tokens in rotation', prepare: manyTokens },
   'daypass-sealed': { title: 'Daypass, credential sealed in token', prepare: sealedInToken },
   'daypass-1000-rules': { title: 'Daypass, named scope of 1,000 rules', prepare: namedScope },
+  'daypass-strict': { title: 'Daypass, audit strict', env: { DAYPASS_AUDIT: 'strict' }, prepare: oneToken },
   'daypass-where-body': { title: 'Daypass, `where` on a body', prepare: whereOnBody },
 };
 

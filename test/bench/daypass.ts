@@ -12,7 +12,7 @@ export type DaypassSetting = { readonly upstream: string; readonly folder: strin
 export async function startDaypass(variant: string, setting: DaypassSetting): Promise<Subject> {
   const row = daypassRows[variant];
   if (row === undefined) throw new Error(`no such row: ${variant}`);
-  const fleet = await startFleet({ env: { DAYPASS_LOG_LEVEL: 'warn' } });
+  const fleet = await startFleet({ env: { DAYPASS_LOG_LEVEL: 'warn', DAYPASS_WORKERS: '1', ...row.env } });
   setting.fleets.push(fleet);
   const upstream = `http://${setting.upstream}`;
   if (variant === 'daypass-sealed')

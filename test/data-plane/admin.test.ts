@@ -9,7 +9,7 @@ async function start(readiness: Readiness = { reason: undefined, snapshotVersion
   const admin: AdminServer = createAdminServer({
     version: '0.1.0',
     readiness: () => readiness,
-    metrics: () => 'daypass_snapshot_version 7\n',
+    metrics: async () => 'daypass_snapshot_version 7\n',
   });
   onTestFinished(admin.close);
   const { port } = await admin.listen(loopback);
@@ -73,7 +73,7 @@ test('a port that is taken is one clear error', async () => {
   const other = createAdminServer({
     version: '',
     readiness: () => ({ reason: undefined, snapshotVersion: 0 }),
-    metrics: String,
+    metrics: async () => '',
   });
   const listening = other.listen({ host: '127.0.0.1', port });
   await expect(listening).rejects.toMatchObject({ code: 'unavailable', message: `Port ${port} on 127.0.0.1 is taken` });
@@ -83,7 +83,7 @@ test('closing ends connections that are idle', async () => {
   const admin = createAdminServer({
     version: '',
     readiness: () => ({ reason: undefined, snapshotVersion: 0 }),
-    metrics: String,
+    metrics: async () => '',
   });
   const { port } = await admin.listen(loopback);
   await (await fetch(`http://127.0.0.1:${port}/healthz`)).text();

@@ -23,8 +23,7 @@ test('a decision that could not be written at once is in the chain once when it 
   const folder = freshFolder();
   const { log } = memoryLog();
   const spool = openSpool({ folder, node: 'node-1', bytesMax: 64 * 1024 * 1024, disk, now: Date.now, log });
-  const state = () => ({ connected: true, version: 1, leaseExpiresAt: 0, refused: undefined });
-  const sink = createSpoolSink({ spool, now: Date.now, newId: () => 'x', snapshot: { state } });
+  const sink = createSpoolSink({ spool, strict: false, now: Date.now, newId: () => 'x', snapshotVersion: () => 1 });
   const record = new RequestRecord({ audit: sink, nowMs: Date.now, id: 'slow', remoteAddress: '' });
   record.identify({ asker: 'anonymous', service: 'api', method: 'GET', path: '/a', snapshot });
   record.allow('', '');

@@ -34,6 +34,7 @@ test('it says where it listens, is alive but not ready without a snapshot, and e
     plane: 'data',
     listen: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
     admin: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+    workers: expect.any(Number),
   });
   expect(await (await fetch(`${ready.admin}/healthz`)).text()).toBe('OK');
   expect(await (await fetch(`${ready.admin}/readyz`)).json()).toMatchObject({

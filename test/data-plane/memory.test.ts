@@ -11,6 +11,7 @@ import { createBodyRoom } from '../../data-plane/held-body.ts';
 import { DEFAULT_LIMITS } from '../../data-plane/limits.ts';
 import { createMetrics } from '../../data-plane/metrics.ts';
 import { openBody } from '../../data-plane/request-body.ts';
+import { createLimitMemory, openSharedLimits } from '../../data-plane/shared/limits.ts';
 import type { Arriving, BodyReader } from '../../data-plane/transport/types.ts';
 import type { Head } from '../../data-plane/wire.ts';
 import { until } from '../kit/deadline.ts';
@@ -71,7 +72,12 @@ test('a body in chunks of one byte that a rule looks into takes no more than its
   const request = new PassThrough();
   const head = { chunked: true, contentLength: undefined } as Head;
   const before = heap();
-  const holding = createBodyRoom(DEFAULT_LIMITS, createMetrics()).hold(arriving(request), head, () => undefined);
+  const shared = openSharedLimits(createLimitMemory(DEFAULT_LIMITS, 0), 0, DEFAULT_LIMITS, Date.now);
+  const holding = createBodyRoom(DEFAULT_LIMITS, shared.heldBytes, createMetrics()).hold(
+    arriving(request),
+    head,
+    () => undefined,
+  );
   for (let at = 0; at < 100_000; at += 1) {
     request.write(Buffer.from(' '));
     await turn();

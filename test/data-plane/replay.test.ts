@@ -4,11 +4,11 @@ import type { VerifiedClaims } from '@daypass/core/token';
 import { describe, expect, test } from 'vitest';
 import type { ActiveSnapshot } from '../../data-plane/active.ts';
 import { fullBucket } from '../../data-plane/bucket.ts';
-import { connectionFailures, DEFAULT_LIMITS } from '../../data-plane/limits.ts';
-import { createMetrics } from '../../data-plane/metrics.ts';
-import { createNonces } from '../../data-plane/nonce.ts';
+import { connectionFailures, type DataLimits, DEFAULT_LIMITS } from '../../data-plane/limits.ts';
+import { createNonces, type Nonces } from '../../data-plane/nonce.ts';
 import { createProver } from '../../data-plane/proof.ts';
 import { createReplays, type ProofUse } from '../../data-plane/replay.ts';
+import { createLimitMemory, openSharedLimits } from '../../data-plane/shared/limits.ts';
 import type { Head } from '../../data-plane/wire.ts';
 import { type ClientKey, clientKey, proofOf } from '../kit/dpop.ts';
 
@@ -16,16 +16,18 @@ const START = 1_800_000_000_000;
 
 function setUp(proofsMax = 64) {
   const clock = { nowMs: START };
-  const metrics = createMetrics();
-  const replays = createReplays({ ...DEFAULT_LIMITS, proofsMax }, () => clock.nowMs, metrics);
+  const { proofs } = sharedBy({ ...DEFAULT_LIMITS, proofsMax }, () => clock.nowMs);
+  const replays = createReplays(proofs, proofsMax);
   let count = 0;
   const use = (token = 't1', caller = 'ci', change: Partial<ProofUse> = {}): ProofUse => {
     count += 1;
     return { jkt: 'key', jti: `proof ${count}`, iat: clock.nowMs / 1000, token: { jti: token, caller }, ...change };
   };
-  const size = () => Number(/daypass_proofs_remembered (\d+)/.exec(metrics.render())?.[1]);
-  return { clock, replays, use, size };
+  return { clock, replays, use, size: proofs.size };
 }
+
+const sharedBy = (limits: DataLimits, nowMs: () => number) =>
+  openSharedLimits(createLimitMemory(limits, nowMs()), 0, limits, nowMs);
 
 const codeOf = (work: () => void): unknown => {
   try {
@@ -113,7 +115,10 @@ describe('a full memory', () => {
 describe('a nonce', () => {
   test('is good in its time, old in the next, then wrong, and wrong anywhere else', () => {
     const clock = { nowMs: Math.ceil(START / 150_000) * 150_000 };
-    const [nonces, elsewhere] = [createNonces(() => clock.nowMs), createNonces(() => clock.nowMs)];
+    const [nonces, elsewhere] = [1, 2].map((key) => createNonces(Buffer.alloc(32, key), () => clock.nowMs)) as [
+      Nonces,
+      Nonces,
+    ];
     const nonce = nonces.current();
     clock.nowMs += 149_999;
     expect([nonces.judge(nonce), elsewhere.judge(nonce), nonces.current()]).toEqual(['good', 'wrong', nonce]);
@@ -129,7 +134,7 @@ test('good proofs of one token that come all at once are all taken', async () =>
   const now = () => START;
   const limits = { ...DEFAULT_LIMITS, failureBurstPerConnection: 3 };
   const publicUrl = () => 'http://a';
-  const prover = createProver({ limits, nowMs: now, metrics: createMetrics(), nonceRule: 'auto', publicUrl });
+  const prover = createProver({ limits, shared: sharedBy(limits, now), nowMs: now, nonceRule: 'auto', publicUrl });
   const sender = prover.sender('token', client.jkt);
   const claims = { jti: 't', caller: 'ci' } as VerifiedClaims;
   const show = (by: ClientKey) => {

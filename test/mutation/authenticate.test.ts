@@ -9,6 +9,7 @@ import { connectionFailures, type DataLimits, DEFAULT_LIMITS } from '../../data-
 import { createMetrics } from '../../data-plane/metrics.ts';
 import type { Prover } from '../../data-plane/proof.ts';
 import type { Route } from '../../data-plane/route.ts';
+import { createLimitMemory, openSharedLimits } from '../../data-plane/shared/limits.ts';
 import type { Head } from '../../data-plane/wire.ts';
 import { claims, codeOf, FLEET, forge, ISSUER, issuerKey, NOW, otherKey } from '../core/fixture.ts';
 
@@ -50,7 +51,9 @@ function standing(limits: Partial<DataLimits> = {}) {
   const clock = { ms: NOW * 1000 };
   const metrics = createMetrics();
   const prover = {} as unknown as Prover;
-  const authenticator = createAuthenticator({ limits: all, nowMs: () => clock.ms, metrics, prover });
+  const nowMs = () => clock.ms;
+  const { failures: total } = openSharedLimits(createLimitMemory(all, clock.ms), 0, all, nowMs);
+  const authenticator = createAuthenticator({ limits: all, nowMs, metrics, prover, failures: total });
   const connection = (): Bucket => fullBucket(connectionFailures(all), clock.ms);
   const ask = (text: string, failures: Bucket = connection(), snapshot = snapshotOf()) => {
     const presenting: Presenting = { connection: { failures } };

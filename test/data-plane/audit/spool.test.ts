@@ -305,6 +305,7 @@ function failingDisk() {
       return realDisk.writeSync(fd, bytes);
     },
     ftruncateSync: realDisk.ftruncateSync,
+    datasync: realDisk.datasync,
   };
   return { disk, mode };
 }

@@ -14,6 +14,7 @@ import {
   type WatchRequest,
 } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { expect, onTestFinished, test } from 'vitest';
+import { activate } from '../../../data-plane/active.ts';
 import { createSnapshotAgent } from '../../../data-plane/snapshot/agent.ts';
 import { openSnapshotStore, type SnapshotStore } from '../../../data-plane/snapshot/store.ts';
 import { DEFAULT_TIMING, type Timing } from '../../../data-plane/snapshot/watch.ts';
@@ -110,6 +111,10 @@ async function agentOf({ control = fakeControlPlane(), folder = freshFolder(), .
     random: () => 0.5,
     log,
     timing: { ...TIMING, ...setup.timing },
+    async install(_message, verified, keep) {
+      await activate(verified);
+      await keep();
+    },
   });
   onTestFinished(agent.stop);
   await agent.load();

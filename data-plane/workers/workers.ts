@@ -1,0 +1,237 @@
+// The workers of a node: started, given the same snapshot all at once, replaced when they end, rolled, drained, closed.
+import { setTimeout as pause } from 'node:timers/promises';
+import { DaypassError } from '@daypass/core/errors';
+import type { Listen } from '@daypass/core/listen';
+import type { Backoff } from '../backoff.ts';
+import type { Log } from '../log.ts';
+import { type Family, sumFamilies, withoutGauges } from '../metrics.ts';
+import { SLOTS } from '../shared/limits.ts';
+import type { Handover } from '../snapshot/handover.ts';
+import { WorkerGone, type WorkerThread } from './thread.ts';
+
+type Deps = {
+  readonly count: number;
+  /** Starts a worker that does nothing yet. */
+  readonly spawn: (slot: number) => WorkerThread;
+  /** A worker has ended: what it left is put in order. */
+  readonly bury: (slot: number) => Promise<void>;
+  /** Where the first one listens; it may choose the port for all. */
+  readonly listenAt: { readonly at: Listen; readonly reusePort: boolean };
+  /** How long a worker that leaves may serve on the connections that it has. */
+  readonly leaveMs: number;
+  readonly backoff: Backoff;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  /** Workers end faster than they can be replaced. */
+  readonly failed: (cause: unknown) => void;
+};
+
+export type Workers = {
+  /** Starts them all; they do not listen yet. */
+  start(): void;
+  /** Has all of them listen, and returns where. Rejects with why one could not. */
+  listen(admin: Listen): Promise<Listen>;
+  /** Makes all of them decide by a snapshot; see `SnapshotAgent`. Rejects with the code of one that could not. */
+  install(handover: Handover, keep: () => Promise<void>): Promise<void>;
+  /** Replaces one after the other. Those that cannot be replaced go on. */
+  roll(): Promise<void>;
+  /** Metrics of each, and of those that have ended. */
+  metrics(): Promise<readonly (readonly Family[])[]>;
+  tellOfSpool(): void;
+  /** How many serve. */
+  serving(): number;
+  drain(): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** A worker, and what is known of it. */
+type Member = {
+  readonly thread: WorkerThread;
+  isServing: boolean;
+  /** It was asked to end. */
+  isLeaving: boolean;
+  metrics: readonly Family[];
+};
+
+type Failure = { readonly member: Member; readonly error: unknown };
+
+/** A snapshot may be large, and the machine busy. One that takes longer hangs. */
+const INSTALL_MS = 60_000;
+const LISTEN_MS = 30_000;
+const METRICS_MS = 1_000;
+const CLOSE_MS = 2_000;
+/** So many that end in so long are too many. */
+const [ENDS_MAX, ENDS_MS] = [5, 30_000];
+const FOREVER_MS = 2 ** 31 - 1;
+
+/** Returns none yet. */
+export function createWorkers(deps: Deps): Workers {
+  const { log } = deps;
+  const members = new Set<Member>();
+  const slots = new Set<number>();
+  const burying = new Set<Promise<void>>();
+  const ends: number[] = [];
+  let retired: readonly Family[] = [];
+  let current: Handover | undefined;
+  let address: Listen | undefined;
+  let admin: Listen | undefined;
+  let closing = false;
+  let turn: Promise<unknown> = Promise.resolve();
+  /** One after the other: a worker that comes must not miss a snapshot that is on its way to the others. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = turn.then(work);
+    turn = done.catch(() => undefined);
+    return done;
+  };
+
+  const spawn = (): Member => {
+    const slot = freeSlot(slots);
+    slots.add(slot);
+    const member: Member = { thread: deps.spawn(slot), isServing: false, isLeaving: false, metrics: [] };
+    members.add(member);
+    void member.thread.ended.then((cause) => bury(member, cause));
+    return member;
+  };
+  const bury = (member: Member, cause: unknown): void => {
+    members.delete(member);
+    retired = sumFamilies([retired, withoutGauges(member.metrics)]);
+    const { slot } = member.thread;
+    const done = deps
+      .bury(slot)
+      .catch((error: unknown) => log.error('what a worker left could not be put in order', { error, worker: slot }))
+      .finally(() => {
+        slots.delete(slot);
+        burying.delete(done);
+      });
+    burying.add(done);
+    if (member.isLeaving || closing) return;
+    log.error('a worker has ended unexpectedly', { error: cause, worker: slot });
+    void replace(cause);
+  };
+  const replace = async (cause: unknown): Promise<void> => {
+    const now = deps.nowMs();
+    ends.push(now);
+    while ((ends[0] ?? now) <= now - ENDS_MS) ends.shift();
+    if (ends.length >= ENDS_MAX) return deps.failed(cause);
+    if (ends.length > 1) await pause(deps.backoff.next(), undefined, { ref: false });
+    // Before they listen, whoever starts them hears of it.
+    if (closing || address === undefined) return;
+    await serve(spawn()).catch((error: unknown) => log.error('a worker cannot serve', { error }));
+  };
+  const take = async ({ thread }: Member, handover: Handover): Promise<void> => {
+    await thread.ask('prepare', handover, INSTALL_MS);
+    await thread.ask('activate', undefined, INSTALL_MS);
+  };
+  /** Has one decide as the others do, and listen beside them. One that cannot is ended. */
+  const serve = (member: Member): Promise<Listen> =>
+    inTurn(async () => {
+      try {
+        if (current !== undefined && !installed.has(member)) await take(member, current);
+        installed.add(member);
+        if (admin === undefined) throw new Error('it is not known where to listen');
+        const question = { ...deps.listenAt, at: address ?? deps.listenAt.at, admin };
+        address = await member.thread.ask('listen', question, LISTEN_MS);
+        member.isServing = true;
+        return address;
+      } catch (error) {
+        member.isLeaving = !(error instanceof WorkerGone);
+        member.thread.kill();
+        throw error;
+      }
+    });
+  /** Those that have what is current. */
+  const installed = new WeakSet<Member>();
+  /** Works with all at once; returns what did not work, but for those that have ended. */
+  const each = async (work: (member: Member) => Promise<unknown>): Promise<readonly Failure[]> => {
+    const failures: Failure[] = [];
+    const one = async (member: Member) => {
+      await work(member).catch((error: unknown) => {
+        if (!(error instanceof WorkerGone)) failures.push({ member, error });
+      });
+    };
+    await Promise.all([...members].map(one));
+    return failures;
+  };
+  /** It would go on deciding by what may be revoked. */
+  const hangs = ({ member, error }: Failure): void => {
+    log.error('a worker did not take a snapshot, and is ended', { error, worker: member.thread.slot });
+    member.thread.kill();
+  };
+  const retire = async (member: Member): Promise<void> => {
+    const { thread } = member;
+    member.isLeaving = true;
+    member.isServing = false;
+    await thread.ask('leave', deps.leaveMs / 2, FOREVER_MS).catch(() => undefined);
+    await thread.ask('drain', undefined, deps.leaveMs / 2).catch(() => undefined);
+    await end(member);
+  };
+  const end = async (member: Member): Promise<void> => {
+    member.isLeaving = true;
+    member.metrics = await member.thread.ask('close', undefined, CLOSE_MS).catch(() => member.metrics);
+    const late = setTimeout(member.thread.kill, CLOSE_MS);
+    await member.thread.ended;
+    clearTimeout(late);
+  };
+
+  return {
+    start() {
+      for (let made = 0; made < deps.count; made += 1) spawn();
+    },
+    async listen(at) {
+      admin = at;
+      const [first, ...others] = [...members];
+      if (first === undefined || others.length + 1 < deps.count) throw new WorkerGone('a worker did not start');
+      const where = await serve(first);
+      for (const member of others) await serve(member);
+      return where;
+    },
+    install: (handover, keep) =>
+      inTurn(async () => {
+        const failures = await each(({ thread }) => thread.ask('prepare', handover, INSTALL_MS));
+        const refusal = failures.find(({ error }) => error instanceof DaypassError);
+        if (refusal !== undefined) throw refusal.error;
+        for (const failure of failures) hangs(failure);
+        await keep();
+        current = handover;
+        const late = await each(async (member) => {
+          await member.thread.ask('activate', undefined, INSTALL_MS);
+          installed.add(member);
+        });
+        for (const failure of late) hangs(failure);
+      }),
+    async roll() {
+      for (const member of [...members].filter(({ isServing }) => isServing)) {
+        if (closing) return;
+        if (!deps.listenAt.reusePort) await retire(member);
+        await serve(spawn());
+        if (deps.listenAt.reusePort) await retire(member);
+      }
+    },
+    async metrics() {
+      await Promise.all(
+        [...members].map(async (member) => {
+          member.metrics = await member.thread.ask('metrics', undefined, METRICS_MS).catch(() => member.metrics);
+        }),
+      );
+      return [retired, ...[...members].map(({ metrics }) => metrics)];
+    },
+    tellOfSpool() {
+      for (const { thread } of members) thread.tellOfSpool();
+    },
+    serving: () => [...members].filter(({ isServing }) => isServing).length,
+    async drain() {
+      closing = true;
+      await each(({ thread }) => thread.ask('drain', undefined, FOREVER_MS));
+    },
+    async close() {
+      closing = true;
+      await Promise.all([...members].map(end));
+      await Promise.all(burying);
+    },
+  };
+}
+
+function freeSlot(taken: ReadonlySet<number>): number {
+  for (let slot = 1; slot < SLOTS; slot += 1) if (!taken.has(slot)) return slot;
+  throw new Error('there are too many workers');
+}

@@ -1,0 +1,28 @@
+// A worker that serves nothing: it does what it is asked to as the digest of a snapshot says, and notes it.
+import { parentPort, workerData } from 'node:worker_threads';
+import type { Handover } from '../../data-plane/snapshot/handover.ts';
+import type { FromWorker, ToWorker } from '../../data-plane/workers/asking.ts';
+
+const { slot } = workerData as { slot: number };
+const tell = (message: FromWorker): void => parentPort?.postMessage(message);
+const note = (message: string): void => tell({ note: 'log', level: 'info', message, fields: {} });
+let prepared = '';
+
+parentPort?.on('message', (message: ToWorker) => {
+  if ('note' in message) return;
+  const { ask, id, question } = message;
+  if (ask === 'prepare') {
+    prepared = (question as Handover).digest;
+    if (prepared === `end ${slot}`) throw new Error('an injected end');
+    if (prepared === `refuse ${slot}`) {
+      tell({ id, failure: { code: 'snapshot_inconsistent', message: 'an injected refusal' } });
+      return;
+    }
+  }
+  note(ask === 'prepare' || ask === 'activate' ? `${ask} ${prepared}` : ask);
+  if (ask === 'activate' && prepared === 'poison') throw new Error('an injected end');
+  const family = { name: 'a', kind: 'counter', help: '', samples: [['a', 1]] } as const;
+  const answers = { listen: { host: '127.0.0.1', port: 4711 }, metrics: [family], close: [family] };
+  tell({ id, answer: Reflect.get(answers, ask) });
+  if (ask === 'close') parentPort?.close();
+});
