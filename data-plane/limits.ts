@@ -6,8 +6,6 @@ export type DataLimits = {
   /** Requests that may be between their head and their last byte at one time; more are answered with 503. */
   readonly maxInFlight: number;
   readonly maxConnections: number;
-  /** Requests that one connection may have sent ahead of their answers. */
-  readonly maxPipelined: number;
   /** Request line and header fields together; more is answered with 431. */
   readonly headBytesMax: number;
   /** Larger request bodies are refused with 413. */
@@ -61,7 +59,6 @@ export const connectionFailures = (limits: DataLimits): Flow => ({
 export const DEFAULT_LIMITS: DataLimits = Object.freeze({
   maxInFlight: 1024,
   maxConnections: 16_384,
-  maxPipelined: 32,
   headBytesMax: 16 * 1024,
   bodyBytesMax: 1024 * 1024 * 1024,
   ruleBodyBytesMax: 1024 * 1024,

@@ -388,7 +388,8 @@ class Exchange implements Arriving, Answer {
   }
 
   write(part: Buffer): boolean {
-    if (this.isDestroyed || this.#isBodiless || part.length === 0) return true;
+    // Behind its end the connection is another request's.
+    if (this.isDestroyed || this.hasEnded || this.#isBodiless || part.length === 0) return true;
     const { socket } = this.#connection;
     const before = this.#unsent;
     this.#unsent = '';

@@ -83,6 +83,23 @@ test('an answer that is not taken is no refused request', async () => {
   expect(server.errors).toEqual([]);
 });
 
+test('what is written to an answer behind its end goes nowhere', async () => {
+  const arrivals: Arrival[] = [];
+  await using server = await startTransport((arrival) => arrivals.push(arrival));
+  using client = dialRaw(server.port);
+  await client.send(get('/1') + get('/2', 'Connection: close'));
+  const first = await until('the first request', () => arrivals[0]?.response);
+  answer(first, 'one');
+  const second = await until('the second request', () => arrivals[1]?.response);
+  first.proceed();
+  first.write(Buffer.from('HTTP/1.1 200 OK'));
+  first.flush();
+  first.end(Buffer.from('late'));
+  answer(second, 'two');
+  await client.over();
+  expect(client.octets().match(/HTTP|one|two|late/g)).toEqual(['HTTP', 'one', 'HTTP', 'two']);
+});
+
 describe('who closes his side', () => {
   test('in the middle of a head is told so', async () => {
     await using server = await startTransport(echo);
