@@ -191,9 +191,17 @@ function startWorker(start: WorkerStart, log: Log, appended: () => void) {
     name: `worker ${start.slot}`,
     workerData: start,
     resourceLimits: { maxOldGenerationSizeMb },
+    execArgv: withoutModules(process.execArgv),
   });
   return wrapWorker(worker, { slot: start.slot, log, appended });
 }
+
+/** Modules that were loaded ahead are about the process (its parent, its signals), not about a thread of it. */
+const withoutModules = (args: readonly string[]): string[] =>
+  args.filter(
+    (arg, at) =>
+      !/^(?:--import|--require|-r)(?:=|$)/.test(arg) && !/^(?:--import|--require|-r)$/.test(args[at - 1] ?? ''),
+  );
 
 async function openListeners(workers: Workers, admin: AdminServer, config: DataPlaneConfig) {
   const adminAt = await admin.listen(config.adminListen);
