@@ -14,7 +14,7 @@ export const createTokenStore = (db: Db): TokenStore => ({
     for (const part of inParts(rows, COLUMNS)) {
       const { numInsertedOrUpdatedRows } = await db
         .insertInto('tokens')
-        .values(part.map(toColumns))
+        .values(part.map(tokenColumns))
         .onConflict((conflict) => conflict.column('jti').doNothing())
         .executeTakeFirstOrThrow();
       if (numInsertedOrUpdatedRows !== BigInt(part.length))
@@ -93,7 +93,8 @@ const listQuery = (db: Db, filter: TokenFilter, { after, ...page }: Page<TokenCu
   return alive.where((eb) => eb(eb.refTuple('createdAt', 'jti'), '<', eb.tuple(after.createdAt, after.jti)));
 };
 
-const toColumns = (row: TokenRow): Tables['tokens'] => ({
+/** A token as its columns. */
+export const tokenColumns = (row: TokenRow): Tables['tokens'] => ({
   jti: row.jti,
   service: row.service,
   client: row.client,
