@@ -50,7 +50,11 @@ export const createLaterWrites = (): LaterWrites => {
   };
 };
 
-const insert = async (connection: SqliteConnection, table: LaterTable, rows: readonly (readonly LaterValue[])[]): Promise<void> => {
+const insert = async (
+  connection: SqliteConnection,
+  table: LaterTable,
+  rows: readonly (readonly LaterValue[])[],
+): Promise<void> => {
   const json = JSON.stringify(rows, (_, value) => (typeof value === 'string' ? value.toWellFormed() : value));
   if (!json.includes('\\u0000')) {
     await connection.run(insertOf(table), [json]);

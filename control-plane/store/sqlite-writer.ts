@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
 import type { DatabaseConnection } from 'kysely';
-import { createLaterWrites, type LaterTable, type LaterWrites, type LaterValue } from './later-writes.ts';
+import { createLaterWrites, type LaterTable, type LaterValue, type LaterWrites } from './later-writes.ts';
 import { createReadMemory, type ReadMemory } from './read-memory.ts';
 import type { SqliteConnection } from './sqlite-connection.ts';
 import { lend } from './sqlite-lease.ts';
