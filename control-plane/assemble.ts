@@ -86,8 +86,8 @@ export const assemble = async ({
     publisher,
     keys,
     identify: createIdentify({ read, fleet, enrolled, now }),
-    services: createServices({ changes, rollouts, rules: { policy, sealingKids }, read, now, newId }),
-    setScope: createSetScope({ changes, rollouts, ceilings, now, newId }),
+    services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),
+    setScope: createSetScope({ changes, rollouts, ceilings, publisher, now, newId }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
       mint: createMint({ ...issuing, sealingKids }),

@@ -7,6 +7,7 @@ import type { Changes, Work } from './change.ts';
 import { AUDITED } from './mint.ts';
 import { operationLookup } from './operations.ts';
 import { createProblems } from './problems.ts';
+import type { Publisher } from './publisher.ts';
 import type { Rollouts, Waiting } from './rollout.ts';
 import { checkRoom } from './room.ts';
 import { checkLength, readRules } from './rules.ts';
@@ -28,6 +29,7 @@ type Deps = {
   readonly changes: Changes;
   readonly rollouts: Rollouts;
   readonly ceilings: CallerCeilings;
+  readonly publisher: Pick<Publisher, 'taken'>;
   /** Milliseconds. */
   readonly now: () => number;
   readonly newId: () => string;
@@ -77,7 +79,7 @@ const setScope = async (
   const scopes = Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
   const row = { ...stored, scopes, etag: deps.newId(), updatedAt: deps.now() };
   if (isLonger(rules, old)) checkScopesLength(scopes);
-  await checkRoom(tx, stored, row);
+  await checkRoom(() => deps.publisher.taken(tx, row.config.pool), stored, row);
   await tx.services.replace(row);
   return { value: row, pools: [row.config.pool], note: noteOf(input) };
 };

@@ -23,8 +23,8 @@ export type ServiceStore = {
   get(name: string): Promise<ServiceRow | undefined>;
   /** In name order. */
   list(page: Page<string>): Promise<readonly ServiceRow[]>;
-  /** Every service of a pool in name order, for a snapshot. */
-  ofPool(pool: string): Promise<readonly ServiceRow[]>;
+  /** Those of a pool in name order, for a snapshot. */
+  ofPool(pool: string, page: Page<string>): Promise<readonly ServiceRow[]>;
   /** Replaces the row of that name. Throws `not_found`. */
   replace(row: ServiceRow): Promise<void>;
   /** False when it was not there. */
@@ -124,6 +124,8 @@ export type TokenFilter = {
   /** Only tokens that end after this time. */
   readonly aliveAt?: number;
 };
+/** The place of a revoked token, and how long it matters. */
+export type RevokedRow = Pick<TokenRow, 'statusChunk' | 'statusIndex' | 'expiresAt'>;
 /** Position in the newest-first order. */
 export type TokenCursor = { readonly createdAt: number; readonly jti: string };
 export type TokenStore = {
@@ -137,7 +139,7 @@ export type TokenStore = {
   /** Sets `revokedAt` once; false when it was revoked before or is not there. */
   revoke(jti: string, at: number): Promise<boolean>;
   /** Revoked tokens that end after `aliveAt`: what the status list has to say. */
-  revoked(aliveAt: number): Promise<readonly Pick<TokenRow, 'statusChunk' | 'statusIndex'>[]>;
+  revoked(aliveAt: number): Promise<readonly RevokedRow[]>;
   /** Those of these status indices that tokens hold that end after `aliveAt`, in no order. */
   indicesTaken(chunk: number, indices: readonly number[], aliveAt: number): Promise<readonly number[]>;
   /** Tokens that end after `aliveAt`, by chunk. */

@@ -1,5 +1,5 @@
 // What the one writer remembers of rows that every change looks at and few changes write, so that it need not ask again.
-import type { Aggregates, AuditRecordRow, CutOffRow, ServiceRow } from './interface.ts';
+import type { Aggregates, AuditRecordRow, CutOffRow, RevokedRow, ServiceRow } from './interface.ts';
 
 /** Rows by what was asked; of one writer, whose transactions run one after another. */
 export type ReadMemory = {
@@ -20,6 +20,9 @@ export type ReadMemory = {
 const ENTRIES_MAX = 500;
 /** In characters of rules. */
 const WEIGHT_MAX = 1_000_000;
+
+/** One each, and dear to read again. */
+const LISTS: ReadonlySet<string> = new Set(['cut-offs', 'revoked']);
 
 /** Makes an empty memory. */
 export const createReadMemory = (): ReadMemory => {
@@ -42,7 +45,7 @@ export const createReadMemory = (): ReadMemory => {
   const makeRoom = (): void => {
     if (known.size < ENTRIES_MAX && weight < WEIGHT_MAX) return;
     weight = 0;
-    known.clear();
+    for (const key of known.keys()) if (!LISTS.has(key)) known.delete(key);
   };
   return {
     see: (version) => {
@@ -78,7 +81,7 @@ export const rememberReads = (tx: Aggregates, memory: ReadMemory): Aggregates =>
       memory.forget(keyOf(...args));
       return write(...args).finally(() => memory.forget(keyOf(...args)));
     };
-  const { services, callers, cutOffs, audit } = tx;
+  const { services, callers, tokens, cutOffs, audit } = tx;
   const ofService = ({ name }: Named): string => `service ${name}`;
   const ofCaller = ({ name }: Named): string => `caller ${name}`;
   const chained = (rows: readonly AuditRecordRow[]): void => {
@@ -111,6 +114,24 @@ export const rememberReads = (tx: Aggregates, memory: ReadMemory): Aggregates =>
       },
       insert: writing((_row) => 'cut-offs', cutOffs.insert),
     },
+    tokens: {
+      ...tokens,
+      revoked: async (aliveAt) => {
+        const [from, rows] = await memory.of('revoked', async () => [aliveAt, await tokens.revoked(aliveAt)] as const);
+        if (from > aliveAt) return tokens.revoked(aliveAt);
+        const alive = rows.filter(({ expiresAt }) => expiresAt > aliveAt);
+        if (alive.length < rows.length) memory.replace('revoked', () => [aliveAt, alive] as const);
+        return alive;
+      },
+      revoke: async (jti, at) => {
+        const fresh = await tokens.revoke(jti, at);
+        const row = fresh ? await tokens.get(jti) : undefined;
+        if (row !== undefined) {
+          memory.replace('revoked', (known: Revoked) => known && ([known[0], [...known[1], row]] as const));
+        }
+        return fresh;
+      },
+    },
     audit: {
       ...audit,
       last: (node) => memory.of(`chain ${node}`, () => audit.last(node)),
@@ -131,6 +152,7 @@ const firstAfter = (rows: readonly CutOffRow[], since: number): number =>
   rows.findLastIndex(({ entry }) => Math.round(entry.minted_before * 1000) <= since) + 1;
 
 type Named = { readonly name: string };
+type Revoked = readonly [number, readonly RevokedRow[]];
 type ChainEnd = { readonly seq: number; readonly hash: string } | undefined;
 
 const later = (last: ChainEnd, { seq, hash }: AuditRecordRow): ChainEnd =>
