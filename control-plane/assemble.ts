@@ -87,7 +87,7 @@ export const assemble = async ({
     keys,
     identify: createIdentify({ read, fleet, enrolled, now }),
     services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),
-    setScope: createSetScope({ changes, rollouts, ceilings, publisher, now, newId }),
+    setScope: createSetScope({ changes, read, rollouts, ceilings, publisher, now, newId }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
       mint: createMint({ ...issuing, sealingKids }),
