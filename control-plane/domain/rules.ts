@@ -55,8 +55,8 @@ export const readRulesInTurns = async (...asked: Parameters<typeof reading>): Pr
   }
 };
 
-/** Characters between two turns; some two milliseconds. */
-const TURN_CHARS = 10_000;
+/** Characters between two turns; a millisecond or two. */
+const TURN_CHARS = 4000;
 
 /** Stops where others may have their turn. */
 function* reading(
@@ -109,7 +109,7 @@ function* compiling(rules: readonly Rule[], path: string, problems: Problems): G
   }
 }
 
-const COMPILED_AT_ONCE = 500;
+const COMPILED_AT_ONCE = 200;
 
 /** A `~` rule, whether its pattern is one or not: to find out is dear. */
 const EXPRESSION = /^[^ ]+ ~/;
