@@ -112,6 +112,10 @@ type Merged = Moved & { readonly entries: readonly Entry[]; readonly leaves: rea
 
 const merge = async (tree: MerkleTree, changes: readonly EntryChange[], hashing: Hashing): Promise<Merged> => {
   const [oldLeaves = []] = tree.levels;
+  const places = changes.map((change) => placeOf(tree.entries, change));
+  if (changes.every((change, at) => isReplaced(tree.entries[places[at] ?? -1], change))) {
+    return replaceAll(tree, changes, places, hashing.sha256);
+  }
   const entries: Entry[] = [];
   const leaves: Uint8Array[] = [];
   const replaced = new Set<number>();
@@ -143,6 +147,28 @@ const merge = async (tree: MerkleTree, changes: readonly EntryChange[], hashing:
   }
   takeUntil(tree.entries.length);
   return { entries, leaves, replaced, from };
+};
+
+const isReplaced = (known: Entry | undefined, change: EntryChange): boolean =>
+  known !== undefined && change.content !== undefined && compareEntries(known, change) === 0;
+
+/** Nothing moves: whole arrays are copied, which costs far less than to make them anew. */
+const replaceAll = (
+  tree: MerkleTree,
+  changes: readonly EntryChange[],
+  places: readonly number[],
+  sha256: Sha256,
+): Merged => {
+  const entries = tree.entries.slice();
+  const leaves = (tree.levels[0] ?? []).slice();
+  for (const [at, { kind, name, content }] of changes.entries()) {
+    const place = places[at];
+    if (place === undefined || content === undefined) continue;
+    const entry = { kind, name, content };
+    entries[place] = entry;
+    leaves[place] = leafHash(entry, sha256);
+  }
+  return { entries, leaves, replaced: new Set(places), from: Number.POSITIVE_INFINITY };
 };
 
 const changeLevel = async (
