@@ -23,6 +23,7 @@ import { createRollouts } from './domain/rollout.ts';
 import { createSetScope } from './domain/scopes.ts';
 import { createServices } from './domain/services.ts';
 import { createStatusPlaces } from './domain/status-index.ts';
+import { createTokenSigner } from './domain/token-signer.ts';
 import { createTokenList } from './domain/tokens.ts';
 import type { ControlHome } from './home.ts';
 import type { Log } from './log.ts';
@@ -51,7 +52,7 @@ export const assemble = async ({
   log,
   now,
 }: Parts): Promise<Domain & { publisher: Publisher }> => {
-  const newId = (): string => randomBytes(16).toString('hex');
+  const newId = (): string => makeId(now(), randomBytes(10));
   const { fleet, root } = home;
   const { kid, publicJwk } = home.tokenKey;
   const { x } = publicJwk;
@@ -77,7 +78,7 @@ export const assemble = async ({
   const { hasPool } = publisher;
   const keys = createKeys({ fleet, root, verification: [tokenKey], sealing: home.sealingKeys, hasPool, now });
   const { sealingKids } = keys;
-  const signer = { kid, key: home.tokenKey.key, issuer: config.issuer };
+  const signer = createTokenSigner(config.issuer, kid, home.tokenKey.key);
   const ceilings = createCallerCeilings();
   const issuing = { changes, ceilings, places, signer, fleet, now, newId };
 
@@ -85,8 +86,8 @@ export const assemble = async ({
     publisher,
     keys,
     identify: createIdentify({ read, fleet, enrolled, now }),
-    services: createServices({ changes, rollouts, rules: { policy, sealingKids }, read, now, newId }),
-    setScope: createSetScope({ changes, rollouts, ceilings, now, newId }),
+    services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),
+    setScope: createSetScope({ changes, read, rollouts, ceilings, publisher, now, newId }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
       mint: createMint({ ...issuing, sealingKids }),
@@ -110,6 +111,13 @@ export const assemble = async ({
     check: () => store.ping(),
   };
 };
+
+/**
+ * 128 bits in hex that rise with the time: rows that are made together then lie together in every index by an id, and a
+ * group writes a few pages of it where ids of all sizes would write one for each row. 80 bits of it are random.
+ */
+const makeId = (at: number, random: Buffer): string =>
+  Math.max(0, Math.floor(at)).toString(16).padStart(12, '0').slice(-12) + random.toString('hex');
 
 /** The lease may have been longer before: snapshots of that time are honoured still. */
 const longestLease = async ({ read }: Store, home: ControlHome): Promise<number> => {

@@ -1,4 +1,5 @@
 // Reads what the control plane is from `control/` of the home: fleet, keys, nodes, the admin's key hash. Nothing else.
+import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { DaypassError } from '@daypass/core/errors';
 import { controlPaths } from '@daypass/core/home';
@@ -7,6 +8,7 @@ import {
   type CryptoKey,
   importEd25519,
   type KeyUse,
+  type PrivateJwk,
   type PublicJwk,
   type SignedKeyBytes,
   type VerifiedKey,
@@ -35,7 +37,7 @@ export type ControlHome = {
   readonly fleet: string;
   /** The fleet root's public key. */
   readonly root: PublicJwk;
-  readonly tokenKey: SigningKey;
+  readonly tokenKey: Omit<SigningKey, 'key'> & { readonly key: KeyObject };
   /** What signs manifests, by pool. */
   readonly snapshotSigners: ReadonlyMap<string, SnapshotSigner>;
   /** What credentials are sealed to, by pool. */
@@ -59,7 +61,7 @@ export const readControlHome = async (home: string, log: Log, now: () => number 
     }
   };
   const fleet = await attempt(readJson(paths.fleet, readFleet));
-  const tokenKey = await attempt(readSigningKey(paths.tokenKey, log));
+  const tokenKey = await attempt(readTokenKey(paths.tokenKey, log));
   const snapshotKey = await attempt(readSigningKey(paths.snapshotKey, log));
   const statements = await attempt(readJson(paths.snapshotKeyStatement, readStatements));
   const sealing = await attempt(readJson(paths.sealingKeys, readStatementLists));
@@ -130,12 +132,27 @@ const checkPools = (path: string, nodes: readonly EnrolledNode[], signers: Reado
   if (lost !== undefined) throw wrongFile(path, `the pool "${lost.pool}" of "${lost.name}" has no snapshot key`);
 };
 
-const readSigningKey = async (path: string, log: Log): Promise<SigningKey> => {
+const readSigningKey = async (path: string, log: Log): Promise<SigningKey> =>
+  signingKeyOf(path, await readKeyFile(path, log));
+
+/** Tokens are signed by node itself (token-signer.ts). */
+const readTokenKey = async (path: string, log: Log): Promise<ControlHome['tokenKey']> => {
+  const jwk = await readKeyFile(path, log);
+  const { kid, publicJwk } = await signingKeyOf(path, jwk);
+  const { kty, crv, x, d } = jwk;
+  return { kid, publicJwk, key: createPrivateKey({ format: 'jwk', key: { kty, crv, x, d } }) };
+};
+
+const readKeyFile = async (path: string, log: Log): Promise<PrivateJwk> => {
   const jwk = await readJson(path, readPrivateJwk);
   const { mode } = await stat(path);
   if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
     log.warn('a private key can be read by others; its mode should be 0600', { file: path });
   }
+  return jwk;
+};
+
+const signingKeyOf = async (path: string, jwk: PrivateJwk): Promise<SigningKey> => {
   if (jwk.kid === undefined) throw wrongFile(path, '"kid" is missing');
   const { kid, x } = jwk;
   try {

@@ -7,6 +7,7 @@ import { bearer, type Clients, clientsOver, createTransport } from './client.ts'
 import { createDpop, type Dpop, type DpopKeyPair } from './dpop.ts';
 import { type RefusedError, refusalOf } from './errors.ts';
 import { type Answer, exchangeProved } from './exchange.ts';
+import { type BatchToken, type MintedToken, mintBatch } from './mint-batch.ts';
 import { checkService, type DaypassInit, type Prepared, prepare, readBase } from './request.ts';
 import { type Sealed, type SealRequest, sealFor } from './seal.ts';
 import { createTokenCache, type TokenRequest } from './token-cache.ts';
@@ -66,6 +67,11 @@ export type Daypass = {
    * saw. Throws `failed_precondition` without `dpop`.
    */
   proof(method: string, url: string | URL, token: string): Promise<string>;
+  /**
+   * Mints 1 to 100 tokens of a service to hand out, all or none; they are not held, and bound to no key but their own
+   * `dpopJkt`. The field of a refusal names the token: `tokens[3].allow[0]`.
+   */
+  mintBatch(service: string, tokens: readonly BatchToken[], signal?: AbortSignal): Promise<readonly MintedToken[]>;
   /** Seals a credential to the data planes; see `sealFor`. */
   seal(request: Omit<SealRequest, 'clients'>): Promise<Sealed>;
   /** Clients of the control plane; their calls throw DaypassError. */
@@ -128,6 +134,7 @@ export function createDaypass(options: DaypassOptions): Daypass {
       if (dpop === undefined) throw new DaypassError('failed_precondition', 'This Daypass was made without dpop');
       return await dpop.proof(method, String(url), token);
     },
+    mintBatch: (service, asked, signal) => mintBatch(clients, service, asked, signal),
     seal: (request) => sealFor({ root: options.root, ...request, clients }),
     close: () => tokens.close(),
   };

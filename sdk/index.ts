@@ -22,4 +22,5 @@ export {
 export { bearer, type ClientOptions, type Clients, createClients } from './client.ts';
 export { RefusedError, toDaypassError } from './errors.ts';
 export { createDaypass, type Daypass, type DaypassInit, type DaypassOptions, type DpopKeyPair } from './fetch.ts';
+export type { BatchToken, MintedToken } from './mint-batch.ts';
 export { type Sealed, type SealRequest, sealFor } from './seal.ts';

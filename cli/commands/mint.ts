@@ -9,6 +9,7 @@ import { type Context, examples, type With } from '../context.ts';
 import { durationFlag } from '../duration.ts';
 import { UsageError } from '../failure.ts';
 import type { Io } from '../io.ts';
+import { mintBatch } from '../mint-batch.ts';
 import { expandOperations } from '../operation-rules.ts';
 import { jsonLine } from '../output.ts';
 import { placeFromMessage } from '../place.ts';
@@ -27,6 +28,7 @@ type Options = With<{
   readonly sealStdin?: boolean;
   readonly dpopJkt?: string;
   readonly upstream?: string;
+  readonly batch?: string;
 }>;
 
 /** The command. */
@@ -42,16 +44,22 @@ export const mintCommand = (context: Context): Command =>
       .option('--dpop-jkt <thumbprint>', 'SHA-256 thumbprint of the key that must prove each use (RFC 9449, RFC 7638)')
       .option('--seal-stdin', 'seal the credential on stdin into the token, for these requests and this caller only')
       .option('--upstream <url>', "with --seal-stdin: refuse to seal when this is not the service's upstream")
+      .option(
+        '--batch <file>',
+        'mint many: a JSON array of objects with allow, ttl, client, subject, dpop_jkt; all or none',
+      )
       .action((_options: unknown, command: Command) => mint(context, command.optsWithGlobals<Options>())),
     "daypass mint --service github --allow 'GET /repos/acme/{repo}/issues' --ttl 15m --client triage-bot",
     "TOKEN=$(daypass mint --service github --allow 'GET /repos/acme/*/issues' --allow 'POST /repos/acme/*/issues/{n}/labels')",
     `daypass mint --service github --allow 'op:issues/add-labels where path.owner = "acme"'`,
     "daypass mint --service github --allow 'GET /user' --seal-stdin < my-token.txt",
+    'daypass mint --service github --batch workers.json',
   );
 
 type Asked = { readonly service: string; readonly allow: readonly string[]; readonly upstream: string | undefined };
 
 const mint = async ({ io }: Context, options: Options): Promise<void> => {
+  if (options.batch !== undefined) return mintBatch(io, options.batch, onlyBatch(options));
   const ttlMs = options.ttl === undefined ? undefined : durationFlag(options.ttl, '--ttl');
   const terminal = canAsk(io) ? openTerminal(io) : undefined;
   const { service, secret, ...asked } = await gather(io, options, terminal).finally(() => terminal?.close());
@@ -75,6 +83,16 @@ const mint = async ({ io }: Context, options: Options): Promise<void> => {
   io.out(`${response.token}\n`);
   if (response.expireTime !== undefined && io.stdin.isTTY === true)
     io.err(`${response.jti} is good until ${timestampDate(response.expireTime).toISOString()}\n`);
+};
+
+/** In a batch each token says for itself what it is; and a seal is one token's. */
+const onlyBatch = (options: Options): Options => {
+  const { allow, ttl, client, subject, dpopJkt, sealStdin, upstream } = options;
+  const given = { '--allow': allow, '--ttl': ttl, '--client': client, '--subject': subject, '--dpop-jkt': dpopJkt };
+  const others = { ...given, '--seal-stdin': sealStdin, '--upstream': upstream };
+  const [flag] = Object.entries(others).find(([, value]) => value !== undefined) ?? [];
+  if (flag === undefined) return options;
+  throw new UsageError(`${flag} does not go with --batch, whose file says it for each token`, flag);
 };
 
 /** What to mint, from the flags, and from the person at the terminal for what they leave open. */

@@ -1,5 +1,5 @@
 // The audit row of a change at the control plane: an event, and a record in the control plane's own hash chain.
-import type { Aggregates, AuditEventRow, AuditRecordRow } from '../store/interface.ts';
+import type { Aggregates, AuditChange, AuditEventRow } from '../store/interface.ts';
 import { sha256Hex } from './digest.ts';
 
 /** The name under which the control plane keeps its own chain. */
@@ -32,21 +32,20 @@ export const recordChanges = async (
   const last = await tx.audit.last(CONTROL_PLANE);
   const first = (last?.seq ?? 0) + 1;
   const events = notes.map((note, index) => eventOf(note, first + index));
-  await tx.audit.insertRecords(chain(events, last?.hash ?? GENESIS));
-  await tx.audit.insertEvents(events);
+  await tx.audit.append(chain(events, last?.hash ?? GENESIS));
   return events;
 };
 
-const chain = (events: readonly AuditEventRow[], end: string): readonly AuditRecordRow[] => {
+const chain = (events: readonly AuditChange['event'][], end: string): readonly AuditChange[] => {
   let prev = end;
   return events.map((event) => {
     const bytes = encodeChange(event, prev);
     prev = sha256Hex(bytes);
-    return { node: CONTROL_PLANE, seq: event.seq, hash: prev, bytes };
+    return { record: { node: CONTROL_PLANE, seq: event.seq, hash: prev, bytes }, event };
   });
 };
 
-const eventOf = (note: ChangeNote, seq: number): AuditEventRow => ({
+const eventOf = (note: ChangeNote, seq: number): AuditChange['event'] => ({
   decisionId: note.id,
   kind: 'change',
   time: note.time,

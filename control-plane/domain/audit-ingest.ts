@@ -1,4 +1,5 @@
 // Takes a node's records: verifies the signature and the chain, and stores each record exactly once.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { batchStatement, type ChainedRecord, GENESIS, parseRecord, readChain } from '@daypass/core/audit';
 import { DaypassError } from '@daypass/core/errors';
 import { parseStrictJson } from '@daypass/core/json';
@@ -40,8 +41,7 @@ export const createIngest =
     // 1. Signature: nothing is parsed before it is verified.
     await checkSignature(deps.store.read, batch, lastSeq);
     // 2. Chain within the batch.
-    const prev = batch.firstSeq === 1 ? GENESIS : undefined;
-    const chain = readChain(batch.records, { node: batch.node, firstSeq: batch.firstSeq, prev }, sha256);
+    const chain = await readInTurns(batch);
     // 3. Stored once, records and events together.
     const stored = await deps.store.transact((tx) => storeNew(tx, node.name, chain));
     // 4. Told to those who follow.
@@ -50,6 +50,19 @@ export const createIngest =
     }
     return lastSeq;
   };
+
+/** The loop gets its turn after so many records. */
+const TURN_RECORDS = 100;
+
+const readInTurns = async ({ node, firstSeq, records }: AuditBatch): Promise<readonly ChainedRecord[]> => {
+  const chain: ChainedRecord[] = [];
+  for (let at = 0; at < records.length; at += TURN_RECORDS) {
+    if (at > 0) await nextTurn();
+    const prev = firstSeq + at === 1 ? GENESIS : chain.at(-1)?.hash;
+    chain.push(...readChain(records.slice(at, at + TURN_RECORDS), { node, firstSeq: firstSeq + at, prev }, sha256));
+  }
+  return chain;
+};
 
 const checkSignature = async (read: Aggregates, batch: AuditBatch, lastSeq: number): Promise<void> => {
   const row = await read.nodes.get(batch.node);

@@ -4,6 +4,7 @@ import type { Aggregates, AuditEventRow, Store } from '../store/interface.ts';
 import { type CallerActor, callerActor } from './actor.ts';
 import { type ChangeNote, recordChanges } from './audit-change.ts';
 import type { Published, Publisher } from './publisher.ts';
+import { noteServices } from './written-services.ts';
 
 /** What is said of a change, besides when and in which version. */
 export type Note = Omit<ChangeNote, 'id' | 'time' | 'outcome' | 'snapshotVersion' | 'method' | 'caller'>;
@@ -46,10 +47,13 @@ type Deps = {
 /** Makes the one way of changing something. */
 export const createChanges = (deps: Deps): Changes => ({
   run: async (caller, method, work) => {
-    const done = await deps.store.transact(async (tx) => {
+    const done = await deps.store.transact(async (transaction) => {
+      const { tx, written } = noteServices(transaction);
       const { value, pools, note, more = [] } = await work(tx, await asItIs(tx, caller));
       const published: Published[] = [];
-      for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool));
+      for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool, written));
+      // The next snapshot is made of the last one and what is written with it.
+      if (written.size > 0 && published.length === 0) throw new DaypassError('internal', 'A service was not published');
       const version = Math.max(0, ...published.map((one) => one.version));
       const stamp = { time: deps.now(), outcome: 'allowed', snapshotVersion: version, caller: caller.name } as const;
       const notes = [note, ...more].map((one) => ({ ...one, ...stamp, id: deps.newId(), method }));

@@ -4,10 +4,11 @@ import { DaypassError } from '@daypass/core/errors';
 import { parseStrictJson } from '@daypass/core/json';
 import { readPublicJwk } from '@daypass/core/key';
 import { verifyNodeAssertion } from '@daypass/core/node-auth';
-import type { Aggregates } from '../store/interface.ts';
+import type { Aggregates, CallerRow } from '../store/interface.ts';
 import { type Actor, callerActor, type NodeActor } from './actor.ts';
 import { sha256Hex } from './digest.ts';
 import { createTaken } from './replay.ts';
+import { shareAsked } from './share-asked.ts';
 
 type Deps = {
   readonly read: Pick<Aggregates, 'callers' | 'nodes'>;
@@ -24,11 +25,12 @@ export type Identify = (authorization: string | null) => Promise<Actor>;
 /** Makes the finder. */
 export const createIdentify = (deps: Deps): Identify => {
   const taken = createTaken(deps.now);
+  const byKeyHash = shareAsked(deps.read.callers.byKeyHash);
   return async (authorization) => {
     if (authorization === null || authorization === '') return { kind: 'anyone' };
     const [, credential] = /^bearer +([!-~]+)$/i.exec(authorization) ?? [];
     if (credential === undefined) throw refused('Authorization must be `Bearer` and an API key');
-    if (isApiKey(credential)) return findCaller(credential, deps);
+    if (isApiKey(credential)) return callerOf(await byKeyHash(sha256Hex(credential)));
     if (!credential.includes('.')) throw refused('This is not an API key');
     const node = await findNode(credential, deps);
     taken.take(node.name, credential);
@@ -36,8 +38,7 @@ export const createIdentify = (deps: Deps): Identify => {
   };
 };
 
-const findCaller = async (key: string, { read }: Deps): Promise<Actor> => {
-  const row = await read.callers.byKeyHash(sha256Hex(key));
+const callerOf = (row: CallerRow | undefined): Actor => {
   if (row === undefined) throw refused('No caller has this API key');
   return callerActor(row);
 };

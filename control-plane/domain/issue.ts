@@ -1,17 +1,15 @@
 // Issues a token that was granted: its place in the status lists, its time, its signature and its row.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
-import type { CryptoKey } from '@daypass/core/key';
-import { type Actor, MAX_TOKEN_BYTES, signToken, type TokenClaims } from '@daypass/core/token';
+import { type Actor, MAX_TOKEN_BYTES, type TokenClaims } from '@daypass/core/token';
 import type { Aggregates, ServiceRow, TokenRow } from '../store/interface.ts';
 import { cutsOff } from './cut-off.ts';
 import type { StatusPlaces } from './status-index.ts';
 import { claimsOf, type Grant } from './token-claims.ts';
+import type { TokenSigner } from './token-signer.ts';
 
 /** A token and what is stored of it. */
 export type Minted = { readonly token: string; readonly row: TokenRow };
-
-/** Signs tokens in the name of the issuer. */
-export type TokenSigner = { readonly kid: string; readonly key: CryptoKey; readonly issuer: string };
 
 /** What it takes to issue tokens. */
 export type Issuing = {
@@ -52,12 +50,9 @@ export const issue = async (
     claimed.push({ grant, claims, row: rowOf(claims, stamp) });
   }
   const minted: Minted[] = [];
-  for (let from = 0; from < claimed.length; from += SIGNED_AT_ONCE) {
-    const part = claimed.slice(from, from + SIGNED_AT_ONCE).map(async ({ grant, claims, row }, index) => ({
-      token: await named(from + index, () => sign(claims, grant, signer)),
-      row,
-    }));
-    minted.push(...(await Promise.all(part)));
+  for (const [index, { grant, claims, row }] of claimed.entries()) {
+    if (index > 0 && index % SIGNED_AT_ONCE === 0) await nextTurn();
+    minted.push({ token: await named(index, async () => sign(claims, grant, signer)), row });
   }
   await tx.tokens.insert(...minted.map(({ row }) => row));
   return minted;
@@ -92,9 +87,9 @@ const ASKED_MS = 60_000;
 /** Claims that a caller gave, by the field that they came in. */
 const FIELDS: Readonly<Record<string, string>> = { allowed: 'allow', sub: 'subject', client_id: 'client', exp: 'ttl' };
 
-const sign = async (claims: TokenClaims, grant: Grant, signer: TokenSigner): Promise<string> => {
+const sign = (claims: TokenClaims, grant: Grant, signer: TokenSigner): string => {
   try {
-    return await signToken(claims, signer);
+    return signer.sign(claims);
   } catch (error) {
     if (!(error instanceof DaypassError) || error.field === undefined) throw error;
     const own = FIELDS[error.field] ?? error.field;

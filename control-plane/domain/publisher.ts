@@ -1,22 +1,26 @@
 // Publishes snapshots: builds and signs a pool's in the transaction of a change, and keeps the newest at hand.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
 import type { CryptoKey, PublicJwk, SignedKeyBytes } from '@daypass/core/key';
 import type { KeyEntry } from '@daypass/core/service';
 import {
-  type Entry,
+  checkSize,
   encodeManifest,
   type Manifest,
   manifestDigest,
-  merkleRoot,
   parseManifest,
+  readEntries,
   type SignedSnapshot,
   signManifest,
-  verifySnapshot,
+  treeRoot,
+  verifyManifest,
 } from '@daypass/core/snapshot';
 import type { Aggregates, SnapshotRow, Store } from '../store/interface.ts';
 import { sha256 } from './digest.ts';
+import { createKnownContents } from './known-contents.ts';
 import { createNotifier, type Notifier } from './notifier.ts';
-import { readContent } from './snapshot-content.ts';
+import { type Content, createContents, type Size } from './snapshot-content.ts';
+import type { WrittenServices } from './written-services.ts';
 
 /** A snapshot that was built and signed. */
 export type Published = {
@@ -33,8 +37,13 @@ export type Published = {
 
 /** Publishes snapshots. */
 export type Publisher = {
-  /** Builds the next version of a pool inside a transaction. Throws `failed_precondition` for one that no node would take. */
-  build(tx: Aggregates, pool: string): Promise<Published>;
+  /**
+   * Builds the next version of a pool inside the transaction that wrote these services, at the cost of what changed.
+   * Throws `failed_precondition` for one that no node would take.
+   */
+  build(tx: Aggregates, pool: string, written: WrittenServices): Promise<Published>;
+  /** What the services of a pool hold, before a transaction has written any. */
+  taken(tx: Aggregates, pool: string): Promise<Size>;
   /** Makes a committed snapshot the newest and wakes its watchers. */
   activate(published: Published): void;
   /** The newest of a pool; undefined: there is no such pool. */
@@ -70,9 +79,23 @@ export const createPublisher = (deps: Deps): Publisher => {
   const newest = new Map<string, Published>();
   const changed = createNotifier();
 
-  const build = async (tx: Aggregates, pool: string): Promise<Published> => {
+  const contents = createContents(deps);
+  /** By the digest of the manifest that it was signed with: services are written in no transaction that publishes nothing. */
+  const known = createKnownContents();
+
+  /** What the last snapshot of this transaction holds; read from nothing where another process made it. */
+  const contentOf = async (tx: Aggregates, pool: string, last: SnapshotRow | undefined): Promise<Content> => {
+    const kept = known.get(pool, last?.digest ?? '');
+    if (kept !== undefined) return kept;
+    const content = await contents.read(tx, pool);
+    const isRead = last !== undefined && tryParse(last.manifest)?.root === treeRoot(content.tree, sha256);
+    return known.keep(pool, last?.digest ?? '', isRead ? { ...content, unread: [] } : content);
+  };
+
+  const build = async (tx: Aggregates, pool: string, written: WrittenServices): Promise<Published> => {
     const last = await tx.snapshots.latest(pool);
-    const entries = await readContent(tx, pool, deps);
+    const old = known.get(pool, last?.digest ?? '');
+    const content = await (old === undefined ? contents.read(tx, pool) : contents.change(tx, pool, old, written));
     const issued = Math.floor(deps.now() / 1000);
     const manifest: Manifest = {
       v: 1,
@@ -83,12 +106,13 @@ export const createPublisher = (deps: Deps): Publisher => {
       issued_at: issued,
       expires_at: issued + Math.round(deps.leaseMs / 1000),
       features: [],
-      root: merkleRoot(entries, sha256),
+      root: treeRoot(content.tree, sha256),
     };
-    const published = await sign(encodeManifest(manifest), manifest, entries, signerOf(deps, pool));
-    await checkAsNode(published, last, deps);
+    const published = await sign(encodeManifest(manifest), manifest, content, signerOf(deps, pool));
+    await checkAsNode(published, content, last, deps);
     const { version, digest, issuedAt, expiresAt } = published;
     await tx.snapshots.insert({ pool, version, digest, manifest: published.snapshot.manifest, issuedAt, expiresAt });
+    known.keep(pool, digest, { ...content, unread: [] });
     return published;
   };
 
@@ -96,22 +120,24 @@ export const createPublisher = (deps: Deps): Publisher => {
     const last = await tx.snapshots.latest(pool);
     const manifest = last === undefined ? undefined : tryParse(last.manifest);
     if (last === undefined || manifest === undefined || manifest.fleet !== deps.fleet || isDue(last, deps)) {
-      return build(tx, pool);
+      return build(tx, pool, NO_SERVICES);
     }
-    const entries = await readContent(tx, pool, deps);
-    if (merkleRoot(entries, sha256) !== manifest.root) return build(tx, pool);
-    return sign(last.manifest, manifest, entries, signerOf(deps, pool));
+    const content = await contentOf(tx, pool, last);
+    if (treeRoot(content.tree, sha256) !== manifest.root) return build(tx, pool, NO_SERVICES);
+    return sign(last.manifest, manifest, content, signerOf(deps, pool));
   };
 
   const activate = (published: Published): void => {
-    const known = newest.get(published.pool);
-    if (known !== undefined && known.version >= published.version) return;
+    const active = newest.get(published.pool);
+    if (active !== undefined && active.version >= published.version) return;
+    known.commit(published.pool, published.digest);
     newest.set(published.pool, published);
     changed.notify();
   };
 
   return {
     build,
+    taken: async (tx, pool) => (await contentOf(tx, pool, await tx.snapshots.latest(pool))).services,
     activate,
     current: (pool) => newest.get(pool),
     hasPool: (pool) => deps.signers.has(pool),
@@ -122,9 +148,9 @@ export const createPublisher = (deps: Deps): Publisher => {
     },
     renew: async () => {
       for (const pool of deps.signers.keys()) {
-        const known = newest.get(pool);
-        if (known !== undefined && !isDue(known, deps)) continue;
-        activate(await deps.store.transact((tx) => build(tx, pool)));
+        const active = newest.get(pool);
+        if (active !== undefined && !isDue(active, deps)) continue;
+        activate(await deps.store.transact((tx) => build(tx, pool, NO_SERVICES)));
       }
     },
   };
@@ -143,7 +169,7 @@ const isDue = (row: Pick<SnapshotRow, 'issuedAt' | 'expiresAt'>, { now, leaseMs 
 const sign = async (
   bytes: Uint8Array,
   manifest: Manifest,
-  entries: readonly Entry[],
+  { tree: { entries } }: Content,
   signer: SnapshotSigner,
 ): Promise<Published> => ({
   pool: manifest.pool,
@@ -154,17 +180,35 @@ const sign = async (
   snapshot: { manifest: bytes, signature: await signManifest(bytes, signer.key), key: signer.signed, entries },
 });
 
-/** A change that would leave every node without a snapshot it can take is refused as a whole. */
-const checkAsNode = async (published: Published, last: SnapshotRow | undefined, deps: Deps): Promise<void> => {
+/** The loop gets its turn after so many entries. */
+const TURN_ENTRIES = 200;
+
+/**
+ * A change that would leave every node without a snapshot it can take is refused as a whole. Entries that were in the last
+ * one were read then, and the root is made of the entries themselves.
+ */
+const checkAsNode = async (
+  { pool, snapshot }: Published,
+  { all, unread }: Content,
+  last: SnapshotRow | undefined,
+  deps: Deps,
+): Promise<void> => {
   const active = last === undefined ? undefined : { version: last.version, digest: last.digest };
-  const trust = { root: deps.root, fleet: deps.fleet, pool: published.pool, active, floor: 0, now: deps.now() / 1000 };
   try {
-    await verifySnapshot(published.snapshot, { ...trust, sha256 });
+    checkSize(all.entries, all.bytes);
+    const trust = { root: deps.root, fleet: deps.fleet, pool, active, floor: 0, now: deps.now() / 1000 };
+    await verifyManifest(snapshot, { ...trust, sha256 });
+    for (let at = 0; at < unread.length; at += TURN_ENTRIES) {
+      if (at > 0) await nextTurn();
+      readEntries(unread.slice(at, at + TURN_ENTRIES));
+    }
   } catch (cause) {
     if (!(cause instanceof DaypassError)) throw cause;
     throw new DaypassError('failed_precondition', `No data plane would take the snapshot: ${cause.message}`, { cause });
   }
 };
+
+const NO_SERVICES: WrittenServices = new Set();
 
 const tryParse = (bytes: Uint8Array): Manifest | undefined => {
   try {

@@ -1,6 +1,7 @@
 // Reads rule texts that somebody sent: each problem with its field, duplicates dropped, canonical form out.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
-import { MAX_REGEX_RULES, type Rule } from '@daypass/core/rule';
+import { MAX_REGEX_RULES, MAX_RULES, type Rule } from '@daypass/core/rule';
 import { compileRules } from '@daypass/core/rule-match';
 import { parseRule } from '@daypass/core/rule-parse';
 import { printRule } from '@daypass/core/rule-print';
@@ -36,16 +37,39 @@ export const MAX_ASKED_CHARS = 64 * 1024;
  * Reads rules under `path` into canonical texts, operations replaced by what they stand for now. Reads no more of a list
  * that is too long, as it was sent or spelt out.
  */
-export const readRules = (
+export const readRules = (...asked: Parameters<typeof reading>): readonly string[] => {
+  const steps = reading(...asked);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+};
+
+/** The same for a list that may be long: the loop gets its turn in between. */
+export const readRulesInTurns = async (...asked: Parameters<typeof reading>): Promise<readonly string[]> => {
+  const steps = reading(...asked);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+    await nextTurn();
+  }
+};
+
+/** Characters between two turns; a millisecond or two. */
+const TURN_CHARS = 4000;
+
+/** Stops where others may have their turn. */
+function* reading(
   texts: readonly string[],
   path: string,
   hasScope: ScopeNames | undefined,
   problems: Problems,
   expand: ExpandOperation,
   charsMax: number = MAX_RULES_CHARS,
-): readonly string[] => {
+): Generator<void, readonly string[]> {
   const rules = new Map<string, Rule>();
   let chars = 0;
+  let turn = TURN_CHARS;
   let expressions = 0;
   for (const [i, text] of texts.entries()) {
     chars += text.length;
@@ -61,12 +85,31 @@ export const readRules = (
     chars += Math.max(0, canonical.length - text.length);
     if (rule.kind === 'regex' && !EXPRESSION.test(text)) expressions += 1;
     rules.set(canonical, rule);
+    if (chars < turn) continue;
+    turn = chars + TURN_CHARS;
+    yield;
   }
   if (chars > charsMax) problems.add(path, `holds more than ${charsMax} characters, operations spelt out`);
   else if (expressions > MAX_REGEX_RULES) problems.add(path, `holds more than ${MAX_REGEX_RULES} \`~\` rules`);
-  else problems.check(path, () => compileRules([...rules.values()].filter(({ kind }) => kind !== 'scope')));
+  else yield* compiling([...rules.values()], path, problems);
   return [...rules.keys()];
-};
+}
+
+/** Compiled together are those that are looked at together: `~` rules, whose cost adds up. All count. */
+function* compiling(rules: readonly Rule[], path: string, problems: Problems): Generator<void> {
+  const looked = rules.filter(({ kind }) => kind !== 'scope');
+  if (looked.length > MAX_RULES) problems.check(path, () => compileRules(looked));
+  else {
+    problems.check(path, () => compileRules(looked.filter(({ kind }) => kind === 'regex')));
+    const others = looked.filter(({ kind }) => kind !== 'regex');
+    for (let at = 0; at < others.length; at += COMPILED_AT_ONCE) {
+      if (at > 0) yield;
+      problems.check(path, () => compileRules(others.slice(at, at + COMPILED_AT_ONCE)));
+    }
+  }
+}
+
+const COMPILED_AT_ONCE = 200;
 
 /** A `~` rule, whether its pattern is one or not: to find out is dear. */
 const EXPRESSION = /^[^ ]+ ~/;

@@ -7,9 +7,10 @@ import type { Changes, Work } from './change.ts';
 import { AUDITED } from './mint.ts';
 import { operationLookup } from './operations.ts';
 import { createProblems } from './problems.ts';
+import type { Publisher } from './publisher.ts';
 import type { Rollouts, Waiting } from './rollout.ts';
 import { checkRoom } from './room.ts';
-import { checkLength, readRules } from './rules.ts';
+import { checkLength, readRulesInTurns } from './rules.ts';
 import { type ServiceChange, seenBy } from './services.ts';
 
 /** What a named scope is to be. */
@@ -24,10 +25,15 @@ export type ScopeInput = {
 /** Sets named scopes. */
 export type SetScope = (caller: CallerActor, input: ScopeInput, waiting: Waiting) => Promise<ServiceChange>;
 
+type Read = Pick<Aggregates, 'services' | 'operations' | 'ceilings'>;
+
 type Deps = {
   readonly changes: Changes;
+  /** Outside a transaction. */
+  readonly read: Read;
   readonly rollouts: Rollouts;
   readonly ceilings: CallerCeilings;
+  readonly publisher: Pick<Publisher, 'taken'>;
   /** Milliseconds. */
   readonly now: () => number;
   readonly newId: () => string;
@@ -44,8 +50,8 @@ const SCOPES_MAX = 1000;
 export const createSetScope =
   (deps: Deps): SetScope =>
   async (caller, input, { waitMs, signal }) => {
-    const { value: row, published } = await deps.changes
-      .run(caller, METHOD, (tx, asItIs) => setScope(tx, deps, asItIs, input))
+    const { value: row, published } = await prepare(deps, caller, input)
+      .then((ready) => deps.changes.run(caller, METHOD, (tx, asItIs) => setScope(tx, deps, asItIs, input, ready)))
       .catch(async (error: unknown) => {
         if (error instanceof DaypassError && AUDITED.has(error.code)) {
           await deps.changes.refuse(caller, METHOD, { ...noteOf(input), reason: error.code });
@@ -57,14 +63,37 @@ export const createSetScope =
 
 const noteOf = ({ service, scope }: ScopeInput) => ({ path: `services/${service}/scopes/${scope}`, service });
 
+/** Rules that were read for a service and a caller as they were: good for as long as they are the same. */
+type Ready = { readonly rules: readonly string[]; readonly service: ServiceRow; readonly caller: CallerActor };
+
+/** Long lists are read before the transaction: whoever shares its commit would wait for them. */
+const prepare = async (deps: Deps, caller: CallerActor, input: ScopeInput): Promise<Ready | undefined> => {
+  if (input.rules === undefined) return undefined;
+  const service = await findService(deps.read, caller, input);
+  const old = scopeOf(service, input.scope) ?? [];
+  return { rules: await readScope(deps.read, deps, caller, { ...input, rules: input.rules, old }), service, caller };
+};
+
+/** Each change of a service, its operations included, or of a caller and its ceilings gives it a new etag. */
+const isStill = (ready: Ready | undefined, service: ServiceRow, caller: CallerActor): ready is Ready =>
+  ready?.service.etag === service.etag &&
+  ready.service.createdAt === service.createdAt &&
+  ready.caller.etag === caller.etag &&
+  ready.caller.createdAt === caller.createdAt &&
+  ready.caller.admin === caller.admin;
+
+const scopeOf = ({ scopes }: ServiceRow, name: string): readonly string[] | undefined =>
+  Object.hasOwn(scopes, name) ? scopes[name] : undefined;
+
 const setScope = async (
   tx: Aggregates,
   deps: Deps,
   caller: CallerActor,
   input: ScopeInput,
+  ready: Ready | undefined,
 ): Promise<Work<ServiceRow>> => {
   const stored = await findService(tx, caller, input);
-  const old = Object.hasOwn(stored.scopes, input.scope) ? stored.scopes[input.scope] : undefined;
+  const old = scopeOf(stored, input.scope);
   const others = Object.entries(stored.scopes).filter(([name]) => name !== input.scope);
   if (old === undefined && input.rules === undefined) {
     throw new DaypassError('not_found', `there is no named scope \`${input.scope}\``, { field: 'scope' });
@@ -72,17 +101,19 @@ const setScope = async (
   if (old === undefined && others.length >= SCOPES_MAX) {
     throw new DaypassError('failed_precondition', `a service has at most ${SCOPES_MAX}`, { field: 'scope' });
   }
-  const rules = input.rules && (await readScope(tx, deps, caller, { ...input, rules: input.rules, old: old ?? [] }));
+  const rules = isStill(ready, stored, caller)
+    ? ready.rules
+    : input.rules && (await readScope(tx, deps, caller, { ...input, rules: input.rules, old: old ?? [] }));
   const entries = [...others, ...(rules === undefined ? [] : [[input.scope, rules] as const])];
   const scopes = Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
   const row = { ...stored, scopes, etag: deps.newId(), updatedAt: deps.now() };
   if (isLonger(rules, old)) checkScopesLength(scopes);
-  await checkRoom(tx, stored, row);
+  await checkRoom(() => deps.publisher.taken(tx, row.config.pool), stored, row);
   await tx.services.replace(row);
   return { value: row, pools: [row.config.pool], note: noteOf(input) };
 };
 
-const findService = async (tx: Aggregates, caller: CallerActor, input: ScopeInput): Promise<ServiceRow> => {
+const findService = async (tx: Read, caller: CallerActor, input: ScopeInput): Promise<ServiceRow> => {
   // Asked before the service is looked up: a caller learns nothing of services that are not its own.
   if (!caller.admin && !(caller.editsScopes && mayMintFor(caller, input.service))) {
     const message = `\`${caller.name}\` may not edit the scopes of \`${input.service}\``;
@@ -109,10 +140,10 @@ type Asked = ScopeInput & { readonly rules: readonly string[]; readonly old: rea
 
 const FIELD = 'rules.rules';
 
-const readScope = async (tx: Aggregates, deps: Deps, caller: CallerActor, asked: Asked): Promise<readonly string[]> => {
+const readScope = async (tx: Read, deps: Deps, caller: CallerActor, asked: Asked): Promise<readonly string[]> => {
   const problems = createProblems();
   const expand = await operationLookup(tx, asked.service, asked.rules);
-  const rules = readRules(asked.rules, FIELD, undefined, problems, expand);
+  const rules = await readRulesInTurns(asked.rules, FIELD, undefined, problems, expand);
   problems.throwIfAny();
   // What gets no wider may stay as it is, even where it goes beyond the caller's ceiling.
   if (caller.admin || !(await isWider(asked.old, rules))) return rules;

@@ -6,6 +6,8 @@ import { withdrawService } from './callers.ts';
 import type { Changes, Work } from './change.ts';
 import { lookupAmong, operationLookup } from './operations.ts';
 import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
+import { servicesOf } from './pool-services.ts';
+import type { Publisher } from './publisher.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 import { checkRoom } from './room.ts';
 import { type CheckedService, checkService, type ServiceRules } from './service-config.ts';
@@ -49,6 +51,7 @@ export type OperationsAsked = {
 type Deps = {
   readonly changes: Changes;
   readonly rollouts: Rollouts;
+  readonly publisher: Pick<Publisher, 'taken'>;
   readonly rules: ServiceRules;
   readonly read: Pick<Aggregates, 'services' | 'operations'>;
   /** Milliseconds. */
@@ -65,7 +68,7 @@ export const createServices = (deps: Deps): Services => ({
       const row = { ...checked, etag: deps.newId(), createdAt: at, updatedAt: at };
       if ((await tx.services.get(row.name)) !== undefined) throw taken(row.name);
       await checkDefault(tx, checked);
-      await checkRoom(tx, undefined, row);
+      await checkRoom(() => deps.publisher.taken(tx, row.config.pool), undefined, row);
       await tx.services.insert(row);
       await tx.operations.replaceAll(row.name, operations);
       return changed(row);
@@ -94,7 +97,7 @@ export const createServices = (deps: Deps): Services => ({
       const { service: checked, operations } = checkService(asked, deps.rules, lookup);
       await checkDefault(tx, checked);
       const row = { ...checked, etag: deps.newId(), createdAt: stored.createdAt, updatedAt: deps.now() };
-      await checkRoom(tx, stored, row);
+      await checkRoom(() => deps.publisher.taken(tx, row.config.pool), stored, row);
       await tx.services.replace(row);
       if (operations !== undefined) await tx.operations.replaceAll(row.name, operations);
       return changed(row);
@@ -167,10 +170,11 @@ const fresh = async (tx: Aggregates, name: string, etag: string, path: '' | 'ser
 /** One service of a pool at most is served at `/`. */
 const checkDefault = async (tx: Aggregates, { name, config }: CheckedService): Promise<void> => {
   if (!config.is_default) return;
-  const other = (await tx.services.ofPool(config.pool)).find((row) => row.config.is_default && row.name !== name);
-  if (other === undefined) return;
-  const message = `\`${other.name}\` is the default service of the pool \`${config.pool}\` already`;
-  throw new DaypassError('failed_precondition', message, { field: 'service.is_default' });
+  for await (const other of servicesOf(tx, config.pool)) {
+    if (!other.config.is_default || other.name === name) continue;
+    const message = `\`${other.name}\` is the default service of the pool \`${config.pool}\` already`;
+    throw new DaypassError('failed_precondition', message, { field: 'service.is_default' });
+  }
 };
 
 const taken = (name: string): DaypassError =>

@@ -1,14 +1,48 @@
-// What a pool's snapshot holds: everything that its nodes need, read from the store in one transaction.
+// What a pool's snapshot holds: everything that its nodes need, of which only what changed is read and hashed anew.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { deflateSync } from 'node:zlib';
 import { encodeBase64url } from '@daypass/core/base64url';
 import { type KeyEntry, LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from '@daypass/core/service';
-import { compareEntries, type Entry, encodeEntry } from '@daypass/core/snapshot';
+import {
+  changeTree,
+  EMPTY_TREE,
+  type Entry,
+  type EntryChange,
+  encodeEntry,
+  entryBytes,
+  type MerkleTree,
+  placeOf,
+} from '@daypass/core/snapshot';
 import { setBit } from '@daypass/core/status';
-import type { Aggregates, CutOffRow, ServiceRow } from '../store/interface.ts';
+import type { Aggregates, CutOffRow, RevokedRow, ServiceRow } from '../store/interface.ts';
 import { standingCutOffs } from './cut-off.ts';
+import { sha256 } from './digest.ts';
+import { servicesOf } from './pool-services.ts';
+import type { WrittenServices } from './written-services.ts';
 
 /** Nodes forgive this much of a clock difference, and a little more. */
 const SKEW_MS = 10_000;
+
+/** How many entries, and the bytes that they count for. */
+export type Size = { readonly entries: number; readonly bytes: number };
+
+/** All entries of a pool. */
+export type Content = {
+  readonly tree: MerkleTree;
+  readonly all: Size;
+  /** Services with their credentials and named scopes. */
+  readonly services: Size;
+  /** Those that nobody has read yet as a node would. */
+  readonly unread: readonly Entry[];
+};
+
+/** Reads contents in a transaction. */
+export type Contents = {
+  /** From nothing. */
+  read(tx: Aggregates, pool: string): Promise<Content>;
+  /** From an older content and the services that were written since. */
+  change(tx: Aggregates, pool: string, old: Content, written: WrittenServices): Promise<Content>;
+};
 
 type Deps = {
   readonly keys: readonly KeyEntry[];
@@ -16,19 +50,118 @@ type Deps = {
   readonly now: () => number;
 };
 
-/** All entries of a pool, in their order. */
-export const readContent = async (tx: Aggregates, pool: string, deps: Deps): Promise<readonly Entry[]> => {
-  const services = await tx.services.ofPool(pool);
-  const cutOffs = await tx.cutOffs.all(deps.now() - LARGEST_TTL_SECONDS * 1000 - SKEW_MS);
-  const revoked = await tx.tokens.revoked(deps.now() - SKEW_MS);
-  return [
-    ...services.flatMap(serviceEntries),
-    ...deps.keys.map((key) => encodeEntry('key', key.kid, key)),
-    ...statusEntries(revoked),
-    encodeEntry('pool', pool, { nodes: (await tx.nodes.ofPool(pool)).length }),
-    ...cutOffEntries(cutOffs, new Set(services.map(({ name }) => name))),
-  ].sort(compareEntries);
+const NONE: Size = { entries: 0, bytes: 0 };
+const NOTHING: Content = { tree: EMPTY_TREE, all: NONE, services: NONE, unread: [] };
+
+/** Makes the reader. */
+export const createContents = (deps: Deps): Contents => {
+  const statusEntries = createStatusEntries();
+  const rest = async (
+    tx: Aggregates,
+    pool: string,
+    hasService: (name: string) => boolean,
+  ): Promise<readonly Entry[]> => {
+    const cutOffs = await tx.cutOffs.all(deps.now() - LARGEST_TTL_SECONDS * 1000 - SKEW_MS);
+    const revoked = await tx.tokens.revoked(deps.now() - SKEW_MS);
+    return [
+      ...deps.keys.map((key) => encodeEntry('key', key.kid, key)),
+      ...statusEntries(revoked),
+      encodeEntry('pool', pool, { nodes: (await tx.nodes.ofPool(pool)).length }),
+      ...cutOffEntries(cutOffs, hasService),
+    ];
+  };
+  const finish = async (tx: Aggregates, pool: string, old: Content, changes: Changes): Promise<Content> => {
+    const { entries } = old.tree;
+    const hasService = (name: string): boolean => changes.has('service', name) ?? isThere(entries, 'service', name);
+    const others = await rest(tx, pool, hasService);
+    for (const kind of ['cutoff', 'key', 'pool', 'status']) changes.drop(rangeOf(entries, kind, '', '\uffff'));
+    changes.put(others);
+    return apply(old, changes.list());
+  };
+  return {
+    read: async (tx, pool) => {
+      const changes = createChanges();
+      let count = 0;
+      for await (const row of servicesOf(tx, pool)) {
+        changes.put(serviceEntries(row));
+        count += 1;
+        if (count % ROWS_A_TURN === 0) await nextTurn();
+      }
+      return finish(tx, pool, NOTHING, changes);
+    },
+    change: async (tx, pool, old, written) => {
+      const changes = createChanges();
+      for (const name of written) {
+        changes.drop(entriesOf(old.tree.entries, name));
+        const row = await tx.services.get(name);
+        if (row?.config.pool === pool) changes.put(serviceEntries(row));
+      }
+      return finish(tx, pool, old, changes);
+    },
+  };
 };
+
+const ROWS_A_TURN = 200;
+
+const createChanges = () => {
+  const changes = new Map<string, EntryChange>();
+  const keyOf = (kind: string, name: string): string => `${kind} ${name}`;
+  return {
+    drop: (entries: readonly Entry[]): void => {
+      for (const { kind, name } of entries) changes.set(keyOf(kind, name), { kind, name, content: undefined });
+    },
+    put: (entries: readonly Entry[]): void => {
+      for (const entry of entries) changes.set(keyOf(entry.kind, entry.name), entry);
+    },
+    /** Undefined where nothing was said of it. */
+    has: (kind: string, name: string): boolean | undefined => {
+      const change = changes.get(keyOf(kind, name));
+      return change && change.content !== undefined;
+    },
+    list: (): readonly EntryChange[] => [...changes.values()],
+  };
+};
+type Changes = ReturnType<typeof createChanges>;
+
+const apply = async (old: Content, changes: readonly EntryChange[]): Promise<Content> => {
+  const tree = await changeTree(old.tree, changes, sha256, () => nextTurn());
+  let { all, services } = old;
+  const fresh: Entry[] = [];
+  for (const { kind, name } of changes) {
+    const [before, after] = [find(old.tree.entries, kind, name), find(tree.entries, kind, name)];
+    if (before === after) continue;
+    if (after !== undefined) fresh.push(after);
+    all = resized(all, before, after);
+    if (SERVICE_KINDS.has(kind)) services = resized(services, before, after);
+  }
+  return { tree, all, services, unread: [...old.unread, ...fresh] };
+};
+
+const SERVICE_KINDS: ReadonlySet<string> = new Set(['service', 'credential', 'scope']);
+
+const resized = ({ entries, bytes }: Size, before: Entry | undefined, after: Entry | undefined): Size => ({
+  entries: entries + (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1),
+  bytes: bytes + (after === undefined ? 0 : entryBytes(after)) - (before === undefined ? 0 : entryBytes(before)),
+});
+
+const find = (entries: readonly Entry[], kind: string, name: string): Entry | undefined => {
+  const entry = entries[placeOf(entries, { kind, name })];
+  return entry?.kind === kind && entry.name === name ? entry : undefined;
+};
+
+const isThere = (entries: readonly Entry[], kind: string, name: string): boolean =>
+  find(entries, kind, name) !== undefined;
+
+/** Those of a kind from one name up to and without another. */
+const rangeOf = (entries: readonly Entry[], kind: string, from: string, to: string): readonly Entry[] =>
+  entries.slice(placeOf(entries, { kind, name: from }), placeOf(entries, { kind, name: to }));
+
+/** Those of a service; `0` is the character after `/`. */
+const entriesOf = (entries: readonly Entry[], service: string): readonly Entry[] => [
+  ...rangeOf(entries, 'service', service, `${service}\0`),
+  ...rangeOf(entries, 'credential', service, `${service}\0`),
+  ...rangeOf(entries, 'scope', `${service}/`, `${service}0`),
+];
 
 /** What a pool's snapshot holds of a service. */
 export const serviceEntries = (row: ServiceRow): readonly Entry[] => {
@@ -42,23 +175,33 @@ export const serviceEntries = (row: ServiceRow): readonly Entry[] => {
   return entries;
 };
 
-/** Only chunks with a revoked token are there: that one is absent is signed as well, and says "none of these". */
-const statusEntries = (
-  revoked: readonly { readonly statusChunk: number; readonly statusIndex: number }[],
-): readonly Entry[] => {
-  const lists = new Map<number, Uint8Array>();
-  for (const { statusChunk, statusIndex } of revoked) {
-    const bits = lists.get(statusChunk) ?? new Uint8Array(STATUS_CHUNK_BITS / 8);
-    setBit(bits, statusIndex);
-    lists.set(statusChunk, bits);
-  }
-  return [...lists].map(([chunk, bits]) =>
-    encodeEntry('status', String(chunk), { bits: 1, lst: encodeBase64url(deflateSync(bits)) }),
-  );
+/**
+ * Only chunks with a revoked token are there: that one is absent is signed as well, and says "none of these". A chunk that
+ * is as it was is not compressed again.
+ */
+const createStatusEntries = () => {
+  let known: ReadonlyMap<number, Chunk> = new Map();
+  return (revoked: readonly RevokedRow[]): readonly Entry[] => {
+    const lists = new Map<number, Uint8Array>();
+    for (const { statusChunk, statusIndex } of revoked) {
+      const bits = lists.get(statusChunk) ?? new Uint8Array(STATUS_CHUNK_BITS / 8);
+      setBit(bits, statusIndex);
+      lists.set(statusChunk, bits);
+    }
+    known = new Map([...lists].map(([chunk, bits]) => [chunk, statusEntry(chunk, bits, known.get(chunk))]));
+    return [...known.values()].map(({ entry }) => entry);
+  };
+};
+
+type Chunk = { readonly bits: Uint8Array; readonly entry: Entry };
+
+const statusEntry = (chunk: number, bits: Uint8Array, known: Chunk | undefined): Chunk => {
+  if (known !== undefined && Buffer.compare(known.bits, bits) === 0) return known;
+  return { bits, entry: encodeEntry('status', String(chunk), { bits: 1, lst: encodeBase64url(deflateSync(bits)) }) };
 };
 
 /** Those of other pools' services are left out. */
-const cutOffEntries = (rows: readonly CutOffRow[], services: ReadonlySet<string>): readonly Entry[] =>
+const cutOffEntries = (rows: readonly CutOffRow[], hasService: (name: string) => boolean): readonly Entry[] =>
   standingCutOffs(rows)
-    .filter(({ entry }) => entry.service === undefined || services.has(entry.service))
+    .filter(({ entry }) => entry.service === undefined || hasService(entry.service))
     .map((row) => encodeEntry('cutoff', row.id, row.entry));

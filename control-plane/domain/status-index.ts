@@ -16,6 +16,8 @@ export type StatusPlaces = {
 const CHUNK_TOKENS_MAX = STATUS_CHUNK_BITS / 2;
 const CHUNKS_MAX = 256;
 const TRIES_MAX = 128;
+/** Looked for beyond those that are wanted: one question then serves many tokens. */
+const SPARE = 400;
 
 type Deps = {
   /** Milliseconds. */
@@ -33,6 +35,8 @@ type Deps = {
 export const createStatusPlaces = (deps: Deps): StatusPlaces => {
   /** The chunk to take from, and how many it surely has room for: tokens only end, so this only errs on the safe side. */
   let open = { chunk: 0, room: 0 };
+  /** Places that were free when they were asked for, and still are: nobody else has written since, and none was given away. */
+  let spare: { readonly epoch: object | undefined; readonly places: StatusPlace[] } = { epoch: undefined, places: [] };
   const restingSince = (): number => deps.now() - deps.restMs;
 
   const findRoom = async (tx: Aggregates): Promise<number> => {
@@ -47,17 +51,27 @@ export const createStatusPlaces = (deps: Deps): StatusPlaces => {
     throw new DaypassError('overloaded', 'There are too many living tokens');
   };
 
+  const find = async (tx: Aggregates, count: number): Promise<StatusPlace[]> => {
+    const places: StatusPlace[] = [];
+    while (places.length < count) {
+      const chunk = await findRoom(tx);
+      const wanted = Math.min(count - places.length, open.room);
+      const free = await findFree(tx, { chunk, wanted, random: deps.random, since: restingSince() });
+      open = { chunk, room: open.room - wanted };
+      places.push(...free.map((index) => ({ chunk, index })));
+    }
+    return places;
+  };
+
   return {
     take: async (tx, count) => {
-      const places: StatusPlace[] = [];
-      while (places.length < count) {
-        const chunk = await findRoom(tx);
-        const wanted = Math.min(count - places.length, open.room);
-        const free = await findFree(tx, { chunk, wanted, random: deps.random, since: restingSince() });
-        open = { chunk, room: open.room - wanted };
-        places.push(...free.map((index) => ({ chunk, index })));
+      const { epoch } = tx;
+      if (epoch === undefined) return find(tx, count);
+      // What is left is not kept beside what is found: the same place could be found again.
+      if (spare.epoch !== epoch || spare.places.length < count) {
+        spare = { epoch, places: await find(tx, count + SPARE) };
       }
-      return places;
+      return spare.places.splice(0, count);
     },
   };
 };

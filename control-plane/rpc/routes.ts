@@ -1,5 +1,6 @@
 // Joins the handlers of all services with the layers that every RPC passes.
-import type { DescService } from '@bufbuild/protobuf';
+import { create, type DescService } from '@bufbuild/protobuf';
+import { createValidator, type Validator } from '@bufbuild/protovalidate';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { createValidateInterceptor } from '@connectrpc/validate';
 import type { Callers } from '../domain/callers.ts';
@@ -60,6 +61,13 @@ export type Domain = {
   readonly check: () => Promise<void>;
 };
 
+/** A validator that has read the rules of every request already: to read those of one holds the loop up for 20 ms. */
+const preparedValidator = (): Validator => {
+  const validator = createValidator();
+  for (const { methods } of services) for (const { input } of methods) validator.validate(input, create(input));
+  return validator;
+};
+
 /** The routes and the options of the router. */
 export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
   routes: (router: ConnectRouter): void => {
@@ -78,6 +86,6 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
   // A misspelt limit must not be a limit that is not there.
   jsonOptions: { ignoreUnknownFields: false },
   maxTimeoutMs: TIMEOUT_MS_MAX,
-  interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
+  interceptors: [createErrorInterceptor(log), createValidateInterceptor({ validator: preparedValidator() })],
   requestGate: guardGate(createGate(domain.identify), log),
 });

@@ -9,6 +9,18 @@ const OUTCOME_COLUMNS = 8;
 const EVENT_COLUMNS = 23;
 
 export const createAuditStore = (db: Db): AuditStore => ({
+  append: async (changes) => {
+    for (const part of inParts(changes, EVENT_COLUMNS)) {
+      await db
+        .insertInto('auditRecords')
+        .values(part.map(({ record }) => record))
+        .execute();
+      await db
+        .insertInto('auditEvents')
+        .values(part.map(({ event }) => eventColumns(event)))
+        .execute();
+    }
+  },
   last: (node) =>
     db
       .selectFrom('auditRecords')

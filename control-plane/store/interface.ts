@@ -23,8 +23,8 @@ export type ServiceStore = {
   get(name: string): Promise<ServiceRow | undefined>;
   /** In name order. */
   list(page: Page<string>): Promise<readonly ServiceRow[]>;
-  /** Every service of a pool in name order, for a snapshot. */
-  ofPool(pool: string): Promise<readonly ServiceRow[]>;
+  /** Those of a pool in name order, for a snapshot. */
+  ofPool(pool: string, page: Page<string>): Promise<readonly ServiceRow[]>;
   /** Replaces the row of that name. Throws `not_found`. */
   replace(row: ServiceRow): Promise<void>;
   /** False when it was not there. */
@@ -124,10 +124,12 @@ export type TokenFilter = {
   /** Only tokens that end after this time. */
   readonly aliveAt?: number;
 };
+/** The place of a revoked token, and how long it matters. */
+export type RevokedRow = Pick<TokenRow, 'statusChunk' | 'statusIndex' | 'expiresAt'>;
 /** Position in the newest-first order. */
 export type TokenCursor = { readonly createdAt: number; readonly jti: string };
 export type TokenStore = {
-  /** Throws `already_exists`. */
+  /** Throws `already_exists`, in a transaction with its commit at the latest: then for all that share the commit. */
   insert(...rows: readonly TokenRow[]): Promise<void>;
   get(jti: string): Promise<TokenRow | undefined>;
   /** Those of these ids that are there, in no order. */
@@ -137,7 +139,7 @@ export type TokenStore = {
   /** Sets `revokedAt` once; false when it was revoked before or is not there. */
   revoke(jti: string, at: number): Promise<boolean>;
   /** Revoked tokens that end after `aliveAt`: what the status list has to say. */
-  revoked(aliveAt: number): Promise<readonly Pick<TokenRow, 'statusChunk' | 'statusIndex'>[]>;
+  revoked(aliveAt: number): Promise<readonly RevokedRow[]>;
   /** Those of these status indices that tokens hold that end after `aliveAt`, in no order. */
   indicesTaken(chunk: number, indices: readonly number[], aliveAt: number): Promise<readonly number[]>;
   /** Tokens that end after `aliveAt`, by chunk. */
@@ -226,6 +228,11 @@ export type AuditEventRow = {
   readonly count: number;
   readonly source: string;
 };
+/** A change at the control plane: its record in the control plane's own chain, and its event, which nothing follows. */
+export type AuditChange = {
+  readonly record: AuditRecordRow;
+  readonly event: AuditEventRow & { readonly kind: 'change' };
+};
 /** What an outcome record adds to its decision. */
 export type AuditOutcomeRow = Pick<
   AuditEventRow,
@@ -252,6 +259,8 @@ export type AuditStore = {
   hashes(node: string, firstSeq: number, lastSeq: number): Promise<ReadonlyMap<number, string>>;
   /** The bytes of one stored record. */
   bytes(node: string, seq: number): Promise<Uint8Array | undefined>;
+  /** Stores changes that are new. Throws `already_exists`, in a transaction as tokens do. */
+  append(changes: readonly AuditChange[]): Promise<void>;
   /** Stores raw records; one that is there already is left. Throws `audit_conflict` when it differs from the stored one. */
   insertRecords(rows: readonly AuditRecordRow[]): Promise<void>;
   /** Stores events, each node, decision id and sequence number once; an outcome that waits for one completes it. */
@@ -270,6 +279,11 @@ export type AuditStore = {
 
 /** The aggregates, as seen inside or outside a transaction. */
 export type Aggregates = {
+  /**
+   * The same object for as long as nobody but this store has written and nothing was rolled back: what was found free
+   * still is, but for what was taken since. Undefined outside a transaction.
+   */
+  readonly epoch?: object | undefined;
   readonly services: ServiceStore;
   readonly operations: OperationStore;
   readonly callers: CallerStore;

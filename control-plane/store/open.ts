@@ -4,6 +4,7 @@ import { DaypassError } from '@daypass/core/errors';
 import { CamelCasePlugin, type Dialect, Kysely, sql } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { createAggregates } from './aggregates.ts';
+import { appendLater } from './append.ts';
 import type { Store } from './interface.ts';
 import { migrations } from './migrations/all.ts';
 import { rememberReads } from './read-memory.ts';
@@ -96,8 +97,8 @@ const openFile = async (file: string, busyTimeoutMs: number): Promise<Store> => 
   return {
     read: createAggregates(reader),
     transact: (work) =>
-      writer.transact((connection, memory) =>
-        work(rememberReads(createAggregates(createDb(memberDialect(connection))), memory)),
+      writer.transact((connection, memory, add) =>
+        work(rememberReads(appendLater(createAggregates(createDb(memberDialect(connection))), add), memory)),
       ),
     ping: async () => {
       await requireSameFile();

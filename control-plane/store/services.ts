@@ -24,8 +24,9 @@ export const createServiceStore = (db: Db): ServiceStore => ({
     const found = await (page.after === undefined ? query : query.where('name', '>', page.after)).execute();
     return found.map(toRow);
   },
-  ofPool: async (pool) => {
-    const found = await db.selectFrom('services').selectAll().where('pool', '=', pool).orderBy('name').execute();
+  ofPool: async (pool, page) => {
+    const query = db.selectFrom('services').selectAll().where('pool', '=', pool).orderBy('name').limit(limitOf(page));
+    const found = await (page.after === undefined ? query : query.where('name', '>', page.after)).execute();
     return found.map(toRow);
   },
   replace: async (row) => {

@@ -6,9 +6,13 @@ import {
   DeleteQueryNode,
   InsertQueryNode,
   type QueryResult,
+  SelectQueryNode,
   UpdateQueryNode,
 } from 'kysely';
 import type { SqliteConnection } from './sqlite-connection.ts';
+
+/** Run before each statement of the lease; what it throws fails the statement. */
+export type BeforeStatement = (writes: boolean) => Promise<void>;
 
 /** A loan of a connection. */
 export type Lease = {
@@ -19,12 +23,14 @@ export type Lease = {
   end(sql: string): Promise<unknown>;
   /** Takes no more statements, and waits for those under way. */
   settled(): Promise<void>;
+  /** Whether it takes no more statements. */
+  ended(): boolean;
   /** What broke the transaction: SQLite may have rolled it back, and what came after would be no part of it. */
   broken(): DaypassError | undefined;
 };
 
 /** One statement at a time: what an abandoned promise still sends must not slip out of its own transaction into the next. */
-export const lend = (borrowed: SqliteConnection): Lease => {
+export const lend = (borrowed: SqliteConnection, before?: BeforeStatement): Lease => {
   let tail: Promise<unknown> = Promise.resolve();
   let ended = false;
   let broken: DaypassError | undefined;
@@ -36,6 +42,7 @@ export const lend = (borrowed: SqliteConnection): Lease => {
   const run = async <R>(query: CompiledQuery): Promise<QueryResult<R>> => {
     if (broken !== undefined) throw broken;
     try {
+      await before?.(writes(query));
       return await execute<R>(borrowed, query);
     } catch (error) {
       if (error instanceof DaypassError && error.code === 'database_unavailable') broken = error;
@@ -62,6 +69,7 @@ export const lend = (borrowed: SqliteConnection): Lease => {
       ended = true;
       await tail;
     },
+    ended: () => ended,
     broken: () => broken,
   };
 };
@@ -70,9 +78,16 @@ const execute = async <R>(
   connection: SqliteConnection,
   { query, sql, parameters }: CompiledQuery,
 ): Promise<QueryResult<R>> => {
-  const writes = InsertQueryNode.is(query) || UpdateQueryNode.is(query) || DeleteQueryNode.is(query);
-  if (writes && query.returning === undefined) {
+  if (isChange(query) && query.returning === undefined) {
     return { rows: [], numAffectedRows: BigInt(await connection.run(sql, parameters)) };
   }
   return { rows: (await connection.all(sql, parameters)) as R[] };
 };
+
+type Change = InsertQueryNode | UpdateQueryNode | DeleteQueryNode;
+
+const isChange = (query: CompiledQuery['query']): query is Change =>
+  InsertQueryNode.is(query) || UpdateQueryNode.is(query) || DeleteQueryNode.is(query);
+
+/** What is no plain question may write. */
+const writes = ({ query }: CompiledQuery): boolean => !SelectQueryNode.is(query);

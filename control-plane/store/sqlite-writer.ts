@@ -1,6 +1,8 @@
 // The one writer: transactions that come at the same time run one after another inside one SQLite transaction, and share its fsync.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
 import type { DatabaseConnection } from 'kysely';
+import { createLaterWrites, type LaterTable, type LaterValue, type LaterWrites } from './later-writes.ts';
 import { createReadMemory, type ReadMemory } from './read-memory.ts';
 import type { SqliteConnection } from './sqlite-connection.ts';
 import { lend } from './sqlite-lease.ts';
@@ -24,15 +26,18 @@ export type WriterOptions = {
   readonly groupMs?: number;
 };
 
+/** Adds rows that are written when they are first asked for, or with the commit; one that is refused then fails the group. */
+export type AddLater = (table: LaterTable, rows: readonly (readonly LaterValue[])[]) => void;
+
 /** What is done in a transaction, over its connection, with what the writer remembers. */
-export type MemberWork<T> = (connection: DatabaseConnection, memory: ReadMemory) => Promise<T>;
+export type MemberWork<T> = (connection: DatabaseConnection, memory: ReadMemory, add: AddLater) => Promise<T>;
 
 /** Runs transactions in the order in which they come. */
 export type Writer = {
   /**
    * Runs `work` in a savepoint of its own, and answers when all that was written before its end is on disk. It is rolled
-   * back alone when it throws; where the commit fails, or the database fails under a member, all of its group fail with
-   * `database_unavailable`, since each may have seen what the others wrote.
+   * back alone when it throws; where the commit or a row that was added for later fails, or the database fails under a
+   * member, all of its group fail with that error, since each may have seen what the others wrote.
    */
   transact<T>(work: MemberWork<T>): Promise<T>;
   /** Turns newcomers and who waits away. */
@@ -110,21 +115,31 @@ export const createWriter = (options: WriterOptions): Writer => {
 
 type Group = { readonly memory: ReadMemory; readonly next: () => Member | undefined; readonly groupMs: number };
 
+/** The loop gets its turn after so long: a group that asks the database nothing would hold it for all of its members. */
+const TURN_MS = 4;
+/** Fails where the database has rolled all of the group back by itself: what came after would be no part of it. */
+const SAVE = 'release member; savepoint member';
+
 /** Runs members until there are no more or the group is full; answers them once it is committed. */
 const runGroup = async (connection: SqliteConnection, { memory, next, groupMs }: Group): Promise<void> => {
-  await connection.run('begin immediate');
+  await connection.exec('begin immediate; savepoint member');
   const fullAt = performance.now() + groupMs;
+  const later = createLaterWrites();
   const members: Member[] = [];
   const answers: (() => void)[] = [];
+  let turnEnds = performance.now() + TURN_MS;
   try {
     memory.see(await dataVersion(connection));
     for (let member = next(); member !== undefined; member = next()) {
-      // Fails where the database has rolled all of it back by itself.
-      await connection.exec(members.push(member) === 1 ? 'savepoint member' : 'release member; savepoint member');
-      answers.push(await runMember(connection, memory, member));
+      members.push(member);
+      answers.push(await runMember({ connection, memory, later }, member));
       if (members.length >= MEMBERS_MAX || performance.now() >= fullAt) break;
+      if (performance.now() < turnEnds) continue;
+      await nextTurn();
+      turnEnds = performance.now() + TURN_MS;
     }
-    await connection.exec(members.length === 0 ? 'commit' : 'release member; commit');
+    await writeLater(connection, later, later.count());
+    await connection.exec('release member; commit');
   } catch (error) {
     memory.forget();
     // A failed write may have rolled back already; then there is nothing left to roll back.
@@ -135,25 +150,66 @@ const runGroup = async (connection: SqliteConnection, { memory, next, groupMs }:
   for (const answer of answers) answer();
 };
 
+const writeLater = async (connection: SqliteConnection, later: LaterWrites, count: number): Promise<void> => {
+  if (count === 0) return;
+  await connection.exec(SAVE);
+  await later.write(connection, count);
+};
+
 /** Changes when another process has changed the database. */
 const dataVersion = async (connection: SqliteConnection): Promise<unknown> =>
   (await connection.all('pragma data_version'))[0]?.data_version;
 
+type Turn = { readonly connection: SqliteConnection; readonly memory: ReadMemory; readonly later: LaterWrites };
+
 /** Runs one member; how to answer it once the group is on disk. A refusal waits, too: it may rest on what others wrote. */
-const runMember = async (connection: SqliteConnection, memory: ReadMemory, member: Member): Promise<() => void> => {
-  const lease = lend(connection);
-  const outcome = await settled(member.work(lease.connection, memory));
+const runMember = async ({ connection, memory, later }: Turn, member: Member): Promise<() => void> => {
+  const others = later.count();
+  const seen = memory.generation();
+  let saved = false;
+  let lost: Failed | undefined;
+  /** A row of its own was refused: it fails, whatever it makes of that. */
+  let refused: Failed | undefined;
+  // A member that only adds rows needs no savepoint: its rows are dropped again before any is written.
+  const save = async (): Promise<void> => {
+    try {
+      await writeLater(connection, later, others);
+      await connection.exec(SAVE);
+      saved = true;
+    } catch (error) {
+      // These were rows of others: without them the group is not what they were told.
+      lost = { ok: false, error };
+      throw error;
+    }
+  };
+  const lease = lend(connection, async (writes) => {
+    if (lost !== undefined) throw lost.error;
+    if (!saved && (writes || later.count() > 0)) await save();
+    await later.write(connection, later.count()).catch((error: unknown) => {
+      refused ??= { ok: false, error };
+      throw error;
+    });
+  });
+  const add: AddLater = (table, rows) => {
+    if (lease.ended()) throw new DaypassError('internal', 'The transaction has ended');
+    later.add(table, rows);
+  };
+  const done = await settled(member.work(lease.connection, memory, add));
   await lease.settled();
+  const outcome = refused ?? done;
+  if (lost !== undefined) throw lost.error;
   // A transaction that SQLite ended by itself takes no more statements: each would be one of its own.
   const broken = lease.broken();
   if (broken !== undefined) throw broken;
   if (outcome.ok) return () => member.resolve(outcome.value);
-  memory.forget();
-  await connection.exec('rollback to member');
+  if (saved || memory.generation() !== seen) memory.forget();
+  later.dropFrom(saved ? 0 : others);
+  if (saved) await connection.exec('rollback to member');
   return () => member.reject(outcome.error);
 };
 
-type Outcome = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown };
+type Failed = { readonly ok: false; readonly error: unknown };
+type Outcome = { readonly ok: true; readonly value: unknown } | Failed;
 
 const settled = (work: Promise<unknown>): Promise<Outcome> =>
   work.then(

@@ -67,8 +67,11 @@ export const limitOf = (page: Pick<Page<unknown>, 'limit'>): number => {
   throw new DaypassError('invalid_argument', `A page holds 1 to ${PAGE_MAX} rows`, { field: 'page_size' });
 };
 
-/** Rows in parts that fit one multi-row statement: PostgreSQL binds 65,535 values, SQLite 32,766. */
+/**
+ * Rows in parts that fit one multi-row statement: PostgreSQL binds 65,535 values, SQLite 32,766. Far fewer are bound, since
+ * a statement is made, and its values are handed over, in one go on the loop.
+ */
 export const inParts = <Row>(rows: readonly Row[], columns: number): readonly (readonly Row[])[] => {
-  const size = Math.min(500, Math.floor(32_000 / columns));
+  const size = Math.min(500, Math.floor(1500 / columns));
   return Array.from({ length: Math.ceil(rows.length / size) }, (_, part) => rows.slice(part * size, (part + 1) * size));
 };

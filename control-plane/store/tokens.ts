@@ -1,7 +1,7 @@
 // Minted tokens in the database: what was granted and where its status bit is, never the token itself.
 import { DaypassError } from '@daypass/core/errors';
 import { type Selectable, sql } from 'kysely';
-import type { Page, TokenCursor, TokenFilter, TokenRow, TokenStore } from './interface.ts';
+import type { Page, RevokedRow, TokenCursor, TokenFilter, TokenRow, TokenStore } from './interface.ts';
 import { type Db, fromJson, inParts, limitOf, type Tables } from './tables.ts';
 
 // The filter that narrows most leads, by its index; there are no statistics for the database to choose by.
@@ -14,7 +14,7 @@ export const createTokenStore = (db: Db): TokenStore => ({
     for (const part of inParts(rows, COLUMNS)) {
       const { numInsertedOrUpdatedRows } = await db
         .insertInto('tokens')
-        .values(part.map(toColumns))
+        .values(part.map(tokenColumns))
         .onConflict((conflict) => conflict.column('jti').doNothing())
         .executeTakeFirstOrThrow();
       if (numInsertedOrUpdatedRows !== BigInt(part.length))
@@ -46,13 +46,14 @@ export const createTokenStore = (db: Db): TokenStore => ({
       .executeTakeFirstOrThrow();
     return numUpdatedRows > 0n;
   },
-  revoked: (aliveAt) =>
-    db
-      .selectFrom('tokens')
-      .select(['statusChunk', 'statusIndex'])
-      .where('revokedAt', 'is not', null)
-      .where('expiresAt', '>', aliveAt)
-      .execute(),
+  revoked: async (aliveAt) => {
+    const rows: RevokedRow[] = [];
+    for (;;) {
+      const page = await revokedQuery(db, aliveAt, rows.at(-1)).execute();
+      rows.push(...page);
+      if (page.length < REVOKED_PAGE) return rows;
+    }
+  },
   indicesTaken: async (chunk, indices, aliveAt) => {
     const taken: number[] = [];
     for (const part of inParts(indices, 1)) {
@@ -78,6 +79,27 @@ export const createTokenStore = (db: Db): TokenStore => ({
   },
 });
 
+/** Rows become objects on the loop: so many at a time. */
+const REVOKED_PAGE = 2000;
+
+/** In the order of its index. */
+const revokedQuery = (db: Db, aliveAt: number, after: RevokedRow | undefined) => {
+  const revoked = db
+    .selectFrom('tokens')
+    .select(['statusChunk', 'statusIndex', 'expiresAt'])
+    .where('revokedAt', 'is not', null)
+    .where('expiresAt', '>', aliveAt)
+    .orderBy('expiresAt')
+    .orderBy('statusChunk')
+    .orderBy('statusIndex')
+    .limit(REVOKED_PAGE);
+  if (after === undefined) return revoked;
+  const { expiresAt, statusChunk, statusIndex } = after;
+  return revoked.where((eb) =>
+    eb(eb.refTuple('expiresAt', 'statusChunk', 'statusIndex'), '>', eb.tuple(expiresAt, statusChunk, statusIndex)),
+  );
+};
+
 const listQuery = (db: Db, filter: TokenFilter, { after, ...page }: Page<TokenCursor>) => {
   const [lead, ...others] = FILTERS.filter((name) => filter[name] !== undefined);
   const newest = db
@@ -93,7 +115,8 @@ const listQuery = (db: Db, filter: TokenFilter, { after, ...page }: Page<TokenCu
   return alive.where((eb) => eb(eb.refTuple('createdAt', 'jti'), '<', eb.tuple(after.createdAt, after.jti)));
 };
 
-const toColumns = (row: TokenRow): Tables['tokens'] => ({
+/** A token as its columns. */
+export const tokenColumns = (row: TokenRow): Tables['tokens'] => ({
   jti: row.jti,
   service: row.service,
   client: row.client,

@@ -17,8 +17,18 @@ import { type Entry, merkleRoot } from './merkle.ts';
 import { type Entries, readEntries } from './snapshot-entry.ts';
 
 export { encodeManifest, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
-export { compareEntries, type Entry, merkleRoot } from './merkle.ts';
-export { type Entries, type EntryContent, encodeEntry } from './snapshot-entry.ts';
+export {
+  changeTree,
+  compareEntries,
+  EMPTY_TREE,
+  type Entry,
+  type EntryChange,
+  type MerkleTree,
+  merkleRoot,
+  placeOf,
+  treeRoot,
+} from './merkle.ts';
+export { type Entries, type EntryContent, encodeEntry, readEntries } from './snapshot-entry.ts';
 
 /** A snapshot as it comes over the wire or from disk. */
 export type SignedSnapshot = {
@@ -73,7 +83,20 @@ export const manifestDigest = (manifest: Uint8Array, sha256: Sha256): string => 
 /** Verifies a snapshot in full; throws the `snapshot_*` code of the step that refused. */
 export async function verifySnapshot(snapshot: SignedSnapshot, trust: SnapshotTrust): Promise<VerifiedSnapshot> {
   // 1. Size: before any work is spent on it.
-  checkSize(snapshot);
+  checkSize(snapshot.entries.length, bytesOf(snapshot.entries));
+  const { manifest, digest } = await verifyManifest(snapshot, trust);
+  // 8. Entries: exactly those that were signed.
+  if (merkleRoot(snapshot.entries, trust.sha256) !== manifest.root)
+    throw refusal('snapshot_root_mismatch', 'The entries do not fit the manifest');
+  return { ...readEntries(snapshot.entries), manifest, digest } as VerifiedSnapshot;
+}
+
+/** Steps 2 to 7: all that can be said of a manifest without its entries. Throws as `verifySnapshot` does. */
+export async function verifyManifest(
+  snapshot: Omit<SignedSnapshot, 'entries'>,
+  trust: SnapshotTrust,
+): Promise<{ readonly manifest: Manifest; readonly digest: string }> {
+  if (snapshot.manifest.length > MAX_MANIFEST_BYTES) throw refusal('snapshot_malformed', 'The manifest is too large');
   // 2. Key: signed by the pinned root, for snapshots of this fleet and pool, and not ended.
   const key = await checkKey(snapshot.key, trust);
   // 3. Signature over the manifest's exact bytes. Nothing of it is parsed before this line.
@@ -91,19 +114,19 @@ export async function verifySnapshot(snapshot: SignedSnapshot, trust: SnapshotTr
   const unknown = manifest.features.find((feature) => !KNOWN_FEATURES.includes(feature));
   if (unknown !== undefined)
     throw refusal('snapshot_feature_unknown', `The snapshot needs "${unknown.slice(0, 64)}", which is not known here`);
-  // 8. Entries: exactly those that were signed.
-  if (merkleRoot(snapshot.entries, trust.sha256) !== manifest.root)
-    throw refusal('snapshot_root_mismatch', 'The entries do not fit the manifest');
-  return { ...readEntries(snapshot.entries), manifest, digest } as VerifiedSnapshot;
+  return { manifest, digest };
 }
 
-function checkSize({ manifest, entries }: SignedSnapshot): void {
-  if (manifest.length > MAX_MANIFEST_BYTES) throw refusal('snapshot_malformed', 'The manifest is too large');
-  if (entries.length > MAX_ENTRIES) throw refusal('snapshot_malformed', 'The snapshot has too many entries');
-  let bytes = 0;
-  for (const entry of entries) bytes += entry.kind.length + entry.name.length + entry.content.length;
+/** Step 1: throws `snapshot_malformed` for more entries, or bytes of them (`entryBytes`), than a snapshot may hold. */
+export function checkSize(entries: number, bytes: number): void {
+  if (entries > MAX_ENTRIES) throw refusal('snapshot_malformed', 'The snapshot has too many entries');
   if (bytes > MAX_ENTRY_BYTES) throw refusal('snapshot_malformed', 'The snapshot is too large');
 }
+
+/** What an entry counts for. */
+export const entryBytes = ({ kind, name, content }: Entry): number => kind.length + name.length + content.length;
+
+const bytesOf = (entries: readonly Entry[]): number => entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
 
 async function checkKey(signed: SignedKeyBytes, trust: SnapshotTrust): Promise<VerifiedKey> {
   const key = await chained(signed, trust.root);
@@ -122,7 +145,7 @@ async function chained(signed: SignedKeyBytes, root: CryptoKey | PublicJwk): Pro
   }
 }
 
-async function checkSignature(snapshot: SignedSnapshot, key: VerifiedKey): Promise<void> {
+async function checkSignature(snapshot: Omit<SignedSnapshot, 'entries'>, key: VerifiedKey): Promise<void> {
   const publicKey = await importEd25519(key.jwk, 'verify');
   if (!(await verifyBytes(publicKey, MANIFEST_LABEL, snapshot.manifest, snapshot.signature)))
     throw refusal('snapshot_signature_invalid', 'The manifest is not signed by its key');

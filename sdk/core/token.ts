@@ -15,8 +15,11 @@ export const MAX_TOKEN_BYTES = 6000;
 /** Clock difference that is forgiven, in seconds. */
 export const SKEW_SECONDS = 5;
 
+/** `typ` of a token's header (RFC 9068 §2.1). */
+export const TOKEN_TYP = 'at+jwt';
+
 const FORM = {
-  typ: 'at+jwt',
+  typ: TOKEN_TYP,
   algs: ['Ed25519', 'ES256'],
   hasKid: true,
   maxBytes: MAX_TOKEN_BYTES,
@@ -38,13 +41,23 @@ export async function signToken(
   claims: TokenClaims,
   signer: { readonly kid: string; readonly key: CryptoKey },
 ): Promise<string> {
-  const payload = new TextEncoder().encode(JSON.stringify(inOrder(claims)));
-  checkMintable(payload, signer.kid);
-  const token = await new CompactSign(payload)
+  const token = await new CompactSign(tokenPayload(claims, signer.kid))
     .setProtectedHeader({ alg: 'Ed25519', typ: FORM.typ, kid: signer.kid })
     .sign(signer.key);
-  if (token.length > MAX_TOKEN_BYTES) throw tooLarge(claims, token.length);
+  checkTokenSize(claims, token);
   return token;
+}
+
+/** The payload of a token, for whoever signs by other means than `signToken`; throws as it does. */
+export function tokenPayload(claims: TokenClaims, kid: string): Uint8Array<ArrayBuffer> {
+  const payload = new TextEncoder().encode(JSON.stringify(inOrder(claims)));
+  checkMintable(payload, kid);
+  return payload;
+}
+
+/** Throws `invalid_argument` for a signed token that is too large, saying which part is. */
+export function checkTokenSize(claims: TokenClaims, token: string): void {
+  if (token.length > MAX_TOKEN_BYTES) throw tooLarge(claims, token.length);
 }
 
 /** Checks form, size and header; throws `token_malformed`. */

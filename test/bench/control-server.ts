@@ -1,13 +1,53 @@
-// The control plane that `control.ts` measures, a process of its own: prints its address and API keys, then serves until it is ended.
-import { startControl } from '../control-plane/fixture.ts';
+// The control plane that `control.ts` measures, a process of its own: `node control-server.ts HOME SERVICES`. Prints its address; to
+// each line on its standard input it answers how long its loop was held up since the last one, in milliseconds.
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { createInterface } from 'node:readline';
+import { controlPaths } from '@daypass/core/home';
+import { startApp } from '../../control-plane/app.ts';
+import { parseConfig } from '../../control-plane/config.ts';
+import { createLog } from '../../control-plane/log.ts';
+import { openStore } from '../../control-plane/store/open.ts';
+import { openConnection } from '../../control-plane/store/sqlite-connection.ts';
 
-const CALLERS = 4;
-const control = await startControl();
-const upstream = 'https://api.example.com';
-await control.admin.services.create({ service: { name: 's', upstream }, wait: { seconds: 0n } });
-const keys: string[] = [];
-for (let i = 0; i < CALLERS; i += 1) {
-  keys.push((await control.admin.callers.create({ caller: { name: `c${i}`, services: ['s'] } })).apiKey);
+const [home = '', count = '0'] = process.argv.slice(2);
+if (count !== '0') await seed(controlPaths(home).database, Number(count));
+const env = { DAYPASS_HOME: home, DAYPASS_CONTROL_LISTEN: '127.0.0.1:0', DAYPASS_ISSUER: 'http://issuer.test' };
+const app = await startApp(parseConfig(env), { log: createLog('error', (line) => process.stderr.write(`${line}\n`)) });
+process.stdout.write(`${JSON.stringify({ url: app.listen })}\n`);
+
+const RESOLUTION_MS = 1;
+const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+delay.enable();
+createInterface({ input: process.stdin }).on('line', () => {
+  // What is measured is the time between two ticks of a timer: its own time is no stall.
+  const stall = (nanos: number): number => Math.max(0, nanos / 1e6 - RESOLUTION_MS);
+  process.stdout.write(`${JSON.stringify({ max: stall(delay.max), p99: stall(delay.percentile(99)) })}\n`);
+  delay.reset();
+});
+process.on('SIGTERM', () => app.close().finally(() => process.exit()));
+
+/** Writes services into the database, as the registry would. */
+async function seed(file: string, services: number): Promise<void> {
+  await (await openStore({ url: `sqlite:${file}` })).close();
+  const connection = await openConnection(file);
+  const config = {
+    ...{
+      pool: 'default',
+      origin: 'https://api.example.com',
+      base_path: '',
+      place: null,
+      token_in: [{ kind: 'bearer' }],
+    },
+    ...{ is_default: false, anonymous: false, insecure_upstream: false, max_ttl_seconds: 86_400, clients: null },
+    ...{ connect_timeout_ms: 10_000, response_timeout_ms: 300_000, drop_headers: [], set_headers: {}, drop_query: [] },
+    limits: { per_token: null, per_client: null, per_service: null },
+  };
+  const names = Array.from({ length: services }, (_, i) => `s-${String(i).padStart(6, '0')}`);
+  const rows = names.map((name) => [name, JSON.stringify({ name, ...config })]);
+  await connection.run(
+    `insert into services (name, pool, config, description, scopes, etag, created_at, updated_at)
+     select value->>0, 'default', value->>1, '', '{}', value->>0, 0, 0 from json_each(?)`,
+    [JSON.stringify(rows)],
+  );
+  await connection.close();
 }
-process.stdout.write(`${JSON.stringify({ url: control.url, keys, admin: control.home.adminKey })}\n`);
-process.on('SIGTERM', () => control[Symbol.asyncDispose]().finally(() => process.exit()));

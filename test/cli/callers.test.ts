@@ -143,6 +143,36 @@ test('a token bound to a key is shown as bound', async () => {
   expect((await must(['inspect', '-'], token)).out).toContain(JKT);
 });
 
+test('a file of tokens is minted in one call, in its order, all or none', async () => {
+  const file = join(folder, 'batch.json');
+  const mint = ['mint', '--service', 'github', '--batch', file];
+  const first = { allow: ['GET /a'], client: 'one', subject: 'ann', ttl: '1m', dpop_jkt: JKT };
+  await writeFile(file, JSON.stringify([first, { allow: ['GET /b', 'scope:triage'] }]));
+  const [one = '', two = ''] = (await must(mint)).out.trim().split('\n');
+  expect((await must(['inspect', '-'], one)).out).toContain(JKT);
+  expect([await statusOf('github/b', two), await statusOf('github/a', two)]).toEqual([200, 403]);
+  expect(jsonLines((await must([...mint, '--json'])).out).map(({ allow }) => allow)).toEqual([
+    ['GET /a'],
+    ['GET /b', 'scope:triage'],
+  ]);
+  await writeFile(file, JSON.stringify([first, { allow: ['scope:none'] }]));
+  expect(await refusalOf(mint)).toMatchObject({ code: 'invalid_rule', field: 'tokens[1].allow[0]' });
+});
+
+test.each([
+  ['no array', '{}', '--batch'],
+  ['no strict JSON', '[{"allow":["GET /a"],"allow":["* /**"]}]', '--batch'],
+  ['a member that is none', '[{"allow":["GET /a"],"client_id":"x"}]', '--batch'],
+  ['no rules', '[{"client":"x"}]', '--batch'],
+  ['a rule that is none', '[{"allow":["GET a"]}]', '--batch, tokens[0].allow'],
+  ['a lifetime that is none', '[{"allow":["GET /a"],"ttl":"soon"}]', '--batch, tokens[0].ttl'],
+])('a file of tokens with %s is refused before anything is asked', async (_name, text, field) => {
+  const file = join(folder, 'wrong.json');
+  await writeFile(file, text);
+  const { code, err } = await cli(['mint', '--service', 'github', '--batch', file, '--json']);
+  expect([code, jsonLines(err).at(-1)]).toMatchObject([2, { error: { field } }]);
+});
+
 test('a named scope is set by a rule or a file, counts at once, and is removed', async () => {
   const token = (await must(['mint', '--service', 'github', '--allow', 'scope:triage'])).out.trim();
   expect([await statusOf('github/issues', token), await statusOf('github/labels', token)]).toEqual([200, 403]);

@@ -36,7 +36,7 @@ const serviceContract = (store: () => Store): void => {
     });
     expect(await store().read.services.get('a')).toEqual(changed);
     expect(await store().read.services.get('b')).toEqual(service('b'));
-    expect(await store().read.services.ofPool('eu')).toEqual([changed]);
+    expect(await store().read.services.ofPool('eu', FIRST)).toEqual([changed]);
     expect(await store().transact((tx) => tx.services.delete('a'))).toBe(true);
     expect(await store().transact((tx) => tx.services.delete('a'))).toBe(false);
     expect((await store().read.services.list(FIRST)).map(({ name }) => name)).toEqual(['b']);
@@ -78,8 +78,8 @@ const serviceContract = (store: () => Store): void => {
       await services.insert(service('a', {}, 'eu'));
       await services.insert(service('c', {}, 'us'));
     });
-    expect((await store().read.services.ofPool('eu')).map(({ name }) => name)).toEqual(['a', 'b']);
-    expect(await store().read.services.ofPool('default')).toEqual([]);
+    expect((await store().read.services.ofPool('eu', FIRST)).map(({ name }) => name)).toEqual(['a', 'b']);
+    expect(await store().read.services.ofPool('default', FIRST)).toEqual([]);
   });
 
   test.each(HOSTILE_TEXTS)('the text %j is kept as it is, wherever it stands', async (text) => {
@@ -90,7 +90,7 @@ const serviceContract = (store: () => Store): void => {
       await tx.callers.insert(caller(text, { keyHash: text, services: [text] }));
     });
     expect(await store().read.services.get(text)).toEqual(row);
-    expect(await store().read.services.ofPool(text)).toHaveLength(1);
+    expect(await store().read.services.ofPool(text, FIRST)).toHaveLength(1);
     expect((await store().read.callers.byKeyHash(text))?.services).toEqual([text]);
     expect(await store().read.services.get(`${text}x`)).toBeUndefined();
   });

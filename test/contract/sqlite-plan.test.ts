@@ -62,7 +62,7 @@ const sorts = (plan: readonly Line[]) => details(plan).filter((line) => line.inc
 test.each<[string, (aggregates: Aggregates) => Promise<unknown>]>([
   ['a service', ({ services }) => services.get('a')],
   ['a page of services', ({ services }) => services.list({ after: 'a', limit: 5 })],
-  ['the services of a pool', ({ services }) => services.ofPool('a')],
+  ['the services of a pool', ({ services }) => services.ofPool('a', { after: 'a', limit: 5 })],
   ['deleting a service', ({ services }) => services.delete('a')],
   ['the operations of some ids', ({ operations }) => operations.get('a', ['b', 'c'])],
   ['the ids of operations', ({ operations }) => operations.ids('a')],

@@ -183,6 +183,96 @@ test('closing refuses who waits and who comes, and lets the running group end', 
   expect(await stored()).toEqual([1]);
 });
 
+const STEPS = { name: 'steps', columns: ['step'] };
+const later = (step: number, then: (connection: DatabaseConnection) => Promise<unknown> = async () => {}) =>
+  writer.transact(async (connection, _memory, addRows) => {
+    addRows(STEPS, [[step]]);
+    await then(connection);
+  });
+const read = async (connection: DatabaseConnection) => {
+  const { rows } = await connection.executeQuery(CompiledQuery.raw('select step from steps order by step'));
+  return rows;
+};
+const thrown = new Error('stop');
+
+test('rows that are added for later share one statement, and are on disk before anybody is answered', async () => {
+  await Promise.all(numbers(40).map((step) => later(step).then(async () => expect(await stored()).toContain(step))));
+  expect(await stored()).toEqual(numbers(40));
+  expect(control.filter((sql) => sql.includes('insert')).length).toBe(commits());
+});
+
+test('rows that are added for later are seen by who asks, and go with the member that throws, whoever has asked', async () => {
+  const seen: unknown[] = [];
+  const ask = async (connection: DatabaseConnection) => seen.push(await read(connection));
+  const work = [
+    later(1),
+    later(2, () => Promise.reject(thrown)),
+    later(3, ask),
+    later(4, (connection) => ask(connection).then(() => Promise.reject(thrown))),
+    later(5, (connection) => put(connection, 6)),
+    later(7, (connection) => put(connection, 8).then(() => Promise.reject(thrown))),
+    later(9, ask),
+  ];
+  expect(await outcomes(work)).toEqual([true, false, true, false, true, false, true]);
+  expect(await stored()).toEqual([1, 3, 5, 6, 9]);
+  expect(seen).toEqual(
+    [
+      [1, 3],
+      [1, 3, 4],
+      [1, 3, 5, 6, 9],
+    ].map((steps) => steps.map((step) => ({ step }))),
+  );
+});
+
+test('a row for later that is refused fails its member where it asks, and all of the group with the commit', async () => {
+  await add(1);
+  const alone = [later(2), later(1, read), later(3)];
+  expect(await outcomes(alone)).toEqual([true, false, true]);
+  const swallowed = [later(4), later(1, (connection) => read(connection).catch(() => {})), later(5)];
+  expect(await outcomes(swallowed)).toEqual([true, false, true]);
+  const all = [later(6), later(1), later(7)];
+  expect(await outcomes(all)).toEqual([false, false, false]);
+  await expect(all[0]).rejects.toMatchObject({ code: 'already_exists' });
+  await later(8);
+  expect(await stored()).toEqual([1, 2, 3, 4, 5, 8]);
+});
+
+test('a refused row of another member fails the group, also under a member that makes nothing of it', async () => {
+  await add(1);
+  const work = [later(1), later(2, (connection) => put(connection, 3).catch(() => {}))];
+  expect(await outcomes(work)).toEqual([false, false]);
+  expect(await stored()).toEqual([1]);
+});
+
+test('no row is stored for later once the transaction is gone or the member has ended', async () => {
+  const gone = [later(1), writer.transact(() => own.run('rollback')), later(2)];
+  expect(await outcomes(gone)).toEqual([false, false, false]);
+  let late: (() => void) | undefined;
+  await writer.transact(async (_connection, _memory, addRows) => {
+    late = () => addRows(STEPS, [[3]]);
+  });
+  expect(late).toThrow('The transaction has ended');
+  await add(4);
+  expect(await stored()).toEqual([4]);
+});
+
+test.each([
+  ['NUL', 'a\0b', 'a\0b'],
+  ['an escaped NUL', 'a\\u0000b', 'a\\u0000b'],
+  ['half of a pair', 'a\ud800b', 'a\ufffdb'],
+  ['quotes and lines', `'"\\\n\u2028`, `'"\\\n\u2028`],
+  ['far planes', '\u{1f680}\uffff', '\u{1f680}\uffff'],
+])('a text with %s is stored for later as it is bound at once', async (_name, text, expected) => {
+  await own.run('create table texts (plain text, raw blob, number integer, none text)');
+  const TEXTS = { name: 'texts', columns: ['plain', 'raw', 'number', 'none'], bytes: ['raw'] };
+  const row = [text, text, Number.MAX_SAFE_INTEGER, null];
+  await writer.transact(async (_connection, _memory, addRows) => addRows(TEXTS, [row]));
+  await own.run('insert into texts values (?, ?, ?, ?)', [text, Buffer.from(text), Number.MAX_SAFE_INTEGER, null]);
+  const [first, second] = await reader.all('select *, typeof(raw) as kind from texts');
+  expect(first).toEqual(second);
+  expect(first?.plain).toBe(expected);
+});
+
 test('what the writer remembers is forgotten at each change: its own, one rolled back, one of another process', async () => {
   const url = `sqlite:${join(folder, 'b.db')}`;
   const [one, other] = [await openStore({ url }), await openStore({ url })];

@@ -87,7 +87,7 @@ export const tokenContract = (store: () => Store): void => {
       token('revoked', { statusChunk: 3, statusIndex: 4, expiresAt: NOW + 10, revokedAt: NOW }),
       token('ended', { statusChunk: 5, statusIndex: 6, expiresAt: NOW, revokedAt: NOW }),
     );
-    expect(await store().read.tokens.revoked(NOW)).toEqual([{ statusChunk: 3, statusIndex: 4 }]);
+    expect(await store().read.tokens.revoked(NOW)).toEqual([{ statusChunk: 3, statusIndex: 4, expiresAt: NOW + 10 }]);
     expect(await store().read.tokens.revoked(NOW + 10)).toEqual([]);
   });
 

@@ -1,9 +1,11 @@
 // Services leave room in a snapshot for revocations, however long their named scopes are.
 import { ConnectError } from '@connectrpc/connect';
+import { entryBytes } from '@daypass/core/snapshot';
 import { CallerService } from '@daypass/sdk/gen/daypass/v1/caller_pb';
 import { ServiceRegistry } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkRoom } from '../../control-plane/domain/room.ts';
+import { serviceEntries } from '../../control-plane/domain/snapshot-content.ts';
 import type { ServiceRow } from '../../control-plane/store/interface.ts';
 import { errorOf, type Running, startControl } from './fixture.ts';
 
@@ -67,8 +69,9 @@ const EMPTY = {
   updatedAt: 0,
 };
 const room = (others: readonly ServiceRow[], old: ServiceRow | undefined, row: ServiceRow) => {
-  const ofPool = () => Promise.resolve(old === undefined ? others : [...others, old]);
-  return checkRoom({ services: { ofPool } as unknown as Parameters<typeof checkRoom>[0]['services'] }, old, row);
+  const entries = (old === undefined ? others : [...others, old]).flatMap(serviceEntries);
+  const bytes = entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
+  return checkRoom(async () => ({ entries: entries.length, bytes }), old, row);
 };
 const MB = 1_000_000;
 const full = [service('a', 25 * MB), service('b', 20 * MB)];

@@ -1,8 +1,10 @@
 // fetch through the data plane: tokens are minted, held, renewed, and refusals are typed.
 import { Code, ConnectError } from '@connectrpc/connect';
 import { DaypassError, type ErrorCode } from '@daypass/core/errors';
+import { readToken, readUnverifiedClaims } from '@daypass/core/token';
 import { createDaypass, type DaypassInit, type DaypassOptions, RefusedError } from '@daypass/sdk';
 import { expect, test } from 'vitest';
+import { NOW } from '../core/fixture.ts';
 import { CONTROL, createDataPlane, createMinter, fetchTo, refuse, thrownBy, tokenOf } from './fixture.ts';
 
 const setUp = async (answer: Parameters<typeof createDataPlane>[0], options: Partial<DaypassOptions> = {}) => {
@@ -89,6 +91,28 @@ test('token() hands out the held token', async () => {
   const first = await at.daypass.token('github', ['GET /a']);
   expect(await at.daypass.token('github', ['GET /a'])).toBe(first);
   expect(at.minter.asked).toHaveLength(1);
+});
+
+test('mintBatch() mints many to hand out, in order, with what each says for itself', async () => {
+  await using at = await setUp(ok);
+  const minted = await at.daypass.mintBatch('github', [
+    { allow: ['GET /a'], client: 'one', subject: 'ann', ttlSeconds: 60, dpopJkt: 'x'.repeat(43) },
+    { allow: ['GET /b'], client: 'two' },
+  ]);
+  expect(minted.map(({ jti, allow }) => [jti, allow])).toEqual([
+    ['one', ['GET /a']],
+    ['two', ['GET /b']],
+  ]);
+  expect(minted.map(({ token }) => readUnverifiedClaims(readToken(token)).jti)).toEqual(['one', 'two']);
+  expect(minted[0]?.expiresAt.getTime()).toBe((NOW + 900) * 1000);
+  const [first, second] = at.minter.batches[0]?.tokens ?? [];
+  expect(first).toMatchObject({ client: 'one', subject: 'ann', ttl: { seconds: 60n }, dpopJkt: 'x'.repeat(43) });
+  expect([second?.subject, second?.ttl]).toEqual(['', undefined]);
+  const short = at.daypass.mintBatch('github', [{ allow: ['GET /a'] }, { allow: ['GET /a'], ttlSeconds: 0 }]);
+  await expect(short).rejects.toMatchObject({ code: 'invalid_argument', field: 'tokens[1].ttlSeconds' });
+  await expect(at.daypass.mintBatch('no name', [])).rejects.toMatchObject({ field: 'service' });
+  at.minter.fail(new ConnectError('no', Code.PermissionDenied));
+  await expect(at.daypass.mintBatch('github', [{ allow: ['GET /a'] }])).rejects.toBeInstanceOf(DaypassError);
 });
 
 test('an answer of the upstream is returned as it is, a problem of its own included', async () => {

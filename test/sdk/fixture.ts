@@ -1,12 +1,13 @@
 // A control plane in memory behind a fetch, and a data plane over node:http whose answers a test decides.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type ConnectRouter, createConnectRouter } from '@connectrpc/connect';
 import { createFetchHandler } from '@connectrpc/connect/protocol';
 import type { DaypassError } from '@daypass/core/errors';
 import { importEd25519 } from '@daypass/core/key';
 import { signToken } from '@daypass/core/token';
-import { type MintRequest, TokenService } from '@daypass/sdk/gen/daypass/v1/token_pb';
+import { type MintBatchRequest, type MintRequest, TokenService } from '@daypass/sdk/gen/daypass/v1/token_pb';
 import { problemOf } from '../../data-plane/refusal.ts';
 import { claims, issuerKey, NOW } from '../core/fixture.ts';
 
@@ -34,6 +35,7 @@ export const tokenOf = (jti: string, lifeSeconds = 900): Promise<string> =>
 /** A TokenService that mints real tokens with the ids t1, t2, … and keeps what it was asked. */
 export function createMinter() {
   const asked: MintRequest[] = [];
+  const batches: MintBatchRequest[] = [];
   const authorizations: string[] = [];
   let failure: Error | undefined;
   const routes = (router: ConnectRouter): void => {
@@ -44,12 +46,20 @@ export function createMinter() {
         asked.push(request);
         return { token: await tokenOf(`t${asked.length}`), jti: `t${asked.length}` };
       },
+      async mintBatch(request) {
+        if (failure !== undefined) throw failure;
+        batches.push(request);
+        const tokens = request.tokens.map(async ({ client: jti, allow }) => {
+          return { token: await tokenOf(jti), jti, allow, expireTime: timestampFromMs((NOW + 900) * 1000) };
+        });
+        return { tokens: await Promise.all(tokens) };
+      },
     });
   };
   const fail = (error: Error | undefined): void => {
     failure = error;
   };
-  return { asked, authorizations, routes, fail };
+  return { asked, batches, authorizations, routes, fail };
 }
 
 export type Seen = {
