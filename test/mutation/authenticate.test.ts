@@ -57,7 +57,7 @@ function standing(limits: Partial<DataLimits> = {}) {
   const connection = (): Bucket => fullBucket(connectionFailures(all), clock.ms);
   const ask = (text: string, failures: Bucket = connection(), snapshot = snapshotOf()) => {
     const presenting: Presenting = { connection: { failures } };
-    const head = { authorization: `Bearer ${text}`, fields: [] } as unknown as Head;
+    const head = { authorization: `Bearer ${text}`, fields: [], memo: {} } as unknown as Head;
     return codeOf(() =>
       authenticator.authenticate({ service: undefined, snapshot } as unknown as Route, head, presenting),
     );

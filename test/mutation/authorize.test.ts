@@ -58,7 +58,7 @@ const tokenOf = (change: object = {}, rules: readonly string[] = ['GET /a']): Ve
     session: { rules: compileRules(parseRules(rules)), bound: undefined },
   }) as unknown as VerifiedToken;
 
-const ask = (asked: Asked) => {
+const ask = async (asked: Asked) => {
   const { prefix = '/s/github', fleet = FLEET, digest = 'd', head = {}, body } = asked;
   const service = 'service' in asked ? asked.service : serviceOf();
   const token = 'token' in asked ? asked.token : tokenOf();
