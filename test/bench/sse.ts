@@ -16,7 +16,7 @@ const { values } = parseArgs({
   },
 });
 /** As many events as a runtime wants before it has compiled what they need. */
-const WARM_UP = { seconds: 6, gapMs: 0.1 };
+const WARM_UP = { seconds: 6, gapMs: 0.3 };
 
 const scene = await setScene(values.only.split(','));
 const { direct, proxies, control } = scene;

@@ -23,6 +23,9 @@ export function beginEvents(socket: Socket): void {
   streams[0] = socket;
 }
 
+/** What has not come by then does not come. */
+const LATE_MS = 10_000;
+
 /** Follows one stream. Polls for its time, as `paced` does. */
 export async function events({ url, token, seconds, gapMs }: Events): Promise<EventTimes> {
   streams.length = 0;
@@ -32,13 +35,13 @@ export async function events({ url, token, seconds, gapMs }: Events): Promise<Ev
   let discarded = 0;
   let seen = 0;
   let text = '';
+  const decode = unchunked();
   const socket = connect({ host: hostname, port: Number(port), noDelay: true });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   socket.on('data', (bytes: Buffer) => {
     const now = performance.now();
     beat(now);
-    text += bytes.toString('latin1');
-    if (text.startsWith('HTTP/') && !text.startsWith('HTTP/1.1 200')) reject(new Error(text.slice(0, 200)));
+    text += decode(bytes.toString('latin1'));
     for (let end = text.indexOf(eventText(seen)); end >= 0; end = text.indexOf(eventText(seen))) {
       text = text.slice(end + eventText(seen).length);
       const then = sent[seen] ?? now;
@@ -55,7 +58,7 @@ export async function events({ url, token, seconds, gapMs }: Events): Promise<Ev
   const turn = (): void => {
     const now = performance.now();
     beat(now);
-    if (now > end + 500) {
+    if (now > end && (seen === sent.length || now > end + LATE_MS)) {
       resolve();
       return;
     }
@@ -75,5 +78,31 @@ export async function events({ url, token, seconds, gapMs }: Events): Promise<Ev
   const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0;
   return { events: seen, discarded, p50: at(0.5), p99: at(0.99) };
 }
+
+/** Takes a chunked answer as it comes; returns what has come of its body. Events may be cut by chunks. */
+function unchunked(): (text: string) => string {
+  let rest = '';
+  let left = -1;
+  return (text) => {
+    rest += text;
+    let body = '';
+    for (;;) {
+      if (left > 0) {
+        const part = rest.slice(0, left);
+        body += part;
+        left -= part.length;
+        rest = rest.slice(part.length);
+        if (left > 0) return body;
+      }
+      const [line, size] = (left < 0 ? HEAD : CHUNK).exec(rest) ?? [];
+      if (line === undefined) return body;
+      rest = rest.slice(line.length);
+      left = size === undefined ? 0 : Number.parseInt(size, 16);
+    }
+  };
+}
+
+const HEAD = /^HTTP\/1\.1 200 [\s\S]*?\r\n(?=\r\n)/;
+const CHUNK = /^\r\n([0-9a-fA-F]+)\r\n/;
 
 const eventText = (count: number): string => `data: {"n": ${count}, "text": "a token of an answer"}\n\n`;
