@@ -119,7 +119,7 @@ function send(deps: PipelineDeps, visit: Visit, head: Head, permit: Permit): voi
   const { limits, closing, upstreams, publicUrl } = deps;
   const outgoing = injectCredential(permit, head);
   const pool = upstreams.poolOf(grant.route.snapshot, grant.service);
-  const running: Running = { grant, cancellation, record };
+  const running: Running = { grant, cancellation, record, at: -1 };
   visit.running = running;
   deps.running.enter(running);
   const exchange: Exchange = {

@@ -14,6 +14,8 @@ export type Running = {
   readonly cancellation: Cancellation;
   readonly record: RequestRecord;
   forwarded?: Forwarded;
+  /** Its place; -1: it is not watched. */
+  at: number;
 };
 
 /** The requests on their way. */
@@ -30,7 +32,8 @@ export function createRunningRequests(
   current: () => ActiveSnapshot | undefined,
   { slowDecisionMs }: { readonly slowDecisionMs: number },
 ): RunningRequests {
-  const all = new Set<Running>();
+  // No Set: each time its table is made anew the old one points to it, and what was once in it outlives its request.
+  const all: Running[] = [];
   let reviewed: ActiveSnapshot | undefined;
   const check = ({ grant, cancellation }: Running, snapshot: ActiveSnapshot): void => {
     if (snapshot !== grant.route.snapshot && isRevoked(grant, snapshot))
@@ -40,15 +43,24 @@ export function createRunningRequests(
     enter(running) {
       const snapshot = current();
       if (snapshot !== undefined) check(running, snapshot);
-      all.add(running);
+      running.at = all.push(running) - 1;
     },
-    leave: (running) => void all.delete(running),
+    leave(running) {
+      const { at } = running;
+      running.at = -1;
+      if (at < 0) return;
+      const last = all.pop();
+      if (last === undefined || last === running) return;
+      all[at] = last;
+      last.at = at;
+    },
     review() {
-      for (const { record, forwarded } of all) if (record.micros > slowDecisionMs * 1000) forwarded?.decideNow();
+      // Copies: what is ended leaves.
+      for (const { record, forwarded } of [...all]) if (record.micros > slowDecisionMs * 1000) forwarded?.decideNow();
       const snapshot = current();
       if (snapshot === undefined || snapshot === reviewed) return;
       reviewed = snapshot;
-      for (const running of all) check(running, snapshot);
+      for (const running of [...all]) check(running, snapshot);
     },
   };
 }
