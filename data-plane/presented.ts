@@ -1,14 +1,8 @@
 // Finds the token in a request: in Authorization, or where the service's own SDKs put a key. Nothing else is looked at.
 import { DaypassError } from '@daypass/core/errors';
 import type { ActiveService } from './active-service.ts';
+import type { Presented } from './fields-read.ts';
 import type { Head } from './wire.ts';
-
-/** A token as it was found. */
-export type Presented = {
-  readonly text: string;
-  /** It stands under the scheme DPoP (RFC 9449 §7.1), which alone is for tokens that are bound to a key. */
-  readonly isDpop: boolean;
-};
 
 /** The one token of a request; undefined without one. Throws `token_ambiguous` for two that differ. */
 export function findToken(head: Head, service: ActiveService | undefined): Presented | undefined {

@@ -3,49 +3,20 @@ import { isIPv6 } from 'node:net';
 import { DaypassError, type ErrorCode } from '@daypass/core/errors';
 import { isMethod, NEVER_FORWARDED } from '@daypass/core/method';
 import { parseTarget, type Target } from '@daypass/core/target';
-import type { ActiveService } from './active-service.ts';
+import type { FieldsRead, Kept } from './fields-read.ts';
 import { optionNames, plainName } from './header-names.ts';
-import type { Presented } from './presented.ts';
-import type { RequestLines } from './transport/head-text.ts';
 import type { Arriving } from './transport/types.ts';
 
 declare const read: unique symbol;
 
 /** A request head with one reading. Only `readHead` makes one. */
-export type Head = {
+export type Head = FieldsRead & {
   readonly method: string;
   /** The whole target, the service's prefix included. It may hold an encoded slash; that of the route only as its service allows. */
   readonly target: Target;
-  /** Field names (lower-case, letters, digits and `-` only) and values by turns, as they came. */
-  readonly fields: readonly string[];
-  /** Field names that the Connection field lists: they end at this proxy (RFC 9110 §7.6.1). */
-  readonly hopNames: ReadonlySet<string>;
-  readonly authorization: string | undefined;
-  /** What the DPoP field holds (RFC 9449 §4.1). */
-  readonly proof: string | undefined;
-  /** Bytes of the body; undefined when there is none or it is chunked. */
-  readonly contentLength: number | undefined;
-  readonly chunked: boolean;
   /** The client waits for 100 before it sends its body. */
   readonly expectsContinue: boolean;
-  readonly memo: HeadMemo;
   readonly [read]: true;
-};
-
-/** What later steps worked out of the same fields, for the next request that brings them. It depends on nothing else. */
-export type HeadMemo = {
-  presented?: { readonly service: ActiveService | undefined; readonly token: Presented | undefined };
-  forwarded?: { readonly service: ActiveService; readonly lines: RequestLines };
-};
-
-/** What is kept of the request before on a connection. */
-export type Kept = { read: FieldsRead | undefined };
-
-/** What the fields of a request say, whatever its target. */
-export type FieldsRead = Omit<Head, 'method' | 'target' | 'expectsContinue' | typeof read> & {
-  readonly source: readonly string[];
-  readonly minor: number;
-  readonly expect: string | undefined;
 };
 
 /** Whether a body follows the head. */
@@ -62,8 +33,10 @@ export function readHead(
 ): Head {
   const method = checkMethod(request);
   const { fields: source, minor } = request;
-  if (kept.read?.source !== source || kept.read.minor !== minor) kept.read = readFields(source, minor, limits);
-  const { fields, hopNames, authorization, proof, contentLength, chunked, expect, memo } = kept.read;
+  const known = kept.read?.source === source && kept.read.minor === minor ? kept.read : undefined;
+  const fieldsRead = known ?? readFields(source, minor, limits);
+  kept.read = fieldsRead;
+  const { fields, hopNames, authorization, proof, contentLength, chunked, expect, memo } = fieldsRead;
   return {
     method,
     // Whether an encoded slash may stand in it is for the service to say.
@@ -79,7 +52,11 @@ export function readHead(
   } as unknown as Head;
 }
 
-function readFields(source: readonly string[], minor: number, limits: { readonly bodyBytesMax: number }): FieldsRead {
+function readFields(
+  source: readonly string[],
+  minor: number,
+  limits: { readonly bodyBytesMax: number },
+): NonNullable<Kept['read']> {
   const fields: string[] = [];
   const hopNames = new Set<string>();
   const single: Single = {};

@@ -1,7 +1,7 @@
 // What the pipeline knows of the transport: a request that came, its answer, and an exchange with an upstream.
 import type { Bucket } from '../bucket.ts';
 import type { Cancellation } from '../cancellation.ts';
-import type { Kept } from '../wire.ts';
+import type { Kept } from '../fields-read.ts';
 import type { AnswerFields, RequestLines } from './head-text.ts';
 
 /** What is kept of a client's connection. */
