@@ -40,6 +40,22 @@ export const firstSeqOf = (name: string): number | undefined =>
 /** Hex SHA-256 of a record's bytes, or of the UTF-8 of its text. */
 export const hashOf = (bytes: Uint8Array | string): string => hash('sha256', bytes, 'hex');
 
+/** How many whole lines a piece begins with, `max` at most, and where the last of them ends, its newline included. */
+export function countLines(bytes: Uint8Array, max: number): { readonly count: number; readonly end: number } {
+  let count = 0;
+  let end = 0;
+  for (; count < max; count += 1) {
+    const newline = bytes.indexOf(NEWLINE, end);
+    if (newline < 0) break;
+    end = newline + 1;
+  }
+  return { count, end };
+}
+
+/** The last of lines that are whole, without its newline. */
+export const lastLine = (lines: Uint8Array): Uint8Array =>
+  lines.subarray(lines.lastIndexOf(NEWLINE, lines.length - 2) + 1, lines.length - 1);
+
 /** The lines of a piece of a segment, without their newlines; the rest behind the last newline is left out. */
 export function* linesOf(bytes: Uint8Array): Generator<Uint8Array> {
   for (let start = 0; start < bytes.length; ) {

@@ -8,7 +8,7 @@ import { endOfInterrupted } from './chain.ts';
 import { cutFile, readDurably, realDisk, type SpoolDisk, segmentPath, tryRoom } from './files.ts';
 import { writePosition } from './position.ts';
 import { positionPath, recoverSpool } from './recover.ts';
-import { hashOf, linesOf, type Segment, scanSegment } from './segment.ts';
+import { countLines, hashOf, lastLine, type Segment, scanSegment } from './segment.ts';
 import type { Draft } from './sink.ts';
 import { createSpoolMemory, openSpoolState, type SpoolMemory, type Tail } from './spool-memory.ts';
 import { createSpoolWriter, hasRoom, type SpoolWriter } from './writer.ts';
@@ -17,8 +17,8 @@ const PROBE_MS = 1000;
 /** The main thread among those that write. */
 const MAIN_SLOT = 0;
 
-/** Records as they are uploaded: each its exact bytes. */
-export type Batch = { readonly firstSeq: number; readonly records: readonly Uint8Array[] };
+/** Records as they are uploaded: the exact bytes of each, with a newline behind it. */
+export type Batch = { readonly firstSeq: number; readonly count: number; readonly lines: Uint8Array };
 
 type Deps = {
   readonly folder: string;
@@ -212,23 +212,22 @@ export function openSpool(deps: Deps): Spool {
       const newest = all.at(-1)?.firstSeq ?? 0;
       if (durableName < newest) await syncFolder(folder);
       durableName = Math.max(durableName, newest);
-      const records = [...linesOf(bytes)].slice(0, limit.records);
-      if (records.length === 0) throw new Error('The spool does not hold the records that were written to it');
-      return { firstSeq: position.seq + 1, records };
+      const { count, end } = countLines(bytes, limit.records);
+      if (count === 0) throw new Error('The spool does not hold the records that were written to it');
+      return { firstSeq: position.seq + 1, count, lines: bytes.subarray(0, end) };
     },
     async acknowledge(batch, storedSeq) {
-      const stored = batch.records.slice(0, Math.max(0, storedSeq - batch.firstSeq + 1));
-      const final = stored.at(-1);
-      if (final === undefined || batch.firstSeq !== position.seq + 1) return;
-      const seq = position.seq + stored.length;
+      const { count, end } = countLines(batch.lines, storedSeq - batch.firstSeq + 1);
+      if (count === 0 || batch.firstSeq !== position.seq + 1) return;
+      const seq = position.seq + count;
       let undecided: readonly string[] = [];
       await held(() => {
         undecided = state.open.list().flatMap((open) => (open.seq <= seq ? [open.id] : []));
       });
-      const reached = { seq, hash: hashOf(final), open: undecided };
+      const reached = { seq, hash: hashOf(lastLine(batch.lines.subarray(0, end))), open: undecided };
       await writePosition(positionPath(folder), node, reached);
       position = reached;
-      offset += stored.reduce((total, record) => total + record.length + 1, 0);
+      offset += end;
       pendingSince = state.tail().seq > seq ? now() : undefined;
       await deleteUntil(seq);
       warnAboutSize();

@@ -5,7 +5,7 @@ import { AUDIT_LABEL, type CryptoKey, signBytes } from '@daypass/core/key';
 import type { AuditService } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import { type Backoff, createBackoff, pause } from '../backoff.ts';
 import type { Log } from '../log.ts';
-import { hashOf } from './segment.ts';
+import { hashOf, lastLine } from './segment.ts';
 import type { Batch, Spool } from './spool.ts';
 
 const LIMIT = { records: 2000, bytes: 1024 * 1024 };
@@ -77,7 +77,7 @@ export function createUploader(deps: Deps): Uploader {
     await spool.acknowledge(batch, await send(deps, batch, ended.signal));
     backoff.reset();
     changeTo('connected', undefined);
-    if (batch.records.length < LIMIT.records / 2) await gather();
+    if (batch.count < LIMIT.records / 2) await gather();
   };
   const gather = () => pause(draining ? GATHER_MS / 10 : GATHER_MS, ended.signal);
   const run = async () => {
@@ -114,11 +114,15 @@ export function createUploader(deps: Deps): Uploader {
   };
 }
 
-async function send({ client, node, key }: Deps, { firstSeq, records }: Batch, signal: AbortSignal): Promise<number> {
-  const lastSeq = firstSeq + records.length - 1;
-  const statement = batchStatement(node, firstSeq, lastSeq, hashOf(records.at(-1) ?? new Uint8Array()));
+async function send(
+  { client, node, key }: Deps,
+  { firstSeq, count, lines }: Batch,
+  signal: AbortSignal,
+): Promise<number> {
+  const lastSeq = firstSeq + count - 1;
+  const statement = batchStatement(node, firstSeq, lastSeq, hashOf(lastLine(lines)));
   const signature = await signBytes(key, AUDIT_LABEL, statement);
-  const request = { node, firstSeq: BigInt(firstSeq), records: [...records], signature };
+  const request = { node, firstSeq: BigInt(firstSeq), lines, signature };
   const { storedSeq } = await client.ingest(request, { signal, timeoutMs: CALL_TIMEOUT_MS });
   const stored = Math.min(Number(storedSeq), lastSeq);
   if (stored < firstSeq) throw new Error(`The control plane stored nothing of the records from ${firstSeq} on`);

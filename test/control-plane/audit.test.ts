@@ -182,6 +182,16 @@ test('a broken chain, a foreign signature, and another form of record are refuse
     ],
     'a chain that does not begin': [await createChained(node), Code.InvalidArgument, 'records'],
     'no record': [{ ...signed, records: [] }, Code.InvalidArgument, 'records'],
+    'records beside lines': [{ ...signed, lines: linesOf(good) }, Code.InvalidArgument, 'lines'],
+    'a line without its end': [asLines(signed, linesOf(good).slice(0, -1)), Code.InvalidArgument, 'lines'],
+    'an empty line': [asLines(signed, new Uint8Array([...linesOf(good), 10])), Code.InvalidArgument, 'lines'],
+    'a long line': [asLines(signed, linesOf([new Uint8Array(32_769).fill(32)])), Code.InvalidArgument, 'lines'],
+    'too many lines': [asLines(signed, linesOf(new Array(2001).fill(first))), Code.InvalidArgument, 'lines'],
+    'lines with a changed record': [
+      asLines(signed, linesOf([text(first, 'GET', 'PUT'), second, third])),
+      Code.InvalidArgument,
+      'records',
+    ],
     'a short signature': [{ ...signed, signature: signed.signature.slice(1) }, Code.InvalidArgument, 'signature'],
     "another node's name": [{ ...signed, node: 'node-2' }, Code.PermissionDenied, 'node'],
   };
@@ -189,6 +199,7 @@ test('a broken chain, a foreign signature, and another form of record are refuse
     expect([name, ...(await refusal(audit.ingest(batch)))]).toEqual([name, code, field]);
   }
   expect(await requests(control)).toEqual([]);
+  expect((await audit.ingest(asLines(signed, linesOf(good)))).storedSeq).toBe(3n);
   expect((await audit.ingest(signed)).storedSeq).toBe(3n);
 });
 
@@ -350,3 +361,10 @@ test('Tail has no end, and says so', async () => {
   })();
   expect(await refusal(tail)).toEqual([Code.InvalidArgument, 'filter.until']);
 });
+
+/** Records as lines. */
+function linesOf(records: readonly Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(records.flatMap((record) => [record, Buffer.from('\n')])));
+}
+
+const asLines = (batch: object, lines: Uint8Array): object => ({ ...batch, records: [], lines });

@@ -9,6 +9,7 @@ import { AuditService } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import { SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { expect, onTestFinished, test } from 'vitest';
 import { type DataPlane, startDataPlane } from '../../data-plane/app.ts';
+import { linesOf } from '../../data-plane/audit/segment.ts';
 import { parseConfig } from '../../data-plane/config.ts';
 import { until } from '../kit/deadline.ts';
 import { memoryLog } from './audit/records.ts';
@@ -43,8 +44,9 @@ async function startControl() {
         },
       });
       router.service(AuditService, {
-        async ingest({ firstSeq, records }, context) {
+        async ingest({ firstSeq, lines }, context) {
           await check(context.requestHeader);
+          const records = [...linesOf(lines)];
           for (const [index, record] of records.entries()) stored[Number(firstSeq) - 1 + index] ??= record;
           return { storedSeq: firstSeq + BigInt(records.length) - 1n };
         },

@@ -1,9 +1,11 @@
 // The spool of a process that is killed again and again while it writes and uploads.
+
 import { createHash } from 'node:crypto';
 import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ChainedRecord, GENESIS, readChain } from '@daypass/core/audit';
 import { expect, test } from 'vitest';
+import { linesOf } from '../../../data-plane/audit/segment.ts';
 import { openSpool } from '../../../data-plane/audit/spool.ts';
 import { until } from '../../kit/deadline.ts';
 import { launch } from '../../kit/process.ts';
@@ -27,10 +29,10 @@ async function everything(folder: string): Promise<ReadonlyMap<number, string>> 
   const { log } = memoryLog();
   const spool = openSpool({ folder: join(folder, 'spool'), node: 'node-1', bytesMax: 1024 * 1024, now: Date.now, log });
   for (let batch = await spool.read(LIMIT); batch !== undefined; batch = await spool.read(LIMIT)) {
-    const { firstSeq, records } = batch;
-    for (const [index, record] of records.entries())
+    const { firstSeq, count, lines } = batch;
+    for (const [index, record] of [...linesOf(lines)].entries())
       appendFileSync(join(folder, 'stored'), `${firstSeq + index} ${Buffer.from(record).toString()}\n`);
-    await spool.acknowledge(batch, firstSeq + records.length - 1);
+    await spool.acknowledge(batch, firstSeq + count - 1);
   }
   spool.close();
   const stored = new Map<number, string>();

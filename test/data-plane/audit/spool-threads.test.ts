@@ -1,9 +1,11 @@
 // The spool of several threads: one chain, every record once, and one thread that ends takes nothing with it.
+
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { GENESIS, readChain } from '@daypass/core/audit';
 import { expect, test } from 'vitest';
+import { linesOf } from '../../../data-plane/audit/segment.ts';
 import { openSpool, type Spool } from '../../../data-plane/audit/spool.ts';
 import { within } from '../../kit/deadline.ts';
 import { decision, outcome } from './drafts.ts';
@@ -31,8 +33,8 @@ test('records of several threads are one chain, each once, while they are upload
   const upload = async (): Promise<boolean> => {
     const batch = await spool.read({ records: 1_000, bytes: MIB });
     if (batch === undefined) return false;
-    stored.push(...batch.records.map((record) => Buffer.from(record)));
-    await spool.acknowledge(batch, batch.firstSeq + batch.records.length - 1);
+    stored.push(...[...linesOf(batch.lines)].map((record) => Buffer.from(record)));
+    await spool.acknowledge(batch, batch.firstSeq + batch.count - 1);
     return true;
   };
   let running = true;

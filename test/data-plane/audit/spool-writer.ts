@@ -1,7 +1,9 @@
 // A process that writes to a spool as fast as it can, and takes what is acknowledged into a file, until it is killed.
 // Arguments: folder, prefix of its decision ids. Says each id once its records are on disk.
+
 import { appendFileSync, writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { linesOf } from '../../../data-plane/audit/segment.ts';
 import { openSpool, type Spool } from '../../../data-plane/audit/spool.ts';
 import { createLog } from '../../../data-plane/log.ts';
 import { decision, outcome } from './drafts.ts';
@@ -15,11 +17,11 @@ async function upload(from: Spool): Promise<void> {
   for (;;) {
     const batch = await from.read({ records: 37, bytes: 100_000 });
     if (batch !== undefined) {
-      const lines = batch.records.map(
+      const lines = [...linesOf(batch.lines)].map(
         (record, index) => `${batch.firstSeq + index} ${Buffer.from(record).toString()}\n`,
       );
       appendFileSync(`${folder}/stored`, lines.join(''));
-      await from.acknowledge(batch, batch.firstSeq + batch.records.length - 1);
+      await from.acknowledge(batch, batch.firstSeq + batch.count - 1);
     }
     await setImmediate();
   }

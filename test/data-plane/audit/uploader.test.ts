@@ -1,10 +1,12 @@
 // The uploader against a real AuditService of the test's own: exactly the chain, whatever happens on the way.
+
 import { createHash, generateKeyPairSync, verify } from 'node:crypto';
 import { type Client, Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect';
 import { batchStatement, GENESIS, readChain } from '@daypass/core/audit';
 import { AUDIT_LABEL, domainSeparated } from '@daypass/core/key';
 import { AuditService, type IngestRequest } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { linesOf } from '../../../data-plane/audit/segment.ts';
 import { openSpool, type Spool } from '../../../data-plane/audit/spool.ts';
 import { createUploader, type Uploader } from '../../../data-plane/audit/uploader.ts';
 import { until } from '../../kit/deadline.ts';
@@ -27,7 +29,8 @@ function fakeControlPlane() {
       ingest(request) {
         seen.calls += 1;
         mode.answer(request);
-        const { node, records, signature } = request;
+        const { node, signature } = request;
+        const records = [...linesOf(request.lines)];
         const firstSeq = Number(request.firstSeq);
         const lastHash = createHash('sha256')
           .update(records.at(-1) ?? '')
