@@ -8,6 +8,8 @@ import type { Subject } from './subject.ts';
 export type Full = {
   readonly perSecond: number;
   readonly cpuMicros: number;
+  /** The same until nothing is left to do of what was asked: for Daypass, until its audit is uploaded. */
+  readonly wholeMicros: number;
   /** Share of a processor. */
   readonly busy: number;
   readonly rssMiB: number;
@@ -26,10 +28,14 @@ export async function measureFull(subject: Subject, effort: Effort): Promise<Ful
   const before = await cpuMicros(subject.pid);
   const result = await load(subject, effort);
   const after = await cpuMicros(subject.pid);
+  // What is left to do would be done beside the next one's round.
+  await subject.settled?.();
+  const settled = await cpuMicros(subject.pid);
   const used = before === undefined || after === undefined ? Number.NaN : after - before;
   return {
     perSecond: result.requests / result.seconds,
     cpuMicros: used / result.requests,
+    wholeMicros: before === undefined || settled === undefined ? Number.NaN : (settled - before) / result.requests,
     busy: used / (result.seconds * 1e6),
     rssMiB: (await rssMiB(subject.pid)) ?? Number.NaN,
   };

@@ -32,6 +32,7 @@ export function rowsOf(
             variant,
             requestsPerSecond: round(full.perSecond),
             cpuMicros: round(full.cpuMicros, 2),
+            wholeMicros: round(full.wholeMicros, 2),
             ...(main === undefined || own === undefined
               ? {}
               : { p50Micros: round(main.p50 - own.p50, 1), p99Micros: round(main.p99 - own.p99, 1) }),
@@ -56,9 +57,10 @@ export function table(settings: Settings, direct: Measured, all: readonly Measur
   return [
     `${cpus().length} processors (${cpus()[0]?.model ?? 'unknown'}), Node ${process.version}, ${where}`,
     `${rounds} rounds of ${seconds} s in turn after ${warmUp} s of warm-up, ${connections} connections, 1 KB answers; medians`,
-    `load by ${hasWrk ? 'wrk' : 'load.ts'}, latencies by the upstream's own process; per core: requests per second of processor time`,
+    `load by ${hasWrk ? 'wrk' : 'load.ts'}, latencies by the upstream's own process; uploaded: CPU µs until the audit was uploaded, after`,
+    'the load, too; per core: requests per second of processor time',
     '',
-    row('as many as go', 'requests/s', 'CPU µs', 'CPU busy', 'per core', '÷ bare', 'MiB'),
+    row('as many as go', 'requests/s', 'CPU µs', 'uploaded', 'CPU busy', 'per core', '÷ bare', 'MiB'),
     ...all.flatMap(({ subject, full }) =>
       full === undefined
         ? []
@@ -66,6 +68,7 @@ export function table(settings: Settings, direct: Measured, all: readonly Measur
             subject.title,
             full.perSecond.toFixed(0),
             full.cpuMicros.toFixed(1),
+            full.wholeMicros.toFixed(1),
             `${(full.busy * 100).toFixed(0)} %`,
             (1e6 / full.cpuMicros).toFixed(0),
             (bare / full.cpuMicros).toFixed(2),
