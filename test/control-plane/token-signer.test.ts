@@ -12,7 +12,10 @@ const signer = createTokenSigner(claims.iss, key.kid, createPrivateKey({ format:
 
 test.each([
   ['plain', claims],
-  ['with a key and a seal', { ...claims, cnf: { jkt: 'NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs' }, credential: 'a.b.c.d.e' }],
+  [
+    'with a key and a seal',
+    { ...claims, cnf: { jkt: 'NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs' }, credential: 'a.b.c.d.e' },
+  ],
   ['in other letters', { ...claims, sub: 'Zoë \u{1f680}' }],
 ])('%s', async (_name, one) => {
   const expected = await signToken(one, { kid: key.kid, key: await importEd25519(key.privateJwk, 'sign') });
