@@ -56,7 +56,9 @@ export const createStatusPlaces = (deps: Deps): StatusPlaces => {
     while (places.length < count) {
       const chunk = await findRoom(tx);
       const wanted = Math.min(count - places.length, open.room);
-      const free = await findFree(tx, { chunk, wanted, random: deps.random, since: restingSince() });
+      // The store does not know of these yet, nor what they leave of the chunk: it may be the one that is looked at again.
+      const found = new Set(places.flatMap((place) => (place.chunk === chunk ? [place.index] : [])));
+      const free = await findFree(tx, { chunk, wanted, found, random: deps.random, since: restingSince() });
       open = { chunk, room: open.room - wanted };
       places.push(...free.map((index) => ({ chunk, index })));
     }
@@ -79,17 +81,22 @@ export const createStatusPlaces = (deps: Deps): StatusPlaces => {
 type Wanted = {
   readonly chunk: number;
   readonly wanted: number;
+  /** Not to be found again. */
+  readonly found: ReadonlySet<number>;
   readonly random: (bound: number) => number;
   readonly since: number;
 };
 
-const findFree = async (tx: Aggregates, { chunk, wanted, random, since }: Wanted): Promise<readonly number[]> => {
+const findFree = async (
+  tx: Aggregates,
+  { chunk, wanted, found, random, since }: Wanted,
+): Promise<readonly number[]> => {
   const free = new Set<number>();
   for (let tries = 0; tries < TRIES_MAX && free.size < wanted; tries += 1) {
     const tried = new Set<number>();
     while (tried.size < wanted - free.size) tried.add(random(STATUS_CHUNK_BITS));
     for (const index of await tx.tokens.indicesTaken(chunk, [...tried], since)) tried.delete(index);
-    for (const index of tried) free.add(index);
+    for (const index of tried) if (!found.has(index)) free.add(index);
   }
   if (free.size === wanted) return [...free];
   throw new DaypassError('internal', 'No free status index was found');

@@ -127,7 +127,10 @@ export const rememberReads = (tx: Aggregates, memory: ReadMemory): Aggregates =>
         const fresh = await tokens.revoke(jti, at);
         const row = fresh ? await tokens.get(jti) : undefined;
         if (row !== undefined) {
-          memory.replace('revoked', (known: Revoked) => known && ([known[0], [...known[1], row]] as const));
+          // Not the whole row: the list holds every revoked token until it ends.
+          const { statusChunk, statusIndex, expiresAt } = row;
+          const one = { statusChunk, statusIndex, expiresAt };
+          memory.replace('revoked', (known: Revoked) => known && ([known[0], [...known[1], one]] as const));
         }
         return fresh;
       },

@@ -81,6 +81,15 @@ export const tokenContract = (store: () => Store): void => {
     expect((await store().read.tokens.get('t2'))?.revokedAt).toBeUndefined();
   });
 
+  test('what is remembered of a token that is revoked is its place and its end alone', async () => {
+    await store().transact(async (tx) => {
+      await tx.tokens.insert(token('t1', { statusChunk: 3, statusIndex: 4, expiresAt: NOW + 10 }));
+      expect(await tx.tokens.revoked(NOW)).toEqual([]);
+      await tx.tokens.revoke('t1', NOW);
+      expect(await tx.tokens.revoked(NOW)).toEqual([{ statusChunk: 3, statusIndex: 4, expiresAt: NOW + 10 }]);
+    });
+  });
+
   test('the status list hears of revoked tokens that have not ended', async () => {
     await insert(
       token('alive', { statusChunk: 1, statusIndex: 2, expiresAt: NOW + 10 }),

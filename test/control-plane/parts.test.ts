@@ -41,17 +41,15 @@ const token = (extra: Partial<TokenRow>): TokenRow => ({
 
 test('a status index is used again only when no honoured snapshot can hold the bit of the token before', () =>
   withStore(async (store) => {
-    let now = 0;
-    const draws = [7, 7, 9];
-    const places = createStatusPlaces({ now: () => now, random: () => draws.shift() ?? 0, restMs: 500 });
-    await store.transact(async (tx) => {
-      await tx.tokens.insert(token({ statusIndex: 7, expiresAt: 1000 }));
-      now = 1400;
-      expect(await places.take(tx, 1)).toEqual([{ chunk: 0, index: 9 }]);
-      now = 1501;
-      draws.push(7);
-      expect(await places.take(tx, 1)).toEqual([{ chunk: 0, index: 7 }]);
-    });
+    const takeAt = (now: number) => {
+      let next = 10;
+      const draws = [7, 7, 9];
+      const places = createStatusPlaces({ now: () => now, random: () => draws.shift() ?? next++, restMs: 500 });
+      return store.transact((tx) => places.take(tx, 1));
+    };
+    await store.transact((tx) => tx.tokens.insert(token({ statusIndex: 7, expiresAt: 1000 })));
+    expect(await takeAt(1400)).toEqual([{ chunk: 0, index: 9 }]);
+    expect(await takeAt(1501)).toEqual([{ chunk: 0, index: 7 }]);
   }));
 
 test('a chunk is at most half full, and when all are, no token is minted', () =>
@@ -74,6 +72,33 @@ test('a chunk is at most half full, and when all are, no token is minted', () =>
       ),
     ).rejects.toMatchObject({ code: 'overloaded' });
   }));
+
+test('places that are looked for together are of different tokens, also where they fill what a chunk had room for', async () => {
+  const taken = new Set<number>();
+  let drawn = 1;
+  const random = (): number => {
+    drawn = (drawn * 1103515245 + 12345) % 2 ** 31;
+    return (drawn >>> 8) % 1000;
+  };
+  await withStore(async (store) => {
+    const tx = {
+      ...store.read,
+      epoch: {},
+      tokens: {
+        ...store.read.tokens,
+        aliveInChunk: async () => 32768 - 200 + taken.size,
+        indicesTaken: async (_chunk: number, indices: readonly number[]) => indices.filter((index) => taken.has(index)),
+      },
+    };
+    const places = createStatusPlaces({ now: () => 0, random, restMs: 0 });
+    for (let minted = 0; minted < 400; minted += 1) {
+      for (const { index } of await places.take(tx, 1)) {
+        expect(taken).not.toContain(index);
+        taken.add(index);
+      }
+    }
+  });
+});
 
 const event = (seq: number, extra: Partial<AuditEventRow> = {}): AuditEventRow => ({
   decisionId: `d${seq}`,
