@@ -128,12 +128,12 @@ export function tryRoom(disk: SpoolDisk, folder: string): void {
 }
 
 /** Synced before they are sent: what the control plane has seen, a power loss cannot take back and number anew. */
-export async function readDurably(path: string, offset: number, length: number): Promise<Uint8Array> {
+export async function readDurably(path: string, offset: number, room: Uint8Array): Promise<Uint8Array> {
   const file = await open(path, 'r');
   try {
     await file.datasync();
-    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, offset);
-    return buffer.subarray(0, bytesRead);
+    const { bytesRead } = await file.read(room, 0, room.length, offset);
+    return room.subarray(0, bytesRead);
   } finally {
     await file.close();
   }

@@ -17,7 +17,7 @@ const PROBE_MS = 1000;
 /** The main thread among those that write. */
 const MAIN_SLOT = 0;
 
-/** Records as they are uploaded: the exact bytes of each, with a newline behind it. */
+/** Records as they are uploaded: the exact bytes of each, with a newline behind it; good until the next are read. */
 export type Batch = { readonly firstSeq: number; readonly count: number; readonly lines: Uint8Array };
 
 type Deps = {
@@ -74,6 +74,8 @@ export function openSpool(deps: Deps): Spool {
   /** Files that nobody appends to, oldest first. */
   const segments: Segment[] = [...recovered.segments];
   let { position, offset } = recovered;
+  /** What is read for the upload. */
+  let room: Uint8Array = new Uint8Array();
   let pendingSince = recovered.last.seq > position.seq ? now() : undefined;
   let warned = false;
   let durableName = 0;
@@ -208,7 +210,9 @@ export function openSpool(deps: Deps): Spool {
       const all = files();
       const [oldest] = all;
       if (oldest === undefined || offset >= oldest.bytes) return undefined;
-      const bytes = await readDurably(oldest.path, offset, Math.min(oldest.bytes - offset, limit.bytes));
+      const wanted = Math.min(oldest.bytes - offset, limit.bytes);
+      if (room.length < wanted) room = Buffer.allocUnsafeSlow(limit.bytes);
+      const bytes = await readDurably(oldest.path, offset, room.subarray(0, wanted));
       const newest = all.at(-1)?.firstSeq ?? 0;
       if (durableName < newest) await syncFolder(folder);
       durableName = Math.max(durableName, newest);

@@ -30,7 +30,7 @@ function fakeControlPlane() {
         seen.calls += 1;
         mode.answer(request);
         const { node, signature } = request;
-        const records = [...linesOf(request.lines)];
+        const records = [...linesOf(new Uint8Array(request.lines))];
         const firstSeq = Number(request.firstSeq);
         const lastHash = createHash('sha256')
           .update(records.at(-1) ?? '')
