@@ -83,9 +83,9 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   const workers = createWorkers({
     count: config.workers,
     spawn: (slot) => startWorker({ ...startOf(config, home, spool), slot, tls, limitMemory }, log, spool.appended),
-    async bury(slot) {
+    async bury(slot, givenUp) {
       shared.recover(slot);
-      await spool.bury(slot);
+      await spool.bury(slot, givenUp);
     },
     listenAt: { at: config.listen, reusePort: canSharePorts },
     leaveMs: LEAVE_MS,

@@ -12,8 +12,9 @@ export function createGroupSync(sync: () => Promise<void>): () => Promise<void> 
     return begun;
   };
   return () => {
+    if (next !== undefined) return next;
     if (running === undefined) return begin();
-    next ??= running
+    next = running
       .catch(() => undefined)
       .then(() => {
         next = undefined;

@@ -9,6 +9,8 @@ export type OpenDecisions = {
   add(id: string, seq: number): number;
   /** The same for a thread that has ended. */
   addFor(slot: number, id: string, seq: number): number;
+  /** Makes a row of a thread that has ended one of this thread. */
+  adopt(row: number): void;
   remove(row: number): void;
   /** All of them. */
   list(): readonly OpenRow[];
@@ -54,6 +56,9 @@ export function openDecisions(memory: SharedArrayBuffer, slot: number): OpenDeci
   return {
     add: (id, seq) => addFor(slot, id, seq),
     addFor,
+    adopt(row) {
+      words[stateAt(row)] = slot + 1;
+    },
     remove(row) {
       words[stateAt(row)] = -(words[FREED] ?? 0);
       words[FREED] = row + 1;

@@ -55,8 +55,11 @@ export type Spool = Pick<SpoolWriter, 'accepting' | 'append' | 'appendRefusals' 
   read(limit: { readonly records: number; readonly bytes: number }): Promise<Batch | undefined>;
   /** The control plane has the batch up to `storedSeq`: remembered durably, then whole files are deleted. */
   acknowledge(batch: Batch, storedSeq: number): Promise<void>;
-  /** A thread has ended: what it was writing is finished, and its requests get the outcome `failed`. */
-  bury(slot: number): Promise<void>;
+  /**
+   * A thread has ended: what it was writing is finished, what it gave up is kept, and its other requests get the
+   * outcome `failed`.
+   */
+  bury(slot: number, givenUp?: readonly Draft[]): Promise<void>;
   usage(): SpoolUsage;
   close(): void;
 };
@@ -236,10 +239,11 @@ export function openSpool(deps: Deps): Spool {
       await deleteUntil(seq);
       warnAboutSize();
     },
-    async bury(slot) {
+    async bury(slot, givenUp = []) {
       if (state.mutex.takeFrom(slot)) {
         try {
-          adoptTail(slot);
+          // What a failed write left there is kept by its thread, or was given up.
+          if (!state.isFailing()) adoptTail(slot);
         } catch (error) {
           // What lies behind the tail is cut before anybody writes there.
           log.error('the audit of a worker that ended cannot be mended yet', { error, folder });
@@ -250,10 +254,20 @@ export function openSpool(deps: Deps): Spool {
       }
       let left: readonly { row: number; id: string }[] = [];
       await held(() => {
-        left = state.open.list().filter((open) => open.slot === slot);
+        const rows = state.open.list().filter((open) => open.slot === slot);
+        const { seq: lastSeq } = state.tail();
+        left = rows.filter(({ seq }) => seq <= lastSeq);
+        // Whoever has the slot next may end before their outcomes are written.
+        for (const { row } of left) state.open.adopt(row);
+        // It ended before what it wrote was committed.
+        for (const { row, seq } of rows) if (seq > lastSeq) state.open.remove(row);
+        writer.adopt(left);
+        writer.keep(givenUp);
+        writer.flushHeld();
       });
-      writer.adopt(left);
-      await finish(left.map(({ id }) => endOfInterrupted(id, { refusedFor: undefined }, now())));
+      const ended = new Set(givenUp.map(({ kind, id }) => (kind === 'outcome' ? id : '')));
+      const interrupted = left.filter(({ id }) => !ended.has(id));
+      await finish(interrupted.map(({ id }) => endOfInterrupted(id, { refusedFor: undefined }, now())));
     },
     usage() {
       const { requests, refusals, seq } = state.tail();
@@ -268,6 +282,8 @@ export function openSpool(deps: Deps): Spool {
     },
     close() {
       clearInterval(looks);
+      // What is kept goes with the process.
+      look();
       writer.close();
     },
   };

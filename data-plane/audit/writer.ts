@@ -45,6 +45,10 @@ export type SpoolWriter = {
   flushHeld(): void;
   /** Takes over decisions that a thread which has ended left open: their outcomes will close them. */
   adopt(rows: readonly { readonly row: number; readonly id: string }[]): void;
+  /** Gives away what is kept, for a thread that does not end. */
+  giveUp(): readonly Draft[];
+  /** Keeps what another thread gave up. */
+  keep(drafts: readonly Draft[]): void;
   /** Lets go of a file that is not appended to any more. */
   tidy(): void;
   close(): void;
@@ -145,15 +149,18 @@ export function createSpoolWriter(deps: WriterDeps): SpoolWriter {
   });
 
   const appendHeld = (drafts: readonly Draft[], records: readonly Prepared[]): unknown => {
+    let isTried = false;
     try {
       if (state.isFailing()) throw new Error('The audit cannot be written');
       if (isFull()) throw new Error('The spool is full');
+      isTried = true;
       writeUnwritten();
       write(records, false);
       return undefined;
     } catch (cause) {
       keep(drafts);
-      if (!isFull()) fail(cause);
+      // A part may be on the disk, also if what was kept has filled the spool by now.
+      if (isTried) fail(cause);
       return cause;
     } finally {
       mutex.unlock();
@@ -201,6 +208,8 @@ export function createSpoolWriter(deps: WriterDeps): SpoolWriter {
     adopt(rows) {
       for (const { id, row } of rows) open.set(id, row);
     },
+    giveUp: () => unwritten.splice(0),
+    keep,
     tidy: () => file.keepOnly(state.tail().firstSeq),
     close: () => file.keepOnly(-1),
   };

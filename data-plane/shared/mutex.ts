@@ -7,7 +7,7 @@ export type Mutex = {
   /** Whether the lock is held now. */
   tryLock(): boolean;
   unlock(): void;
-  /** Takes the lock over from a thread that has ended; false: it did not hold it. */
+  /** Takes the lock over from a thread that has ended; false: it did not hold it. Called once for each that has. */
   takeFrom(slot: number): boolean;
 };
 
@@ -46,7 +46,11 @@ export function createMutex(words: Int32Array, at: number, slot: number): Mutex 
     },
     takeFrom(dead) {
       const held = Atomics.load(words, at);
-      if ((held & ~WAITED) !== dead + 1) return false;
+      if ((held & ~WAITED) !== dead + 1) {
+        // It may have been woken and ended before it took the lock: then nobody would wake the next one.
+        Atomics.notify(words, at, 1);
+        return false;
+      }
       Atomics.store(words, at, me | WAITED);
       return true;
     },

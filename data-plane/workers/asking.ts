@@ -2,6 +2,7 @@
 import type { DaypassError, ErrorCode } from '@daypass/core/errors';
 import { DaypassError as Failure, isErrorCode } from '@daypass/core/errors';
 import type { Listen } from '@daypass/core/listen';
+import type { Draft } from '../audit/sink.ts';
 import type { LogFields, LogLevel } from '../log.ts';
 import type { Family } from '../metrics.ts';
 import type { Handover } from '../snapshot/handover.ts';
@@ -43,6 +44,8 @@ export type FromWorker =
   | { readonly id: number; readonly answer: unknown }
   | { readonly id: number; readonly failure: PlainFailure }
   | { readonly note: 'appended' }
+  /** Records that could not be written, from a worker that ends. */
+  | { readonly note: 'unwritten'; readonly drafts: readonly Draft[] }
   | { readonly note: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields };
 
 /** An error as plain data: a cause could hold what cannot be handed over. */

@@ -1,5 +1,6 @@
 // A worker as the main thread sees it: asked, told, ended.
 import type { Worker } from 'node:worker_threads';
+import type { Draft } from '../audit/sink.ts';
 import type { Log } from '../log.ts';
 import { type FromWorker, failureOf, type Kind, type Questions, type ToWorker } from './asking.ts';
 
@@ -14,6 +15,8 @@ export type WorkerThread = {
   kill(): void;
   /** Resolves when it has ended, with what ended it. */
   readonly ended: Promise<unknown>;
+  /** Records that it could not write, and that it gave up at its end. */
+  givenUp(): readonly Draft[];
 };
 
 /** The worker has ended. */
@@ -35,12 +38,14 @@ export function wrapWorker(worker: Worker, { slot, log, appended }: Deps): Worke
   const waiting = new Map<number, Waiting>();
   const ended = Promise.withResolvers<unknown>();
   let asked = 0;
+  let givenUp: readonly Draft[] = [];
+  let gone: WorkerGone | undefined;
   let reason: unknown = new WorkerGone('the worker has ended');
   worker.on('error', (error) => {
     reason = error;
   });
   worker.on('exit', () => {
-    const gone = new WorkerGone('the worker has ended', { cause: reason });
+    gone = new WorkerGone('the worker has ended', { cause: reason });
     for (const { reject } of waiting.values()) reject(gone);
     waiting.clear();
     ended.resolve(reason);
@@ -48,6 +53,7 @@ export function wrapWorker(worker: Worker, { slot, log, appended }: Deps): Worke
   worker.on('message', (message: FromWorker) => {
     if ('note' in message) {
       if (message.note === 'appended') appended();
+      else if (message.note === 'unwritten') givenUp = message.drafts;
       else log[message.level](message.message, { ...message.fields, worker: slot });
       return;
     }
@@ -60,6 +66,7 @@ export function wrapWorker(worker: Worker, { slot, log, appended }: Deps): Worke
   return {
     slot,
     ask(ask, question, withinMs) {
+      if (gone !== undefined) return Promise.reject(gone);
       const { promise, resolve, reject } = Promise.withResolvers<never>();
       asked += 1;
       const id = asked;
@@ -74,5 +81,6 @@ export function wrapWorker(worker: Worker, { slot, log, appended }: Deps): Worke
     tellOfSpool: () => tell({ note: 'spool' }),
     kill: () => void worker.terminate(),
     ended: ended.promise,
+    givenUp: () => givenUp,
   };
 }

@@ -49,7 +49,7 @@ if (parentPort !== null) run(workerData as WorkerStart, parentPort);
 function run(start: WorkerStart, port: NonNullable<typeof parentPort>): void {
   const tell = (message: FromWorker): void => port.postMessage(message);
   const log = tellingLog(start.logLevel, tell);
-  const worker = createWorker(start, log, () => tell({ note: 'appended' }));
+  const worker = createWorker(start, log, tell);
   port.on('message', async (message: ToWorker) => {
     if ('note' in message) {
       worker.spoolChanged();
@@ -66,7 +66,7 @@ function run(start: WorkerStart, port: NonNullable<typeof parentPort>): void {
   });
 }
 
-function createWorker(start: WorkerStart, log: Log, wake: () => void) {
+function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) => void) {
   const now = Date.now;
   const newId = createNewId();
   const metrics = createMetrics();
@@ -81,7 +81,7 @@ function createWorker(start: WorkerStart, log: Log, wake: () => void) {
     slot,
     strict,
     log,
-    wake,
+    wake: () => tell({ note: 'appended' }),
   });
   let active: ActiveSnapshot | undefined;
   let prepared: ActiveSnapshot | undefined;
@@ -99,6 +99,9 @@ function createWorker(start: WorkerStart, log: Log, wake: () => void) {
     policy[Symbol.dispose]();
     await server?.close();
     audit[Symbol.dispose]();
+    spool.flush();
+    const drafts = spool.giveUp();
+    if (drafts.length > 0) tell({ note: 'unwritten', drafts });
     spool.close();
     return metrics.families();
   };

@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
 import type { Listen } from '@daypass/core/listen';
+import type { Draft } from '../audit/sink.ts';
 import type { Backoff } from '../backoff.ts';
 import type { Log } from '../log.ts';
 import { type Family, sumFamilies, withoutGauges } from '../metrics.ts';
@@ -13,8 +14,8 @@ type Deps = {
   readonly count: number;
   /** Starts a worker that does nothing yet. */
   readonly spawn: (slot: number) => WorkerThread;
-  /** A worker has ended: what it left is put in order. */
-  readonly bury: (slot: number) => Promise<void>;
+  /** A worker has ended: what it left is put in order, and what it could not write is written. */
+  readonly bury: (slot: number, givenUp: readonly Draft[]) => Promise<void>;
   /** Where the first one listens; it may choose the port for all. */
   readonly listenAt: { readonly at: Listen; readonly reusePort: boolean };
   /** How long a worker that leaves may serve on the connections that it has. */
@@ -97,7 +98,7 @@ export function createWorkers(deps: Deps): Workers {
     retired = sumFamilies([retired, withoutGauges(member.metrics)]);
     const { slot } = member.thread;
     const done = deps
-      .bury(slot)
+      .bury(slot, member.thread.givenUp())
       .catch((error: unknown) => log.error('what a worker left could not be put in order', { error, worker: slot }))
       .finally(() => {
         slots.delete(slot);

@@ -85,3 +85,23 @@ test('those who wait share the next sync, and each sync begins after the call', 
   syncs[2]?.resolve();
   await fourth;
 });
+
+test('one sync goes on at a time, whenever another one is asked for', async () => {
+  const syncs: PromiseWithResolvers<void>[] = [];
+  const sync = createGroupSync(() => {
+    const one = Promise.withResolvers<void>();
+    syncs.push(one);
+    return one.promise;
+  });
+  const first = sync();
+  // Asked for when the first one has ended and the next has not begun.
+  const third = first.then(() => sync());
+  const second = sync();
+  syncs[0]?.resolve();
+  await first;
+  await soon(() => syncs.length === 2);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(syncs.length).toBe(2);
+  syncs[1]?.resolve();
+  await Promise.all([second, third]);
+});

@@ -14,6 +14,8 @@ import { expect, test, vi } from 'vitest';
 import { realDisk, type SpoolDisk } from '../../../data-plane/audit/files.ts';
 import { linesOf } from '../../../data-plane/audit/segment.ts';
 import { openSpool, type Spool } from '../../../data-plane/audit/spool.ts';
+import { openSpoolState } from '../../../data-plane/audit/spool-memory.ts';
+import { createSpoolWriter } from '../../../data-plane/audit/writer.ts';
 import { decision, outcome } from './drafts.ts';
 import { chainOn, freshFolder, memoryLog } from './records.ts';
 
@@ -345,6 +347,93 @@ test.each<[string, { fails?: boolean; short?: number; openFails?: boolean }]>([
   } finally {
     vi.useRealTimers();
   }
+});
+
+test('a write cut short when what was kept has filled the spool breaks no chain', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval'] });
+  try {
+    const folder = freshFolder();
+    const { disk, mode } = failingDisk();
+    const { spool } = open(folder, { bytesMax: MIB, disk });
+    let kept = 0;
+    for (let index = 0; kept < 1_000; index++) {
+      try {
+        spool.append([decision(`r${index}`, { path: `/${'x'.repeat(500)}` }), outcome(`r${index}`)]);
+      } catch {
+        kept += 1;
+      }
+    }
+    while ((await upload(spool)) > 0);
+    const { seq, hash } = JSON.parse(readFileSync(join(folder, 'position.json'), 'utf8'));
+    const write = disk.writeSync;
+    let writes = 0;
+    Object.assign(disk, {
+      writeSync: (fd: number, bytes: Uint8Array) => {
+        mode.short = ++writes === 2 ? 100 : 0;
+        return write(fd, bytes);
+      },
+    });
+    expect(() => spool.append(request('torn'))).toThrow(expect.objectContaining({ code: 'audit_unavailable' }));
+    spool.appendRefusals([decision('refused', { result: 'refused', source: '192.0.2.0/24' })]);
+    vi.advanceTimersByTime(1_500);
+    spool.appendRefusals([decision('refused later', { result: 'refused', source: '192.0.2.0/24' })]);
+    expect(chainOn(folder, 'node-1', seq + 1, hash).at(-1)?.id).toBe('refused later');
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+/** A spool on a disk that fails when told to, and how another thread writes to it. */
+function openForThreads() {
+  const folder = freshFolder();
+  const { disk, mode } = failingDisk();
+  const { spool } = open(folder, { disk });
+  const thread = (slot: number) =>
+    createSpoolWriter({
+      ...{ folder, node: 'node-1', bytesMax: 64 * MIB, memory: spool.memory, slot, strict: false, disk },
+      ...{ log: memoryLog().log, wake: () => undefined },
+    });
+  const said = () =>
+    chainOn(folder).map((record) => `${record.id} ${record.kind === 'outcome' ? record.result : 'decided'}`);
+  return { folder, mode, spool, thread, said };
+}
+
+test('a request of a thread that ended on a full disk has one outcome, also when the next of its slot ends there', async () => {
+  const { mode, spool, thread, said } = openForThreads();
+  thread(1).append([decision('a')]);
+  mode.fails = true;
+  await spool.bury(1);
+  await spool.bury(1);
+  mode.fails = false;
+  spool.close();
+  expect(said()).toEqual(['a decided', 'a failed']);
+});
+
+test('what a thread could not write before it was replaced is written when there is room', async () => {
+  const { mode, spool, thread, said } = openForThreads();
+  const writer = thread(1);
+  writer.append([decision('long')]);
+  mode.fails = true;
+  for (const drafts of [request('a'), [outcome('long')]])
+    expect(() => writer.append(drafts)).toThrow(expect.objectContaining({ code: 'audit_unavailable' }));
+  await spool.bury(1, writer.giveUp());
+  mode.fails = false;
+  spool.close();
+  expect(said()).toEqual(['long decided', 'a decided', 'a failed', 'long failed']);
+});
+
+test('what a failed write left on the disk is not taken for that of a thread that ended after it', async () => {
+  const { mode, spool, thread, said } = openForThreads();
+  const [first, second] = [thread(1), thread(2)];
+  first.append(request('before'));
+  mode.short = 560;
+  expect(() => first.append(request('a'))).toThrow(expect.objectContaining({ code: 'audit_unavailable' }));
+  openSpoolState(spool.memory, 2).mutex.lock();
+  await spool.bury(2, second.giveUp());
+  mode.short = 0;
+  await spool.bury(1, first.giveUp());
+  spool.close();
+  expect(said()).toEqual(['before decided', 'before completed', 'a decided', 'a failed']);
 });
 
 test('a full disk at start does not keep the plane from starting', () => {

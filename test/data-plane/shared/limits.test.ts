@@ -6,7 +6,7 @@ import { DEFAULT_LIMITS } from '../../../data-plane/limits.ts';
 import { createLimitMemory, openSharedLimits } from '../../../data-plane/shared/limits.ts';
 import { createMutex } from '../../../data-plane/shared/mutex.ts';
 import { openTable, tableMemory } from '../../../data-plane/shared/table.ts';
-import { within } from '../../kit/deadline.ts';
+import { until, within } from '../../kit/deadline.ts';
 import type { Task } from './hammer.ts';
 
 const NOW = 1_800_000_000_000;
@@ -63,6 +63,23 @@ test('what a thread held when it ended is free again', async () => {
   mutex.unlock();
   shared.recover(1);
   expect([shared.inFlight.enter(1), mutex.tryLock()]).toEqual([true, true]);
+});
+
+test('who waits for a lock gets it when the thread that was woken in its place has ended', async () => {
+  const words = new SharedArrayBuffer(4);
+  const lock = new Int32Array(words);
+  createMutex(lock, 0, 1).lock();
+  const worker = new Worker(new URL('./waiter.ts', import.meta.url), { workerData: { slot: 2, words } });
+  const said: unknown[] = [];
+  worker.on('message', (message) => said.push(message));
+  const ended = once(worker, 'exit');
+  const hasWaiter = 0x4000_0000;
+  await until('it waits', () => (Atomics.load(lock, 0) & hasWaiter) !== 0);
+  // Given back, and the one that was told of it has ended: nobody else is told.
+  Atomics.store(lock, 0, 0);
+  expect(createMutex(lock, 0, 0).takeFrom(3)).toBe(false);
+  await within('it has it', ended, 5_000).finally(() => worker.terminate());
+  expect(said).toEqual(['waits', 'had it']);
 });
 
 test('buckets and proofs that a thread left half changed begin empty and refuse what was before', () => {
