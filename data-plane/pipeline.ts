@@ -264,6 +264,8 @@ async function beginBody(
   limits: DataLimits,
 ): Promise<RequestBody | undefined> {
   if (!hasBody(head)) return undefined;
+  // Who left while it was decided has no body to come, and will not be told of again.
+  cancellation.check();
   if (head.expectsContinue) response.proceed();
   const body = openBody(request, limits, (bytes) => {
     record.requestBytes += bytes;
