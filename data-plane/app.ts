@@ -6,6 +6,7 @@ import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
 import { signNodeAssertion } from '@daypass/core/node-auth';
 import { type Clients, createClients } from '@daypass/sdk/client';
 import { type AdminServer, createAdminServer } from './admin.ts';
+import { createGroupSync } from './audit/group-sync.ts';
 import { openSpool, type Spool } from './audit/spool.ts';
 import { createUploader } from './audit/uploader.ts';
 import { createBackoff } from './backoff.ts';
@@ -91,7 +92,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
     leaveMs: LEAVE_MS,
     backoff: createBackoff(FIRST_RETRY_MS, LONGEST_RETRY_MS, Math.random),
     log,
-    nowMs: now,
+    nowMs: () => performance.now(),
     failed: failed.resolve,
   });
   building.defer(workers.close);
@@ -129,21 +130,17 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   agent.start();
   uploader.start();
   warnAboutCleartext(config, log);
-  let rolling: Promise<unknown> = Promise.resolve();
   const running = building.move();
   return {
     listen: listenOrigin(tls === undefined ? 'http' : 'https', at.data),
     admin: listenOrigin('http', at.admin),
     workers: config.workers,
     failed: failed.promise,
-    async restart() {
-      const rolled = rolling.then(async () => {
-        tls = config.tls === undefined ? undefined : await readTls(config.tls);
-        await workers.roll();
-      });
-      rolling = rolled.catch(() => undefined);
-      await rolled;
-    },
+    // However often it is asked for, there is one at a time and one to follow.
+    restart: createGroupSync(async () => {
+      tls = config.tls === undefined ? undefined : await readTls(config.tls);
+      await workers.roll();
+    }),
     async drain() {
       draining = true;
       await workers.drain();
@@ -184,24 +181,20 @@ const startOf = (config: DataPlaneConfig, home: DataHome, spool: Spool) => ({
   logLevel: config.logLevel,
 });
 
-// With a limit of its own, a heap that overflows ends one worker and not the process.
+/**
+ * With a limit of its own, a heap that overflows ends one worker and not the process. Without arguments of Node's:
+ * most are about the process, modules that are loaded ahead (its parent, its signals) too, or refused for a thread.
+ */
 function startWorker(start: WorkerStart, log: Log, appended: () => void) {
   const maxOldGenerationSizeMb = Math.floor(getHeapStatistics().heap_size_limit / (1024 * 1024));
   const worker = new Worker(new URL('./workers/worker.ts', import.meta.url), {
     name: `worker ${start.slot}`,
     workerData: start,
     resourceLimits: { maxOldGenerationSizeMb },
-    execArgv: withoutModules(process.execArgv),
+    execArgv: [],
   });
   return wrapWorker(worker, { slot: start.slot, log, appended });
 }
-
-/** Modules that were loaded ahead are about the process (its parent, its signals), not about a thread of it. */
-const withoutModules = (args: readonly string[]): string[] =>
-  args.filter(
-    (arg, at) =>
-      !/^(?:--import|--require|-r)(?:=|$)/.test(arg) && !/^(?:--import|--require|-r)$/.test(args[at - 1] ?? ''),
-  );
 
 async function openListeners(workers: Workers, admin: AdminServer, config: DataPlaneConfig) {
   const adminAt = await admin.listen(config.adminListen);

@@ -48,7 +48,8 @@ export function wrapWorker(worker: Worker, { slot, log, appended }: Deps): Worke
     gone = new WorkerGone('the worker has ended', { cause: reason });
     for (const { reject } of waiting.values()) reject(gone);
     waiting.clear();
-    ended.resolve(reason);
+    // Its last answers come at the same time: whoever asked has them first.
+    setImmediate(ended.resolve, reason);
   });
   worker.on('message', (message: FromWorker) => {
     if ('note' in message) {

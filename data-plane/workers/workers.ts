@@ -109,15 +109,25 @@ export function createWorkers(deps: Deps): Workers {
     log.error('a worker has ended unexpectedly', { error: cause, worker: slot });
     void replace(cause);
   };
+  /** Those that are to go on. */
+  const staying = (): number => [...members].filter(({ isLeaving }) => !isLeaving).length;
   const replace = async (cause: unknown): Promise<void> => {
+    // One that came to take the place of another that still serves needs none in its own.
+    if (closing || staying() >= deps.count) return;
     const now = deps.nowMs();
     ends.push(now);
     while ((ends[0] ?? now) <= now - ENDS_MS) ends.shift();
     if (ends.length >= ENDS_MAX) return deps.failed(cause);
     if (ends.length > 1) await pause(deps.backoff.next(), undefined, { ref: false });
     // Before they listen, whoever starts them hears of it.
-    if (closing || address === undefined) return;
-    await serve(spawn()).catch((error: unknown) => log.error('a worker cannot serve', { error }));
+    if (closing || address === undefined || staying() >= deps.count) return;
+    try {
+      await serve(spawn());
+    } catch (error) {
+      log.error('a worker cannot serve', { error });
+      // One that has ended by itself is replaced when it is buried.
+      if (!(error instanceof WorkerGone)) await replace(error);
+    }
   };
   const take = async ({ thread }: Member, handover: Handover): Promise<void> => {
     await thread.ask('prepare', handover, INSTALL_MS);
@@ -130,6 +140,7 @@ export function createWorkers(deps: Deps): Workers {
         if (current !== undefined && !installed.has(member)) await take(member, current);
         installed.add(member);
         if (admin === undefined) throw new Error('it is not known where to listen');
+        if (closing) throw new Error('the node takes no new connection');
         const question = { ...deps.listenAt, at: address ?? deps.listenAt.at, admin };
         address = await member.thread.ask('listen', question, LISTEN_MS);
         member.isServing = true;
@@ -143,14 +154,17 @@ export function createWorkers(deps: Deps): Workers {
   /** Those that have what is current. */
   const installed = new WeakSet<Member>();
   /** Works with all at once; returns what did not work, but for those that have ended. */
-  const each = async (work: (member: Member) => Promise<unknown>): Promise<readonly Failure[]> => {
+  const each = async (
+    work: (member: Member) => Promise<unknown>,
+    those: Iterable<Member> = members,
+  ): Promise<readonly Failure[]> => {
     const failures: Failure[] = [];
     const one = async (member: Member) => {
       await work(member).catch((error: unknown) => {
         if (!(error instanceof WorkerGone)) failures.push({ member, error });
       });
     };
-    await Promise.all([...members].map(one));
+    await Promise.all([...those].map(one));
     return failures;
   };
   /** It would go on deciding by what may be revoked. */
@@ -188,7 +202,9 @@ export function createWorkers(deps: Deps): Workers {
     },
     install: (handover, keep) =>
       inTurn(async () => {
-        const failures = await each(({ thread }) => thread.ask('prepare', handover, INSTALL_MS));
+        // One that comes from here on takes it when it is to serve.
+        const those = [...members];
+        const failures = await each(({ thread }) => thread.ask('prepare', handover, INSTALL_MS), those);
         const refusal = failures.find(({ error }) => error instanceof DaypassError);
         if (refusal !== undefined) throw refusal.error;
         for (const failure of failures) hangs(failure);
@@ -197,15 +213,23 @@ export function createWorkers(deps: Deps): Workers {
         const late = await each(async (member) => {
           await member.thread.ask('activate', undefined, INSTALL_MS);
           installed.add(member);
-        });
+        }, those);
         for (const failure of late) hangs(failure);
       }),
     async roll() {
-      for (const member of [...members].filter(({ isServing }) => isServing)) {
-        if (closing) return;
-        if (!deps.listenAt.reusePort) await retire(member);
-        await serve(spawn());
-        if (deps.listenAt.reusePort) await retire(member);
+      try {
+        for (const member of [...members].filter(({ isServing }) => isServing)) {
+          // It has ended meanwhile, and is replaced as any other.
+          if (!members.has(member)) continue;
+          if (!deps.listenAt.reusePort) await retire(member);
+          if (closing) return;
+          await serve(spawn());
+          if (deps.listenAt.reusePort) await retire(member);
+        }
+      } finally {
+        // One that ended while there was one too many was not replaced.
+        for (let missing = deps.count - staying(); missing > 0; missing -= 1)
+          void replace(new WorkerGone('a worker has ended while they were replaced'));
       }
     },
     async metrics() {
@@ -222,7 +246,12 @@ export function createWorkers(deps: Deps): Workers {
     serving: () => [...members].filter(({ isServing }) => isServing).length,
     async drain() {
       closing = true;
-      await each(({ thread }) => thread.ask('drain', undefined, FOREVER_MS));
+      const drainAll = () =>
+        each(async ({ thread, isServing, isLeaving }) => {
+          if (isServing || isLeaving) await thread.ask('drain', undefined, FOREVER_MS);
+        });
+      // Once more for one that was about to listen.
+      await Promise.all([drainAll(), turn.then(drainAll)]);
     },
     async close() {
       closing = true;

@@ -152,3 +152,12 @@ test('while it drains it is not ready, and takes no new connection', async () =>
   expect(await (await fetch(`${plane.admin}/readyz`)).json()).toMatchObject({ reason: 'draining' });
   await expect(fetch(`${plane.listen}/s/github/x`)).rejects.toThrow();
 });
+
+test('restarts that are asked for while one goes on are one more', async () => {
+  const control = await startControl();
+  const plane = await startPlane(freshHome(fleet.root), control.url);
+  const [first, second, third] = [plane.restart(), plane.restart(), plane.restart()];
+  expect([first === second, second === third]).toEqual([false, true]);
+  await Promise.all([first, second]);
+  expect((await fetch(`${plane.listen}/s/github/repos`)).status).toBeGreaterThanOrEqual(400);
+});

@@ -13,16 +13,28 @@ parentPort?.on('message', (message: ToWorker) => {
   const { ask, id, question } = message;
   if (ask === 'prepare') {
     prepared = (question as Handover).digest;
-    if (prepared === `end ${slot}`) throw new Error('an injected end');
+    if (prepared.includes(`end ${slot}`)) throw new Error('an injected end');
     if (prepared === `refuse ${slot}`) {
       tell({ id, failure: { code: 'snapshot_inconsistent', message: 'an injected refusal' } });
       return;
     }
   }
+  if (ask === 'listen' && (prepared.includes(`deaf ${slot}`) || prepared.includes('deaf all'))) {
+    tell({ id, failure: { code: 'unavailable', message: 'an injected failure' } });
+    return;
+  }
+  if (ask === 'listen' && prepared === 'mute') throw new Error('an injected end');
   note(ask === 'prepare' || ask === 'activate' ? `${ask} ${prepared}` : ask);
   if (ask === 'activate' && prepared === 'poison') throw new Error('an injected end');
   const family = { name: 'a', kind: 'counter', help: '', samples: [['a', 1]] } as const;
   const answers = { listen: { host: '127.0.0.1', port: 4711 }, metrics: [family], close: [family] };
+  if (ask === 'listen' && prepared === 'slow') {
+    setTimeout(() => {
+      note('listens');
+      tell({ id, answer: answers.listen });
+    }, 50);
+    return;
+  }
   tell({ id, answer: Reflect.get(answers, ask) });
   if (ask === 'close') parentPort?.close();
 });

@@ -20,8 +20,8 @@ const settings = (home: string): Record<string, string> => ({
   DAYPASS_CONTROL_URL: 'http://127.0.0.1:9',
 });
 
-async function start(home: string) {
-  const running = launch(process.execPath, [main], { env: settings(home) });
+async function start(home: string, nodeArgs: readonly string[] = []) {
+  const running = launch(process.execPath, [...nodeArgs, main], { env: settings(home) });
   onTestFinished(() => running.kill('SIGKILL'));
   const ready = JSON.parse(await running.line(/"ready":true/));
   return { running, ready };
@@ -49,6 +49,13 @@ test('it says where it listens, is alive but not ready without a snapshot, and e
   expect(code).toBe(0);
   expect(stdout.trim().split('\n')).toHaveLength(1);
   for (const line of stderr.trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('level');
+});
+
+test('it starts with arguments of Node that are for a whole process', async () => {
+  const { running, ready } = await start(freshHome(), ['--max-old-space-size=512', '--title=daypass']);
+  expect((await fetch(`${ready.listen}/repos`)).status).toBe(503);
+  running.kill('SIGTERM');
+  expect((await within('it ends', running.ended)).code).toBe(0);
 });
 
 test('a parent that forked it is told', async () => {

@@ -5,7 +5,7 @@ import { createBackoff } from '../../data-plane/backoff.ts';
 import { sumFamilies } from '../../data-plane/metrics.ts';
 import { wrapWorker } from '../../data-plane/workers/thread.ts';
 import { createWorkers } from '../../data-plane/workers/workers.ts';
-import { until } from '../kit/deadline.ts';
+import { until, within } from '../kit/deadline.ts';
 import { memoryLog } from './audit/records.ts';
 
 const ADMIN = { host: '127.0.0.1', port: 1 };
@@ -67,6 +67,15 @@ test('one that ends is replaced by one that has the snapshot, and the others go 
   expect(said().filter((text) => text === 'listen')).toHaveLength(3);
 });
 
+test('one that comes while the others take a snapshot does not serve without it', async () => {
+  const { workers, said } = await start(3);
+  await workers.install(handover('end 1'), async () => {
+    await until('the next one is there', () => said().includes('a worker has ended unexpectedly'));
+  });
+  await until('three serve again', () => said(4).includes('listen') && workers.serving() === 3);
+  expect(said(4)).toEqual(['prepare end 1', 'activate end 1', 'listen']);
+});
+
 test('those that end again and again are given up', async () => {
   const { workers, failed } = await start(2);
   await workers.install(handover('poison'), async () => undefined);
@@ -83,4 +92,54 @@ test('they are rolled one by one, and what they have counted stays counted', asy
   expect(said(1).slice(0, 6)).toEqual(['listen', 'prepare one', 'activate one', 'leave', 'drain', 'close']);
   const [sum] = sumFamilies(await workers.metrics());
   expect(sum?.samples).toEqual([['a', 4]]);
+});
+
+test('one that cannot listen makes room for another one', async () => {
+  const { workers, said } = await start(2);
+  await Promise.all(['end 1', 'deaf 3'].map((digest) => workers.install(handover(digest), async () => undefined)));
+  await until('it could not', () => said().includes('a worker cannot serve'));
+  await until('two serve again', () => workers.serving() === 2);
+});
+
+test('a node whose workers cannot listen any more is given up', async () => {
+  const { workers, failed } = await start(2);
+  await Promise.all(['end 1', 'deaf all'].map((digest) => workers.install(handover(digest), async () => undefined)));
+  expect(await within('it is given up', failed)).toMatchObject({ code: 'unavailable' });
+});
+
+test('those that end before they can take the place of others leave these as they are', async () => {
+  const { workers, buried, failed } = await start(2);
+  await workers.install(handover('mute'), async () => undefined);
+  for (let round = 1; round <= 6; round += 1) {
+    await expect(workers.roll()).rejects.toThrow('the worker has ended');
+    await until('it is buried', () => buried.length === round);
+    expect(workers.serving()).toBe(2);
+  }
+  expect(await Promise.race([failed, 'they serve'])).toBe('they serve');
+});
+
+test('one that ends while they are rolled is replaced once, and the roll ends', async () => {
+  const { workers, said, buried } = await start(3);
+  await workers.install(handover('one'), async () => undefined);
+  const work = [workers.roll(), ...['end 3', 'two'].map((digest) => workers.install(handover(digest), async () => {}))];
+  await within('all of it ends', Promise.all(work));
+  await until('three serve', () => buried.includes(3) && workers.serving() === 3);
+  const listened = () => said().filter((text) => text === 'listen').length;
+  const before = listened();
+  await within('they are rolled again', workers.roll());
+  expect([workers.serving(), listened() - before]).toEqual([3, 3]);
+});
+
+test('one that comes to listen while all are drained is drained, too', async () => {
+  const { workers, said } = await start(1);
+  await workers.install(handover('slow'), async () => undefined);
+  const rolling = workers.roll();
+  await until('the next one is told to listen', () => said(2).includes('listen'));
+  await within('all are drained', workers.drain());
+  expect(
+    said(2)
+      .filter((text) => text !== 'leave')
+      .slice(-2),
+  ).toEqual(['listens', 'drain']);
+  await rolling;
 });
