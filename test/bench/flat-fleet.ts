@@ -35,6 +35,7 @@ export type FlatFleet = { readonly fleet: Fleet; readonly lines: readonly string
 export async function startFlatFleet(size: Size, upstream: string): Promise<FlatFleet> {
   const fleet = await startFleet({
     env: {
+      DAYPASS_WORKERS: '1',
       DAYPASS_LOG_LEVEL: 'warn',
       DAYPASS_AUDIT_SPOOL_BYTES: '16GiB',
     },

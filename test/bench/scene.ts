@@ -73,7 +73,7 @@ async function startDaypass(
 ): Promise<BenchProxy> {
   const files = isTls(variant) ? await certificate(folder) : undefined;
   const tls = files === undefined ? {} : { DAYPASS_DATA_TLS_CERT: files[0], DAYPASS_DATA_TLS_KEY: files[1] };
-  const fleet = await startFleet({ env: { DAYPASS_LOG_LEVEL: 'warn', ...env, ...tls } });
+  const fleet = await startFleet({ env: { DAYPASS_LOG_LEVEL: 'warn', DAYPASS_WORKERS: '1', ...env, ...tls } });
   fleets.push(fleet);
   await register(fleet, 'bench', `http://${upstream}`, 'real-credential');
   const token = await mint(fleet, 'bench', RULES, ['--ttl', '2h']);
