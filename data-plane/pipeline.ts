@@ -118,7 +118,6 @@ function send(deps: PipelineDeps, visit: Visit, head: Head, permit: Permit): voi
   const { record, response, cancellation, body } = visit;
   const { limits, closing, upstreams, publicUrl } = deps;
   const outgoing = injectCredential(permit, head);
-  const pool = upstreams.poolOf(grant.route.snapshot, grant.service);
   const running: Running = { grant, cancellation, record, at: -1 };
   visit.running = running;
   deps.running.enter(running);
@@ -137,7 +136,8 @@ function send(deps: PipelineDeps, visit: Visit, head: Head, permit: Permit): voi
   };
   const go = (): void => {
     cancellation.check();
-    running.forwarded = forward(pool, exchange);
+    // Not before: while the decision is made durable, a snapshot may replace the pool, which then takes no more.
+    running.forwarded = forward(upstreams.poolOf(grant.route.snapshot, grant.service), exchange);
   };
   const durable = record.commit();
   if (durable === undefined) go();

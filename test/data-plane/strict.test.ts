@@ -34,6 +34,30 @@ test('a request goes upstream when its decision is durable, and not before', () 
   );
 });
 
+test('a service that changes its upstream’s settings meanwhile costs no request', () => {
+  const durable = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let asked = 0;
+  return withStrict(
+    () => {
+      asked += 1;
+      return durable[asked - 1]?.promise ?? Promise.resolve();
+    },
+    async (data, upstream) => {
+      const token = await data.mint();
+      const first = ask(data.port, '/public/a', { token });
+      await soon(() => asked === 1);
+      const service = { name: 'api', origin: upstream.origin, secret: 'S3CRET', is_default: true };
+      await data.publish({ services: [{ ...service, connect_timeout_ms: 1_500 }] });
+      const second = ask(data.port, '/public/b', { token });
+      await soon(() => asked === 2);
+      durable[1]?.resolve();
+      expect((await second).status).toBe(200);
+      durable[0]?.resolve();
+      expect((await first).status).toBe(200);
+    },
+  );
+});
+
 test('one whose decision cannot be made durable is refused, and nothing of it goes upstream', () =>
   withStrict(
     async () => {
