@@ -32,7 +32,8 @@ function fromAuthorization(value: string, service: ActiveService | undefined): P
   if (blank < 0) return undefined;
   const scheme = value.slice(0, blank).toLowerCase();
   const rest = value.slice(blank + 1);
-  if (rest.trim() === '') return undefined;
+  // From the start alone: a token is long.
+  if (rest.trimStart() === '') return undefined;
   if (scheme === 'bearer' || scheme === 'dpop') return { text: rest, isDpop: scheme === 'dpop' };
   if (scheme === 'token' && service?.takesToken === true) return { text: rest, isDpop: false };
   const text = scheme === 'basic' && service?.takesBasic === true ? fromBasic(rest) : undefined;
