@@ -1,17 +1,20 @@
 // The spool's files on the disk: opened to be appended to, read back, mended, and the disk itself tried.
 import {
   closeSync,
+  existsSync,
   fdatasync,
   fdatasyncSync,
   fsyncSync,
   ftruncateSync,
   openSync,
   unlinkSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { writeFileAtomically } from '../atomic-file.ts';
 import { segmentName } from './segment.ts';
 
 const PROBE = Buffer.alloc(64 * 1024);
@@ -23,10 +26,18 @@ export type SpoolDisk = {
   readonly ftruncateSync: (fd: number, length: number) => void;
   /** Resolves when what was written is durable. */
   readonly datasync: (fd: number) => Promise<void>;
+  /** Replaces a small file; durable when it resolves. */
+  readonly replace: (path: string, bytes: Uint8Array) => Promise<void>;
 };
 
 /** The real disk. */
-export const realDisk: SpoolDisk = { openSync, writeSync, ftruncateSync, datasync: promisify(fdatasync) };
+export const realDisk: SpoolDisk = {
+  openSync,
+  writeSync,
+  ftruncateSync,
+  datasync: promisify(fdatasync),
+  replace: writeFileAtomically,
+};
 
 /** The file that begins with a number. */
 export const segmentPath = (folder: string, firstSeq: number): string => join(folder, segmentName(firstSeq));
@@ -125,6 +136,26 @@ export function tryRoom(disk: SpoolDisk, folder: string): void {
     closeSync(fd);
     unlinkSync(path);
   }
+}
+
+const reservePath = (folder: string): string => join(folder, 'reserve');
+
+/** Keeps some room of the disk for what has to be written before the spool can be made smaller, if there is some. */
+export function reserveRoom(folder: string): void {
+  const path = reservePath(folder);
+  if (existsSync(path)) return;
+  try {
+    writeFileSync(path, PROBE, { mode: 0o600 });
+  } catch {
+    releaseRoom(folder);
+  }
+}
+
+/** Gives that room back; false: there is none. */
+export function releaseRoom(folder: string): boolean {
+  if (!existsSync(reservePath(folder))) return false;
+  unlinkSync(reservePath(folder));
+  return true;
 }
 
 /** Synced before they are sent: what the control plane has seen, a power loss cannot take back and number anew. */

@@ -12,7 +12,6 @@ import {
   readStringArray,
   refuseUnknown,
 } from '@daypass/core/json';
-import { writeFileAtomically } from '../atomic-file.ts';
 
 /** A record's place in the chain: its number and its hash. */
 export type Link = { readonly seq: number; readonly hash: string };
@@ -50,9 +49,14 @@ export function readPosition(path: string, node: string): Position | undefined {
 }
 
 /** Writes the position; durable when it returns. */
-export async function writePosition(path: string, node: string, position: Position): Promise<void> {
+export async function writePosition(
+  path: string,
+  node: string,
+  position: Position,
+  replace: (path: string, bytes: Uint8Array) => Promise<void>,
+): Promise<void> {
   const { seq, hash, open } = position;
-  await writeFileAtomically(path, Buffer.from(`${JSON.stringify({ v: 1, node, seq, hash, open })}\n`));
+  await replace(path, Buffer.from(`${JSON.stringify({ v: 1, node, seq, hash, open })}\n`));
 }
 
 function readIfThere(path: string): string | undefined {

@@ -5,7 +5,16 @@ import { syncFolder } from '../atomic-file.ts';
 import type { Log } from '../log.ts';
 import { boundsOf } from './bounds.ts';
 import { endOfInterrupted } from './chain.ts';
-import { cutFile, readDurably, realDisk, type SpoolDisk, segmentPath, tryRoom } from './files.ts';
+import {
+  cutFile,
+  readDurably,
+  realDisk,
+  releaseRoom,
+  reserveRoom,
+  type SpoolDisk,
+  segmentPath,
+  tryRoom,
+} from './files.ts';
 import { writePosition } from './position.ts';
 import { positionPath, recoverSpool } from './recover.ts';
 import { countLines, hashOf, lastLine, type Segment, scanSegment } from './segment.ts';
@@ -152,6 +161,7 @@ export function openSpool(deps: Deps): Spool {
     mended();
   };
   const looks = setInterval(look, PROBE_MS).unref();
+  reserveRoom(folder);
 
   /** All files, the one that is appended to as the last. */
   const files = (): readonly Segment[] => {
@@ -232,11 +242,17 @@ export function openSpool(deps: Deps): Spool {
         undecided = state.open.list().flatMap((open) => (open.seq <= seq ? [open.id] : []));
       });
       const reached = { seq, hash: hashOf(lastLine(batch.lines.subarray(0, end))), open: undecided };
-      await writePosition(positionPath(folder), node, reached);
+      const write = () => writePosition(positionPath(folder), node, reached, disk.replace);
+      await write().catch((error: unknown) => {
+        // On a disk that the spool has filled nothing could be deleted for ever.
+        if (!releaseRoom(folder)) throw error;
+        return write();
+      });
       position = reached;
       offset += end;
       pendingSince = state.tail().seq > seq ? now() : undefined;
       await deleteUntil(seq);
+      if (!state.isFailing()) reserveRoom(folder);
       warnAboutSize();
     },
     async bury(slot, givenUp = []) {

@@ -310,6 +310,7 @@ function failingDisk() {
     },
     ftruncateSync: realDisk.ftruncateSync,
     datasync: realDisk.datasync,
+    replace: realDisk.replace,
   };
   return { disk, mode };
 }
@@ -434,6 +435,20 @@ test('what a failed write left on the disk is not taken for that of a thread tha
   await spool.bury(1, first.giveUp());
   spool.close();
   expect(said()).toEqual(['before decided', 'before completed', 'a decided', 'a failed']);
+});
+
+test('a disk that the spool has filled has room for the position, so that what is acknowledged is deleted', async () => {
+  const folder = freshFolder();
+  const noSpace = Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+  const replace: SpoolDisk['replace'] = async (path, bytes) => {
+    if (existsSync(join(folder, 'reserve'))) throw noSpace;
+    await realDisk.replace(path, bytes);
+  };
+  const { spool } = open(folder, { disk: { ...realDisk, replace } });
+  spool.append(request('a'));
+  expect(await upload(spool)).toBe(2);
+  expect(spool.usage().acknowledgedSeq).toBe(2);
+  expect(existsSync(join(folder, 'reserve'))).toBe(true);
 });
 
 test('a full disk at start does not keep the plane from starting', () => {
