@@ -3,24 +3,10 @@ import { HOP_BY_HOP } from '@daypass/core/dropped-fields';
 import { REFUSAL_HEADER } from '@daypass/core/error-wire';
 
 /** The lower-case form of a field name, or '' for a name that an upstream could read as another (`X_Api_Key`). */
-export function plainName(raw: string): string {
-  const known = seen.get(raw);
-  if (known !== undefined) return known;
-  const name = /^[A-Za-z0-9-]+$/.test(raw) ? raw.toLowerCase() : '';
-  if (seen.size >= SEEN_MAX) seen.clear();
-  if (raw.length <= 64) seen.set(copyOf(raw), name);
-  return name;
-}
+export const plainName = remembered((raw) => (/^[A-Za-z0-9-]+$/.test(raw) ? raw.toLowerCase() : ''));
 
 /** The lower-case form of a field name, whatever it holds. */
-export function lowerCase(raw: string): string {
-  const known = lowered.get(raw);
-  if (known !== undefined) return known;
-  const name = raw.toLowerCase();
-  if (lowered.size >= SEEN_MAX) lowered.clear();
-  if (raw.length <= 64) lowered.set(copyOf(raw), name);
-  return name;
-}
+export const lowerCase = remembered((raw) => raw.toLowerCase());
 
 /** The field names that a Connection field lists, in lower case (RFC 9110 §7.6.1). */
 export const optionNames = (value: string): readonly string[] =>
@@ -33,13 +19,19 @@ export const optionNames = (value: string): readonly string[] =>
 /** Whether a response field is for the proxy alone, or would take effect on all that the proxy's own origin serves. */
 export const isResponseFieldDropped = (name: string): boolean => RESPONSE_DROPPED.has(name);
 
-/** Memory of names, so that the usual dozen is lower-cased once. */
-const seen = new Map<string, string>();
-const lowered = new Map<string, string>();
-const SEEN_MAX = 1024;
-
-/** What is cut from a head keeps all of it. */
-const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1');
+/** Remembers names, so that the usual dozen is looked at once. */
+function remembered(make: (raw: string) => string): (raw: string) => string {
+  const seen = new Map<string, string>();
+  return (raw) => {
+    const known = seen.get(raw);
+    if (known !== undefined) return known;
+    const name = make(raw);
+    if (seen.size >= 1024) seen.clear();
+    // A copy: what is cut from a head keeps all of it.
+    if (raw.length <= 64) seen.set(Buffer.from(raw, 'latin1').toString('latin1'), name);
+    return name;
+  };
+}
 
 const RESPONSE_DROPPED: ReadonlySet<string> = new Set<string>([
   ...HOP_BY_HOP,

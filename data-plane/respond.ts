@@ -3,6 +3,7 @@ import { DaypassError } from '@daypass/core/errors';
 import type { Grant } from './authorize.ts';
 import { isResponseFieldDropped, lowerCase, optionNames } from './header-names.ts';
 import { type RewriteContext, rewriteLinks, rewriteUrl } from './rewrite.ts';
+import { fieldValues } from './transport/field-values.ts';
 import { type AnswerFields, answerFields } from './transport/head-text.ts';
 
 /** The head of a response. */
@@ -93,14 +94,9 @@ function scrubbed(
 
 /** Names that the answer's Connection field lists, but for what frames or types the body. */
 function connectionNames(raw: Received['raw']): ReadonlySet<string> | undefined {
-  let names: Set<string> | undefined;
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    const name = raw[at] ?? '';
-    if (name.length !== 10 || name.toLowerCase() !== 'connection') continue;
-    names ??= new Set();
-    for (const option of optionNames(raw[at + 1] ?? '')) if (!KEPT.has(option)) names.add(option);
-  }
-  return names;
+  const values = fieldValues(raw, 'connection');
+  if (values.length === 0) return undefined;
+  return new Set(values.flatMap(optionNames).filter((option) => !KEPT.has(option)));
 }
 
 const KEPT = new Set(['content-length', 'content-type', 'content-encoding', 'set-cookie', 'cache-control']);

@@ -1,5 +1,6 @@
 // llhttp, the parser of Node itself, as undici ships it in WebAssembly: messages as spans of the bytes that came.
 import { createRequire } from 'node:module';
+import { fieldValues } from './field-values.ts';
 
 /** What a parser reads. */
 export const REQUEST = 1;
@@ -63,14 +64,19 @@ let bodyAt = -1;
 let bodyEnd = -1;
 let current: MessageParser | undefined;
 
-function field(kind: number, at: number, length: number): number {
+/** The parser under way, if its head may have so many bytes more. */
+function withHeadBytes(length: number): MessageParser | undefined {
   const parser = current;
-  if (parser === undefined) return USER;
+  if (parser === undefined) return undefined;
   parser.headBytes += length;
-  if (parser.headBytes >= parser.headBytesMax) {
-    parser.fault = 'HPE_HEADER_OVERFLOW';
-    return USER;
-  }
+  if (parser.headBytes < parser.headBytesMax) return parser;
+  parser.fault = 'HPE_HEADER_OVERFLOW';
+  return undefined;
+}
+
+function field(kind: number, at: number, length: number): number {
+  const parser = withHeadBytes(length);
+  if (parser === undefined) return USER;
   // Trailers are read for their form alone.
   if (parser.hasHead) return OK;
   const start = at - base;
@@ -91,13 +97,8 @@ function field(kind: number, at: number, length: number): number {
 }
 
 function line(at: number, length: number): number {
-  const parser = current;
+  const parser = withHeadBytes(length);
   if (parser === undefined) return USER;
-  parser.headBytes += length;
-  if (parser.headBytes >= parser.headBytesMax) {
-    parser.fault = 'HPE_HEADER_OVERFLOW';
-    return USER;
-  }
   if (lineEnd === -1) lineStart = at - base;
   lineEnd = at - base + length;
   parser.lastKind = LINE;
@@ -284,15 +285,11 @@ export class MessageParser {
    * has seen that the length is a number, stands there once, and beside no Transfer-Encoding; it begins the next message.
    */
   #count(): void {
-    const { fields } = this;
-    for (let at = 0; at + 1 < fields.length; at += 2) {
-      if (fields[at]?.length !== 14 || fields[at]?.toLowerCase() !== 'content-length') continue;
-      const length = Number(fields[at + 1]);
-      if (!Number.isSafeInteger(length)) return;
-      this.#left = length - (bodyEnd - bodyAt);
-      wasm.llhttp_reset(this.#pointer);
-      return;
-    }
+    const [value] = fieldValues(this.fields, 'content-length');
+    const length = Number(value);
+    if (!Number.isSafeInteger(length)) return;
+    this.#left = length - (bodyEnd - bodyAt);
+    wasm.llhttp_reset(this.#pointer);
   }
 
   #countOn(source: Buffer, at: number, length: number): undefined {
@@ -468,12 +465,7 @@ function trimValues(fields: string[]): void {
 }
 
 // The parser does not see a `close` that has a tab behind it.
-function saysClose(fields: readonly string[]): boolean {
-  for (let at = 0; at + 1 < fields.length; at += 2) {
-    const name = fields[at] ?? '';
-    if (name.length === 10 && name.toLowerCase() === 'connection' && CLOSE.test(fields[at + 1] ?? '')) return true;
-  }
-  return false;
-}
+const saysClose = (fields: readonly string[]): boolean =>
+  fieldValues(fields, 'connection').some((value) => CLOSE.test(value));
 
 const CLOSE = /(?:^|,)[\t ]*close[\t ]*(?:,|$)/i;

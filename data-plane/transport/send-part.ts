@@ -7,12 +7,11 @@ export const SHORT = 16 * 1024;
 
 /** Writes a borrowed part behind the text `before`; of a chunked body, as a chunk. */
 export function sendPart(socket: Socket, before: string, part: Buffer, isChunk: boolean): void {
-  const start = isChunk ? `${before}${part.length.toString(16)}\r\n` : before;
-  const end = isChunk ? '\r\n' : '';
   if (part.length <= SHORT) {
-    socket.write(`${start}${part.toString('latin1', 0, part.length)}${end}`, 'latin1');
+    socket.write(before + partText(part, isChunk), 'latin1');
     return;
   }
+  const start = isChunk ? before + chunkHead(part) : before;
   const kept = keep(part);
   const bytes = kept === undefined ? Buffer.from(part) : part;
   if (start === '') {
@@ -22,9 +21,17 @@ export function sendPart(socket: Socket, before: string, part: Buffer, isChunk: 
   socket.cork();
   socket.write(start, 'latin1');
   socket.write(bytes, kept);
-  if (isChunk) socket.write(end, 'latin1');
+  if (isChunk) socket.write('\r\n', 'latin1');
   socket.uncork();
 }
+
+/** A part as text, in latin1; of a chunked body, as a chunk. */
+export function partText(part: Buffer, isChunk: boolean): string {
+  const body = part.toString('latin1', 0, part.length);
+  return isChunk ? `${chunkHead(part)}${body}\r\n` : body;
+}
+
+const chunkHead = (part: Buffer): string => `${part.length.toString(16)}\r\n`;
 
 /** Whether more is to wait for a drain, which then comes. A large part that has gone at once needs none. */
 export const isFull = (socket: Socket): boolean => socket.writableLength >= socket.writableHighWaterMark;

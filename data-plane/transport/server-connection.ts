@@ -5,7 +5,7 @@ import { Cancellation, ClientGone } from '../cancellation.ts';
 import { Gathered } from '../gathered.ts';
 import { type AnswerFields, statusLine } from './head-text.ts';
 import { MessageParser, ParseError, REQUEST } from './llhttp.ts';
-import { isFull, SHORT, sendPart } from './send-part.ts';
+import { isFull, partText, SHORT, sendPart } from './send-part.ts';
 import { readInto } from './shared-read.ts';
 import type { Answer, Arrival, Arriving, BodyReader, Connection } from './types.ts';
 
@@ -401,7 +401,7 @@ class Exchange implements Arriving, Answer {
     if (this.isDestroyed || this.#isBodiless || last.length === 0) return;
     const from = Math.max(0, last.length - SHORT);
     if (from > 0) this.write(last.subarray(0, from));
-    this.#unsent += this.#framed(last.subarray(from));
+    this.#unsent += partText(last.subarray(from), this.#isChunked);
   }
 
   end(last?: Buffer): void {
@@ -416,11 +416,6 @@ class Exchange implements Arriving, Answer {
     if (socket.writableNeedDrain) this.#connection.stall();
     if (this.isComplete || this.#closes) this.#over();
     else this.release();
-  }
-
-  #framed(part: Buffer): string {
-    const body = part.toString('latin1', 0, part.length);
-    return this.#isChunked ? `${part.length.toString(16)}\r\n${body}\r\n` : body;
   }
 
   destroy(): void {

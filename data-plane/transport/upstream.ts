@@ -1,5 +1,6 @@
 // The upstream side of the transport: kept connections to one origin, each with one exchange at a time.
 import type { Socket } from 'node:net';
+import { fieldValues } from './field-values.ts';
 import { requestLine } from './head-text.ts';
 import { MessageParser, ParseError, RESPONSE } from './llhttp.ts';
 import { isFull, SHORT, sendPart } from './send-part.ts';
@@ -470,21 +471,14 @@ class Sending implements BodySink {
 
 const timeout = (): Error => Object.assign(new Error('the upstream did not answer in time'), { code: 'ETIMEDOUT' });
 
-function mayHaveBody(fields: readonly string[]): boolean {
-  for (let at = 0; at + 1 < fields.length; at += 2) {
-    const name = fields[at] ?? '';
-    if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') return true;
-    if (name.length === 14 && name.toLowerCase() === 'content-length' && fields[at + 1] !== '0') return true;
-  }
-  return false;
-}
+const mayHaveBody = (fields: readonly string[]): boolean =>
+  fieldValues(fields, 'transfer-encoding').length > 0 ||
+  fieldValues(fields, 'content-length').some((value) => value !== '0');
 
 /** How long the upstream says that it keeps a connection, less two seconds, a minute at most; 0: not at all. */
 function keepAliveHint(fields: readonly string[]): number | undefined {
-  for (let at = 0; at + 1 < fields.length; at += 2) {
-    const name = fields[at] ?? '';
-    if (name.length !== 10 || name.toLowerCase() !== 'keep-alive') continue;
-    const seconds = /timeout=([0-9]{1,9})/i.exec(fields[at + 1] ?? '')?.[1];
+  for (const value of fieldValues(fields, 'keep-alive')) {
+    const seconds = /timeout=([0-9]{1,9})/i.exec(value)?.[1];
     if (seconds !== undefined) return Math.max(0, Math.min(Number(seconds) * 1000 - 2_000, 60_000));
   }
   return undefined;
