@@ -1,15 +1,15 @@
 // Starts the fleets of one dimension beside each other, each on the same processor, and measures them.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Fleet } from '../kit/planes.ts';
-import type { Running } from '../kit/process.ts';
 import { cpuMicros, rssMiB, spread } from './cpu.ts';
 import { LINES, startFlatFleet } from './flat-fleet.ts';
 import type { Dimension } from './flat-rows.ts';
 import { generate } from './generate.ts';
 import type { Effort } from './measure.ts';
 import { child } from './peer.ts';
+import { withProps } from './props.ts';
 
 /** One size of a dimension, running. */
 export type FlatSubject = {
@@ -27,16 +27,8 @@ export type FlatRound = { readonly cpuMicros: number; readonly perSecond: number
 export type FlatStage = { readonly subjects: readonly FlatSubject[]; end(): Promise<void> };
 
 /** Starts every size. */
-export async function setFlatStage({ sizes }: Dimension): Promise<FlatStage> {
-  const folder = await mkdtemp(join(tmpdir(), 'daypass-flat-'));
-  const started: Running[] = [];
-  const fleets: Fleet[] = [];
-  const end = async () => {
-    for (const one of started) one.kill('SIGTERM');
-    await Promise.all([...started.map((one) => one.ended), ...fleets.map((fleet) => fleet.stop())]);
-    await rm(folder, { recursive: true, force: true });
-  };
-  try {
+export const setFlatStage = ({ sizes }: Dimension): Promise<FlatStage> =>
+  withProps(async ({ folder, started, fleets, end }) => {
     const upstream = await child({ started }, 'upstream.ts');
     const subjects: FlatSubject[] = [];
     for (const [at, [title, size]] of sizes.entries()) {
@@ -52,11 +44,7 @@ export async function setFlatStage({ sizes }: Dimension): Promise<FlatStage> {
       [process.pid, upstream.pid],
     );
     return { subjects, end };
-  } catch (error) {
-    await end();
-    throw error;
-  }
-}
+  });
 
 function subjectOf(size: string, fleet: Fleet, tokens: string): FlatSubject {
   let from = 0;

@@ -1,13 +1,13 @@
 // Daypass, the bare pass-through and HAProxy's header swap, as the benches of bodies, connections and events want them.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+
 import { join } from 'node:path';
 import { mint, register } from '../kit/operator.ts';
 import { type Fleet, startFleet } from '../kit/planes.ts';
-import { type Running, run } from '../kit/process.ts';
+import { run } from '../kit/process.ts';
 import { spread } from './cpu.ts';
 import { farEnds, type Setting } from './peer.ts';
 import { startBare } from './peers.ts';
+import { withProps } from './props.ts';
 import { PREFIX, type Subject } from './subject.ts';
 import { hasHaproxy, startHaproxySwap } from './system-peers.ts';
 
@@ -36,16 +36,8 @@ export const VARIANTS = ['daypass', 'bare', 'haproxy-swap', 'daypass-tls', 'bare
 const RULES = ['GET /repos/acme/{repo}/issues/{n}', 'GET /bulk/{n}', 'POST /bulk/{n}', 'GET /events/{n}'];
 
 /** Starts the variants that are named, but HAProxy where it is not installed; `env` is for Daypass. */
-export async function setScene(wanted: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Scene> {
-  const folder = await mkdtemp(join(tmpdir(), 'daypass-bench-'));
-  const started: Running[] = [];
-  const fleets: Fleet[] = [];
-  const end = async () => {
-    for (const one of started) one.kill('SIGTERM');
-    await Promise.all([...started.map((one) => one.ended), ...fleets.map((fleet) => fleet.stop())]);
-    await rm(folder, { recursive: true, force: true });
-  };
-  try {
+export const setScene = (wanted: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Scene> =>
+  withProps(async ({ folder, started, fleets, end }) => {
     const { port, control, pid } = await farEnds(started);
     const setting: Setting = { upstream: `127.0.0.1:${port}`, folder, started };
     const proxies: BenchProxy[] = [];
@@ -59,11 +51,7 @@ export async function setScene(wanted: readonly string[], env: Readonly<Record<s
     const pinned = await spread(pids, others);
     const direct = { variant: 'direct', url: `http://127.0.0.1:${port}`, token: 'unchecked', pid };
     return { control, direct, proxies, pinned, end };
-  } catch (error) {
-    await end();
-    throw error;
-  }
-}
+  });
 
 async function startDaypass(
   variant: string,

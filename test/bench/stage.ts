@@ -1,14 +1,11 @@
 // Starts what is measured, each process on its processor, and ends all of it.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { Fleet } from '../kit/planes.ts';
-import type { Running } from '../kit/process.ts';
+
 import { spread } from './cpu.ts';
 import { startDaypass } from './daypass.ts';
 import { daypassRows } from './daypass-rows.ts';
 import { farEnds } from './peer.ts';
 import { peers } from './peers.ts';
+import { withProps } from './props.ts';
 import { PATH, type Subject, tokenFile } from './subject.ts';
 
 /** Every variant, in the order of the table. */
@@ -31,16 +28,8 @@ export type Stage = {
 };
 
 /** Starts the variants that are named. */
-export async function setStage(wanted: readonly string[]): Promise<Stage> {
-  const folder = await mkdtemp(join(tmpdir(), 'daypass-bench-'));
-  const started: Running[] = [];
-  const fleets: Fleet[] = [];
-  const end = async () => {
-    for (const one of started) one.kill('SIGTERM');
-    await Promise.all([...started.map((one) => one.ended), ...fleets.map((fleet) => fleet.stop())]);
-    await rm(folder, { recursive: true, force: true });
-  };
-  try {
+export const setStage = (wanted: readonly string[]): Promise<Stage> =>
+  withProps(async ({ folder, started, fleets, end }) => {
     const listening = await farEnds(started);
     const upstream = `127.0.0.1:${listening.port}`;
     const subjects: Subject[] = [];
@@ -66,8 +55,4 @@ export async function setStage(wanted: readonly string[]): Promise<Stage> {
       tokens: async () => tokens,
     };
     return { direct, control: listening.control, subjects, missing, pinned, end };
-  } catch (error) {
-    await end();
-    throw error;
-  }
-}
+  });

@@ -1,4 +1,5 @@
 // A data server of its own for each test: real keys, a real signed snapshot, real tokens and seals, and doubles for audit and clock.
+
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { deflateSync } from 'node:zlib';
 import { createUpstreamPolicy } from '@daypass/core/address';
@@ -30,6 +31,7 @@ import type { AuditSink, DecisionInput, OutcomeInput } from '../../data-plane/au
 import { createLog } from '../../data-plane/log.ts';
 import { createMetrics } from '../../data-plane/metrics.ts';
 import { createDataServer, type DataServerDeps } from '../../data-plane/server.ts';
+import { serviceConfig } from './service-config.ts';
 
 export const FLEET = 'urn:daypass:fleet:AAAAAAAAAAAAAAAAAAAAAA';
 export const ISSUER = 'https://control.example';
@@ -184,26 +186,8 @@ export function seal(spec: ServiceSpec, secret: string, change: Partial<SealPlai
   return sealCredential({ ...plaintext, ...change }, { kid: sealingKey.kid, jwk: sealingKey.publicJwk });
 }
 
-function configOf({ secret: _secret, seal: _seal, ...spec }: ServiceSpec): ServiceConfig {
-  return {
-    pool: POOL,
-    base_path: '',
-    place: { kind: 'bearer' },
-    token_in: [{ kind: 'bearer' }],
-    is_default: false,
-    anonymous: false,
-    insecure_upstream: false,
-    max_ttl_seconds: 86_400,
-    connect_timeout_ms: 2_000,
-    response_timeout_ms: 5_000,
-    clients: null,
-    drop_headers: [],
-    set_headers: {},
-    drop_query: [],
-    limits: { per_token: null, per_client: null, per_service: null },
-    ...spec,
-  };
-}
+const configOf = ({ secret: _secret, seal: _seal, ...spec }: ServiceSpec): ServiceConfig =>
+  serviceConfig({ pool: POOL, ...spec });
 
 async function buildSnapshot(content: Content, version: number, now: number): Promise<ActiveSnapshot> {
   const entries = await entriesOf(content);

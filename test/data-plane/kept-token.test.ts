@@ -1,4 +1,5 @@
 // What verified tokens have in common is kept once, and nothing of them is changed by it.
+
 import { createHash } from 'node:crypto';
 import type { ServiceConfig } from '@daypass/core/service';
 import type { VerifiedClaims } from '@daypass/core/token';
@@ -10,6 +11,7 @@ import { createTokenKeeper } from '../../data-plane/kept-token.ts';
 import { DEFAULT_LIMITS } from '../../data-plane/limits.ts';
 import type { Opened } from '../../data-plane/seals.ts';
 import { createUpstreams } from '../../data-plane/upstreams.ts';
+import { serviceConfig } from './service-config.ts';
 
 const claimsOf = (change: Partial<VerifiedClaims> = {}): VerifiedClaims =>
   ({
@@ -68,26 +70,8 @@ describe('a kept token', () => {
 });
 
 const ORIGIN = 'http://127.0.0.1:9';
-const configOf = (change: Partial<ServiceConfig> = {}): ServiceConfig => ({
-  name: 'api',
-  pool: 'default',
-  origin: ORIGIN,
-  base_path: '',
-  place: { kind: 'bearer' },
-  token_in: [{ kind: 'bearer' }],
-  is_default: false,
-  anonymous: false,
-  insecure_upstream: false,
-  max_ttl_seconds: 86_400,
-  connect_timeout_ms: 2_000,
-  response_timeout_ms: 5_000,
-  clients: null,
-  drop_headers: [],
-  set_headers: {},
-  drop_query: [],
-  limits: { per_token: null, per_client: null, per_service: null },
-  ...change,
-});
+const configOf = (change: Partial<ServiceConfig> = {}): ServiceConfig =>
+  serviceConfig({ name: 'api', origin: ORIGIN, ...change });
 
 describe('two services', () => {
   const cases: readonly [string, Partial<ServiceConfig>, { pool: boolean; fields: boolean }][] = [

@@ -89,13 +89,19 @@ test('a refused request waits for no disk', () =>
     },
   ));
 
-test('those who wait share the next sync, and each sync begins after the call', async () => {
+/** Syncs that end when they are told to. */
+function heldSyncs() {
   const syncs: PromiseWithResolvers<void>[] = [];
   const sync = createGroupSync(() => {
     const one = Promise.withResolvers<void>();
     syncs.push(one);
     return one.promise;
   });
+  return { sync, syncs };
+}
+
+test('those who wait share the next sync, and each sync begins after the call', async () => {
+  const { sync, syncs } = heldSyncs();
   const first = sync();
   const [second, third] = [sync(), sync()];
   expect([syncs.length, second === third]).toEqual([1, true]);
@@ -111,12 +117,7 @@ test('those who wait share the next sync, and each sync begins after the call', 
 });
 
 test('one sync goes on at a time, whenever another one is asked for', async () => {
-  const syncs: PromiseWithResolvers<void>[] = [];
-  const sync = createGroupSync(() => {
-    const one = Promise.withResolvers<void>();
-    syncs.push(one);
-    return one.promise;
-  });
+  const { sync, syncs } = heldSyncs();
   const first = sync();
   // Asked for when the first one has ended and the next has not begun.
   const third = first.then(() => sync());

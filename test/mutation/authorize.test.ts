@@ -14,28 +14,17 @@ import type { Route } from '../../data-plane/route.ts';
 import type { Seals } from '../../data-plane/seals.ts';
 import type { Head } from '../../data-plane/wire.ts';
 import { claims, codeOf, FLEET } from '../core/fixture.ts';
+import { serviceConfig } from '../data-plane/service-config.ts';
 
-const configOf = (change: Partial<ServiceConfig>): ServiceConfig => ({
-  name: 'github',
-  pool: 'default',
-  origin: 'https://api.github.com',
-  base_path: '',
-  place: null,
-  token_in: [{ kind: 'bearer' }],
-  is_default: false,
-  anonymous: false,
-  insecure_upstream: false,
-  encoded_slashes: false,
-  max_ttl_seconds: 1000,
-  connect_timeout_ms: 2_000,
-  response_timeout_ms: 5_000,
-  clients: null,
-  drop_headers: [],
-  set_headers: {},
-  drop_query: [],
-  limits: { per_token: null, per_client: null, per_service: null },
-  ...change,
-});
+const configOf = (change: Partial<ServiceConfig>): ServiceConfig =>
+  serviceConfig({
+    name: 'github',
+    origin: 'https://api.github.com',
+    place: null,
+    encoded_slashes: false,
+    max_ttl_seconds: 1000,
+    ...change,
+  });
 const serviceOf = (change: Partial<ServiceConfig> = {}): ActiveService =>
   prepareService(configOf(change), undefined, new Map());
 
