@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file daypass/v1/snapshot.proto.
  */
 export const file_daypass_v1_snapshot: GenFile = /*@__PURE__*/
-  fileDesc("ChlkYXlwYXNzL3YxL3NuYXBzaG90LnByb3RvEgpkYXlwYXNzLnYxIn8KCFNuYXBzaG90EhAKCG1hbmlmZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIiCgNrZXkYAyABKAsyFS5kYXlwYXNzLnYxLlNpZ25lZEtleRIqCgdlbnRyaWVzGAQgAygLMhkuZGF5cGFzcy52MS5TbmFwc2hvdEVudHJ5IjwKDVNuYXBzaG90RW50cnkSDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB2NvbnRlbnQYAyABKAwiGwoZU25hcHNob3RTZXJ2aWNlR2V0UmVxdWVzdCJEChpTbmFwc2hvdFNlcnZpY2VHZXRSZXNwb25zZRImCghzbmFwc2hvdBgBIAEoCzIULmRheXBhc3MudjEuU25hcHNob3QiSQoMV2F0Y2hSZXF1ZXN0Eg8KB3ZlcnNpb24YASABKAQSKAoGZGlnZXN0GAIgASgJQhi6SBVyEzIRXihbMC05YS1mXXs2NH0pPyQibgoNV2F0Y2hSZXNwb25zZRIoCghzbmFwc2hvdBgBIAEoCzIULmRheXBhc3MudjEuU25hcHNob3RIABIqCgloZWFydGJlYXQYAiABKAsyFS5kYXlwYXNzLnYxLkhlYXJ0YmVhdEgAQgcKBWV2ZW50IhwKCUhlYXJ0YmVhdBIPCgd2ZXJzaW9uGAEgASgEIokCCg1SZXBvcnRSZXF1ZXN0EhcKBG5vZGUYASABKAlCCbpIBnIEEAEYPxIPCgd2ZXJzaW9uGAIgASgEEigKBmRpZ2VzdBgDIAEoCUIYukgVchMyEV4oWzAtOWEtZl17NjR9KT8kEjQKEGxlYXNlX2V4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhcKD3JlZnVzZWRfdmVyc2lvbhgFIAEoBBIaCgluYWNrX2NvZGUYBiABKAlCB7pIBHICGEASHgoMbmFja19tZXNzYWdlGAcgASgJQgi6SAVyAxiACBIZCghzb2Z0d2FyZRgIIAEoCUIHukgEcgIYQCIQCg5SZXBvcnRSZXNwb25zZTLtAQoPU25hcHNob3RTZXJ2aWNlElkKA0dldBIlLmRheXBhc3MudjEuU25hcHNob3RTZXJ2aWNlR2V0UmVxdWVzdBomLmRheXBhc3MudjEuU25hcHNob3RTZXJ2aWNlR2V0UmVzcG9uc2UiA5ACARI+CgVXYXRjaBIYLmRheXBhc3MudjEuV2F0Y2hSZXF1ZXN0GhkuZGF5cGFzcy52MS5XYXRjaFJlc3BvbnNlMAESPwoGUmVwb3J0EhkuZGF5cGFzcy52MS5SZXBvcnRSZXF1ZXN0GhouZGF5cGFzcy52MS5SZXBvcnRSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_daypass_v1_key, file_google_protobuf_timestamp]);
+  fileDesc("ChlkYXlwYXNzL3YxL3NuYXBzaG90LnByb3RvEgpkYXlwYXNzLnYxIn8KCFNuYXBzaG90EhAKCG1hbmlmZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIiCgNrZXkYAyABKAsyFS5kYXlwYXNzLnYxLlNpZ25lZEtleRIqCgdlbnRyaWVzGAQgAygLMhkuZGF5cGFzcy52MS5TbmFwc2hvdEVudHJ5IjwKDVNuYXBzaG90RW50cnkSDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB2NvbnRlbnQYAyABKAwiJwoJRW50cnlOYW1lEgwKBGtpbmQYASABKAkSDAoEbmFtZRgCIAEoCSLXAQoNU25hcHNob3REZWx0YRIUCgxiYXNlX3ZlcnNpb24YASABKAQSEwoLYmFzZV9kaWdlc3QYAiABKAkSEAoIbWFuaWZlc3QYAyABKAwSEQoJc2lnbmF0dXJlGAQgASgMEiIKA2tleRgFIAEoCzIVLmRheXBhc3MudjEuU2lnbmVkS2V5EioKB2NoYW5nZWQYBiADKAsyGS5kYXlwYXNzLnYxLlNuYXBzaG90RW50cnkSJgoHcmVtb3ZlZBgHIAMoCzIVLmRheXBhc3MudjEuRW50cnlOYW1lIm0KGVNuYXBzaG90U2VydmljZUdldFJlcXVlc3QSDwoHdmVyc2lvbhgBIAEoBBIoCgZkaWdlc3QYAiABKAlCGLpIFXITMhFeKFswLTlhLWZdezY0fSk/JBIVCg1hY2NlcHRzX2RlbHRhGAMgASgIIm4KGlNuYXBzaG90U2VydmljZUdldFJlc3BvbnNlEiYKCHNuYXBzaG90GAEgASgLMhQuZGF5cGFzcy52MS5TbmFwc2hvdBIoCgVkZWx0YRgCIAEoCzIZLmRheXBhc3MudjEuU25hcHNob3REZWx0YSJgCgxXYXRjaFJlcXVlc3QSDwoHdmVyc2lvbhgBIAEoBBIoCgZkaWdlc3QYAiABKAlCGLpIFXITMhFeKFswLTlhLWZdezY0fSk/JBIVCg1hY2NlcHRzX2RlbHRhGAMgASgIIpoBCg1XYXRjaFJlc3BvbnNlEigKCHNuYXBzaG90GAEgASgLMhQuZGF5cGFzcy52MS5TbmFwc2hvdEgAEioKCWhlYXJ0YmVhdBgCIAEoCzIVLmRheXBhc3MudjEuSGVhcnRiZWF0SAASKgoFZGVsdGEYAyABKAsyGS5kYXlwYXNzLnYxLlNuYXBzaG90RGVsdGFIAEIHCgVldmVudCIcCglIZWFydGJlYXQSDwoHdmVyc2lvbhgBIAEoBCKJAgoNUmVwb3J0UmVxdWVzdBIXCgRub2RlGAEgASgJQgm6SAZyBBABGD8SDwoHdmVyc2lvbhgCIAEoBBIoCgZkaWdlc3QYAyABKAlCGLpIFXITMhFeKFswLTlhLWZdezY0fSk/JBI0ChBsZWFzZV9leHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9yZWZ1c2VkX3ZlcnNpb24YBSABKAQSGgoJbmFja19jb2RlGAYgASgJQge6SARyAhhAEh4KDG5hY2tfbWVzc2FnZRgHIAEoCUIIukgFcgMYgAgSGQoIc29mdHdhcmUYCCABKAlCB7pIBHICGEAiEAoOUmVwb3J0UmVzcG9uc2Uy7QEKD1NuYXBzaG90U2VydmljZRJZCgNHZXQSJS5kYXlwYXNzLnYxLlNuYXBzaG90U2VydmljZUdldFJlcXVlc3QaJi5kYXlwYXNzLnYxLlNuYXBzaG90U2VydmljZUdldFJlc3BvbnNlIgOQAgESPgoFV2F0Y2gSGC5kYXlwYXNzLnYxLldhdGNoUmVxdWVzdBoZLmRheXBhc3MudjEuV2F0Y2hSZXNwb25zZTABEj8KBlJlcG9ydBIZLmRheXBhc3MudjEuUmVwb3J0UmVxdWVzdBoaLmRheXBhc3MudjEuUmVwb3J0UmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_daypass_v1_key, file_google_protobuf_timestamp]);
 
 /**
  * Snapshot is a manifest and the entries that it covers.
@@ -97,11 +97,122 @@ export const SnapshotEntrySchema: GenMessage<SnapshotEntry> = /*@__PURE__*/
   messageDesc(file_daypass_v1_snapshot, 1);
 
 /**
- * SnapshotServiceGetRequest has no fields.
+ * EntryName names an entry.
+ *
+ * @generated from message daypass.v1.EntryName
+ */
+export type EntryName = Message<"daypass.v1.EntryName"> & {
+  /**
+   * Its kind.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * Its name, unique in its kind.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message daypass.v1.EntryName.
+ * Use `create(EntryNameSchema)` to create a new message.
+ */
+export const EntryNameSchema: GenMessage<EntryName> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_snapshot, 2);
+
+/**
+ * SnapshotDelta leads from one snapshot to a newer one. Its manifest covers all entries, not only those that it brings.
+ *
+ * @generated from message daypass.v1.SnapshotDelta
+ */
+export type SnapshotDelta = Message<"daypass.v1.SnapshotDelta"> & {
+  /**
+   * The version that it leads from.
+   *
+   * @generated from field: uint64 base_version = 1;
+   */
+  baseVersion: bigint;
+
+  /**
+   * The digest of that manifest (hex sha256).
+   *
+   * @generated from field: string base_digest = 2;
+   */
+  baseDigest: string;
+
+  /**
+   * The manifest of the new one, as in Snapshot.
+   *
+   * @generated from field: bytes manifest = 3;
+   */
+  manifest: Uint8Array;
+
+  /**
+   * As in Snapshot.
+   *
+   * @generated from field: bytes signature = 4;
+   */
+  signature: Uint8Array;
+
+  /**
+   * As in Snapshot.
+   *
+   * @generated from field: daypass.v1.SignedKey key = 5;
+   */
+  key?: SignedKey | undefined;
+
+  /**
+   * Entries that are new or have another content, in the order of kind and name.
+   *
+   * @generated from field: repeated daypass.v1.SnapshotEntry changed = 6;
+   */
+  changed: SnapshotEntry[];
+
+  /**
+   * Entries that are gone, in the order of kind and name.
+   *
+   * @generated from field: repeated daypass.v1.EntryName removed = 7;
+   */
+  removed: EntryName[];
+};
+
+/**
+ * Describes the message daypass.v1.SnapshotDelta.
+ * Use `create(SnapshotDeltaSchema)` to create a new message.
+ */
+export const SnapshotDeltaSchema: GenMessage<SnapshotDelta> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_snapshot, 3);
+
+/**
+ * SnapshotServiceGetRequest says what the node has.
  *
  * @generated from message daypass.v1.SnapshotServiceGetRequest
  */
 export type SnapshotServiceGetRequest = Message<"daypass.v1.SnapshotServiceGetRequest"> & {
+  /**
+   * The version that the node has; 0: none.
+   *
+   * @generated from field: uint64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * The digest of the node's manifest (hex sha256); empty: none.
+   *
+   * @generated from field: string digest = 2;
+   */
+  digest: string;
+
+  /**
+   * Whether the node takes deltas.
+   *
+   * @generated from field: bool accepts_delta = 3;
+   */
+  acceptsDelta: boolean;
 };
 
 /**
@@ -109,10 +220,10 @@ export type SnapshotServiceGetRequest = Message<"daypass.v1.SnapshotServiceGetRe
  * Use `create(SnapshotServiceGetRequestSchema)` to create a new message.
  */
 export const SnapshotServiceGetRequestSchema: GenMessage<SnapshotServiceGetRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 2);
+  messageDesc(file_daypass_v1_snapshot, 4);
 
 /**
- * SnapshotServiceGetResponse is the snapshot.
+ * SnapshotServiceGetResponse is what the node lacks; nothing where it has the newest.
  *
  * @generated from message daypass.v1.SnapshotServiceGetResponse
  */
@@ -123,6 +234,13 @@ export type SnapshotServiceGetResponse = Message<"daypass.v1.SnapshotServiceGetR
    * @generated from field: daypass.v1.Snapshot snapshot = 1;
    */
   snapshot?: Snapshot | undefined;
+
+  /**
+   * What leads to the newest from the one that the node has.
+   *
+   * @generated from field: daypass.v1.SnapshotDelta delta = 2;
+   */
+  delta?: SnapshotDelta | undefined;
 };
 
 /**
@@ -130,7 +248,7 @@ export type SnapshotServiceGetResponse = Message<"daypass.v1.SnapshotServiceGetR
  * Use `create(SnapshotServiceGetResponseSchema)` to create a new message.
  */
 export const SnapshotServiceGetResponseSchema: GenMessage<SnapshotServiceGetResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 3);
+  messageDesc(file_daypass_v1_snapshot, 5);
 
 /**
  * WatchRequest starts a stream.
@@ -151,6 +269,13 @@ export type WatchRequest = Message<"daypass.v1.WatchRequest"> & {
    * @generated from field: string digest = 2;
    */
   digest: string;
+
+  /**
+   * Whether the node takes deltas.
+   *
+   * @generated from field: bool accepts_delta = 3;
+   */
+  acceptsDelta: boolean;
 };
 
 /**
@@ -158,7 +283,7 @@ export type WatchRequest = Message<"daypass.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 4);
+  messageDesc(file_daypass_v1_snapshot, 6);
 
 /**
  * WatchResponse is one message of the stream.
@@ -187,6 +312,14 @@ export type WatchResponse = Message<"daypass.v1.WatchResponse"> & {
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * What leads to a new snapshot from the last that was sent or named.
+     *
+     * @generated from field: daypass.v1.SnapshotDelta delta = 3;
+     */
+    value: SnapshotDelta;
+    case: "delta";
   } | { case: undefined; value?: undefined };
 };
 
@@ -195,7 +328,7 @@ export type WatchResponse = Message<"daypass.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 5);
+  messageDesc(file_daypass_v1_snapshot, 7);
 
 /**
  * Heartbeat keeps a stream alive.
@@ -216,7 +349,7 @@ export type Heartbeat = Message<"daypass.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 6);
+  messageDesc(file_daypass_v1_snapshot, 8);
 
 /**
  * ReportRequest is what a node says of itself.
@@ -286,7 +419,7 @@ export type ReportRequest = Message<"daypass.v1.ReportRequest"> & {
  * Use `create(ReportRequestSchema)` to create a new message.
  */
 export const ReportRequestSchema: GenMessage<ReportRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 7);
+  messageDesc(file_daypass_v1_snapshot, 9);
 
 /**
  * ReportResponse has no fields.
@@ -301,7 +434,7 @@ export type ReportResponse = Message<"daypass.v1.ReportResponse"> & {
  * Use `create(ReportResponseSchema)` to create a new message.
  */
 export const ReportResponseSchema: GenMessage<ReportResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 8);
+  messageDesc(file_daypass_v1_snapshot, 10);
 
 /**
  * SnapshotService gives nodes their configuration. It needs the node's own key.
@@ -310,7 +443,8 @@ export const ReportResponseSchema: GenMessage<ReportResponse> = /*@__PURE__*/
  */
 export const SnapshotService: GenService<{
   /**
-   * Get returns the newest snapshot of the node's pool.
+   * Get returns the newest snapshot of the node's pool, or what leads there from the one that the node has. It is what
+   * a node asks again and again where no stream lives.
    *
    * @generated from rpc daypass.v1.SnapshotService.Get
    */
@@ -320,7 +454,8 @@ export const SnapshotService: GenService<{
     output: typeof SnapshotServiceGetResponseSchema;
   },
   /**
-   * Watch streams every new snapshot of the node's pool, the newest first, with heartbeats between.
+   * Watch streams every new snapshot of the node's pool, the newest first, with heartbeats between. A node that takes
+   * deltas gets them for as long as the state that it has is known, and else a full snapshot.
    *
    * @generated from rpc daypass.v1.SnapshotService.Watch
    */

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file daypass/v1/snapshot.proto.
  */
 export const file_daypass_v1_snapshot: GenFile = /*@__PURE__*/
-  fileDesc("ChlkYXlwYXNzL3YxL3NuYXBzaG90LnByb3RvEgpkYXlwYXNzLnYxIn8KCFNuYXBzaG90EhAKCG1hbmlmZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIiCgNrZXkYAyABKAsyFS5kYXlwYXNzLnYxLlNpZ25lZEtleRIqCgdlbnRyaWVzGAQgAygLMhkuZGF5cGFzcy52MS5TbmFwc2hvdEVudHJ5IjwKDVNuYXBzaG90RW50cnkSDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB2NvbnRlbnQYAyABKAwiGwoZU25hcHNob3RTZXJ2aWNlR2V0UmVxdWVzdCJEChpTbmFwc2hvdFNlcnZpY2VHZXRSZXNwb25zZRImCghzbmFwc2hvdBgBIAEoCzIULmRheXBhc3MudjEuU25hcHNob3QiLwoMV2F0Y2hSZXF1ZXN0Eg8KB3ZlcnNpb24YASABKAQSDgoGZGlnZXN0GAIgASgJIm4KDVdhdGNoUmVzcG9uc2USKAoIc25hcHNob3QYASABKAsyFC5kYXlwYXNzLnYxLlNuYXBzaG90SAASKgoJaGVhcnRiZWF0GAIgASgLMhUuZGF5cGFzcy52MS5IZWFydGJlYXRIAEIHCgVldmVudCIcCglIZWFydGJlYXQSDwoHdmVyc2lvbhgBIAEoBCLIAQoNUmVwb3J0UmVxdWVzdBIMCgRub2RlGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgJEjQKEGxlYXNlX2V4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhcKD3JlZnVzZWRfdmVyc2lvbhgFIAEoBBIRCgluYWNrX2NvZGUYBiABKAkSFAoMbmFja19tZXNzYWdlGAcgASgJEhAKCHNvZnR3YXJlGAggASgJIhAKDlJlcG9ydFJlc3BvbnNlMu0BCg9TbmFwc2hvdFNlcnZpY2USWQoDR2V0EiUuZGF5cGFzcy52MS5TbmFwc2hvdFNlcnZpY2VHZXRSZXF1ZXN0GiYuZGF5cGFzcy52MS5TbmFwc2hvdFNlcnZpY2VHZXRSZXNwb25zZSIDkAIBEj4KBVdhdGNoEhguZGF5cGFzcy52MS5XYXRjaFJlcXVlc3QaGS5kYXlwYXNzLnYxLldhdGNoUmVzcG9uc2UwARI/CgZSZXBvcnQSGS5kYXlwYXNzLnYxLlJlcG9ydFJlcXVlc3QaGi5kYXlwYXNzLnYxLlJlcG9ydFJlc3BvbnNlYgZwcm90bzM", [file_daypass_v1_key, file_google_protobuf_timestamp]);
+  fileDesc("ChlkYXlwYXNzL3YxL3NuYXBzaG90LnByb3RvEgpkYXlwYXNzLnYxIn8KCFNuYXBzaG90EhAKCG1hbmlmZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIiCgNrZXkYAyABKAsyFS5kYXlwYXNzLnYxLlNpZ25lZEtleRIqCgdlbnRyaWVzGAQgAygLMhkuZGF5cGFzcy52MS5TbmFwc2hvdEVudHJ5IjwKDVNuYXBzaG90RW50cnkSDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB2NvbnRlbnQYAyABKAwiJwoJRW50cnlOYW1lEgwKBGtpbmQYASABKAkSDAoEbmFtZRgCIAEoCSLXAQoNU25hcHNob3REZWx0YRIUCgxiYXNlX3ZlcnNpb24YASABKAQSEwoLYmFzZV9kaWdlc3QYAiABKAkSEAoIbWFuaWZlc3QYAyABKAwSEQoJc2lnbmF0dXJlGAQgASgMEiIKA2tleRgFIAEoCzIVLmRheXBhc3MudjEuU2lnbmVkS2V5EioKB2NoYW5nZWQYBiADKAsyGS5kYXlwYXNzLnYxLlNuYXBzaG90RW50cnkSJgoHcmVtb3ZlZBgHIAMoCzIVLmRheXBhc3MudjEuRW50cnlOYW1lIlMKGVNuYXBzaG90U2VydmljZUdldFJlcXVlc3QSDwoHdmVyc2lvbhgBIAEoBBIOCgZkaWdlc3QYAiABKAkSFQoNYWNjZXB0c19kZWx0YRgDIAEoCCJuChpTbmFwc2hvdFNlcnZpY2VHZXRSZXNwb25zZRImCghzbmFwc2hvdBgBIAEoCzIULmRheXBhc3MudjEuU25hcHNob3QSKAoFZGVsdGEYAiABKAsyGS5kYXlwYXNzLnYxLlNuYXBzaG90RGVsdGEiRgoMV2F0Y2hSZXF1ZXN0Eg8KB3ZlcnNpb24YASABKAQSDgoGZGlnZXN0GAIgASgJEhUKDWFjY2VwdHNfZGVsdGEYAyABKAgimgEKDVdhdGNoUmVzcG9uc2USKAoIc25hcHNob3QYASABKAsyFC5kYXlwYXNzLnYxLlNuYXBzaG90SAASKgoJaGVhcnRiZWF0GAIgASgLMhUuZGF5cGFzcy52MS5IZWFydGJlYXRIABIqCgVkZWx0YRgDIAEoCzIZLmRheXBhc3MudjEuU25hcHNob3REZWx0YUgAQgcKBWV2ZW50IhwKCUhlYXJ0YmVhdBIPCgd2ZXJzaW9uGAEgASgEIsgBCg1SZXBvcnRSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHdmVyc2lvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAkSNAoQbGVhc2VfZXhwaXJlc19hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPcmVmdXNlZF92ZXJzaW9uGAUgASgEEhEKCW5hY2tfY29kZRgGIAEoCRIUCgxuYWNrX21lc3NhZ2UYByABKAkSEAoIc29mdHdhcmUYCCABKAkiEAoOUmVwb3J0UmVzcG9uc2Uy7QEKD1NuYXBzaG90U2VydmljZRJZCgNHZXQSJS5kYXlwYXNzLnYxLlNuYXBzaG90U2VydmljZUdldFJlcXVlc3QaJi5kYXlwYXNzLnYxLlNuYXBzaG90U2VydmljZUdldFJlc3BvbnNlIgOQAgESPgoFV2F0Y2gSGC5kYXlwYXNzLnYxLldhdGNoUmVxdWVzdBoZLmRheXBhc3MudjEuV2F0Y2hSZXNwb25zZTABEj8KBlJlcG9ydBIZLmRheXBhc3MudjEuUmVwb3J0UmVxdWVzdBoaLmRheXBhc3MudjEuUmVwb3J0UmVzcG9uc2ViBnByb3RvMw", [file_daypass_v1_key, file_google_protobuf_timestamp]);
 
 /**
  * Snapshot is a manifest and the entries that it covers.
@@ -96,11 +96,122 @@ export const SnapshotEntrySchema: GenMessage<SnapshotEntry> = /*@__PURE__*/
   messageDesc(file_daypass_v1_snapshot, 1);
 
 /**
- * SnapshotServiceGetRequest has no fields.
+ * EntryName names an entry.
+ *
+ * @generated from message daypass.v1.EntryName
+ */
+export type EntryName = Message<"daypass.v1.EntryName"> & {
+  /**
+   * Its kind.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * Its name, unique in its kind.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message daypass.v1.EntryName.
+ * Use `create(EntryNameSchema)` to create a new message.
+ */
+export const EntryNameSchema: GenMessage<EntryName> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_snapshot, 2);
+
+/**
+ * SnapshotDelta leads from one snapshot to a newer one. Its manifest covers all entries, not only those that it brings.
+ *
+ * @generated from message daypass.v1.SnapshotDelta
+ */
+export type SnapshotDelta = Message<"daypass.v1.SnapshotDelta"> & {
+  /**
+   * The version that it leads from.
+   *
+   * @generated from field: uint64 base_version = 1;
+   */
+  baseVersion: bigint;
+
+  /**
+   * The digest of that manifest (hex sha256).
+   *
+   * @generated from field: string base_digest = 2;
+   */
+  baseDigest: string;
+
+  /**
+   * The manifest of the new one, as in Snapshot.
+   *
+   * @generated from field: bytes manifest = 3;
+   */
+  manifest: Uint8Array;
+
+  /**
+   * As in Snapshot.
+   *
+   * @generated from field: bytes signature = 4;
+   */
+  signature: Uint8Array;
+
+  /**
+   * As in Snapshot.
+   *
+   * @generated from field: daypass.v1.SignedKey key = 5;
+   */
+  key?: SignedKey | undefined;
+
+  /**
+   * Entries that are new or have another content, in the order of kind and name.
+   *
+   * @generated from field: repeated daypass.v1.SnapshotEntry changed = 6;
+   */
+  changed: SnapshotEntry[];
+
+  /**
+   * Entries that are gone, in the order of kind and name.
+   *
+   * @generated from field: repeated daypass.v1.EntryName removed = 7;
+   */
+  removed: EntryName[];
+};
+
+/**
+ * Describes the message daypass.v1.SnapshotDelta.
+ * Use `create(SnapshotDeltaSchema)` to create a new message.
+ */
+export const SnapshotDeltaSchema: GenMessage<SnapshotDelta> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_snapshot, 3);
+
+/**
+ * SnapshotServiceGetRequest says what the node has.
  *
  * @generated from message daypass.v1.SnapshotServiceGetRequest
  */
 export type SnapshotServiceGetRequest = Message<"daypass.v1.SnapshotServiceGetRequest"> & {
+  /**
+   * The version that the node has; 0: none.
+   *
+   * @generated from field: uint64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * The digest of the node's manifest (hex sha256); empty: none.
+   *
+   * @generated from field: string digest = 2;
+   */
+  digest: string;
+
+  /**
+   * Whether the node takes deltas.
+   *
+   * @generated from field: bool accepts_delta = 3;
+   */
+  acceptsDelta: boolean;
 };
 
 /**
@@ -108,10 +219,10 @@ export type SnapshotServiceGetRequest = Message<"daypass.v1.SnapshotServiceGetRe
  * Use `create(SnapshotServiceGetRequestSchema)` to create a new message.
  */
 export const SnapshotServiceGetRequestSchema: GenMessage<SnapshotServiceGetRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 2);
+  messageDesc(file_daypass_v1_snapshot, 4);
 
 /**
- * SnapshotServiceGetResponse is the snapshot.
+ * SnapshotServiceGetResponse is what the node lacks; nothing where it has the newest.
  *
  * @generated from message daypass.v1.SnapshotServiceGetResponse
  */
@@ -122,6 +233,13 @@ export type SnapshotServiceGetResponse = Message<"daypass.v1.SnapshotServiceGetR
    * @generated from field: daypass.v1.Snapshot snapshot = 1;
    */
   snapshot?: Snapshot | undefined;
+
+  /**
+   * What leads to the newest from the one that the node has.
+   *
+   * @generated from field: daypass.v1.SnapshotDelta delta = 2;
+   */
+  delta?: SnapshotDelta | undefined;
 };
 
 /**
@@ -129,7 +247,7 @@ export type SnapshotServiceGetResponse = Message<"daypass.v1.SnapshotServiceGetR
  * Use `create(SnapshotServiceGetResponseSchema)` to create a new message.
  */
 export const SnapshotServiceGetResponseSchema: GenMessage<SnapshotServiceGetResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 3);
+  messageDesc(file_daypass_v1_snapshot, 5);
 
 /**
  * WatchRequest starts a stream.
@@ -150,6 +268,13 @@ export type WatchRequest = Message<"daypass.v1.WatchRequest"> & {
    * @generated from field: string digest = 2;
    */
   digest: string;
+
+  /**
+   * Whether the node takes deltas.
+   *
+   * @generated from field: bool accepts_delta = 3;
+   */
+  acceptsDelta: boolean;
 };
 
 /**
@@ -157,7 +282,7 @@ export type WatchRequest = Message<"daypass.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 4);
+  messageDesc(file_daypass_v1_snapshot, 6);
 
 /**
  * WatchResponse is one message of the stream.
@@ -186,6 +311,14 @@ export type WatchResponse = Message<"daypass.v1.WatchResponse"> & {
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * What leads to a new snapshot from the last that was sent or named.
+     *
+     * @generated from field: daypass.v1.SnapshotDelta delta = 3;
+     */
+    value: SnapshotDelta;
+    case: "delta";
   } | { case: undefined; value?: undefined };
 };
 
@@ -194,7 +327,7 @@ export type WatchResponse = Message<"daypass.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 5);
+  messageDesc(file_daypass_v1_snapshot, 7);
 
 /**
  * Heartbeat keeps a stream alive.
@@ -215,7 +348,7 @@ export type Heartbeat = Message<"daypass.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 6);
+  messageDesc(file_daypass_v1_snapshot, 8);
 
 /**
  * ReportRequest is what a node says of itself.
@@ -285,7 +418,7 @@ export type ReportRequest = Message<"daypass.v1.ReportRequest"> & {
  * Use `create(ReportRequestSchema)` to create a new message.
  */
 export const ReportRequestSchema: GenMessage<ReportRequest> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 7);
+  messageDesc(file_daypass_v1_snapshot, 9);
 
 /**
  * ReportResponse has no fields.
@@ -300,7 +433,7 @@ export type ReportResponse = Message<"daypass.v1.ReportResponse"> & {
  * Use `create(ReportResponseSchema)` to create a new message.
  */
 export const ReportResponseSchema: GenMessage<ReportResponse> = /*@__PURE__*/
-  messageDesc(file_daypass_v1_snapshot, 8);
+  messageDesc(file_daypass_v1_snapshot, 10);
 
 /**
  * SnapshotService gives nodes their configuration. It needs the node's own key.
@@ -309,7 +442,8 @@ export const ReportResponseSchema: GenMessage<ReportResponse> = /*@__PURE__*/
  */
 export const SnapshotService: GenService<{
   /**
-   * Get returns the newest snapshot of the node's pool.
+   * Get returns the newest snapshot of the node's pool, or what leads there from the one that the node has. It is what
+   * a node asks again and again where no stream lives.
    *
    * @generated from rpc daypass.v1.SnapshotService.Get
    */
@@ -319,7 +453,8 @@ export const SnapshotService: GenService<{
     output: typeof SnapshotServiceGetResponseSchema;
   },
   /**
-   * Watch streams every new snapshot of the node's pool, the newest first, with heartbeats between.
+   * Watch streams every new snapshot of the node's pool, the newest first, with heartbeats between. A node that takes
+   * deltas gets them for as long as the state that it has is known, and else a full snapshot.
    *
    * @generated from rpc daypass.v1.SnapshotService.Watch
    */
