@@ -43,7 +43,7 @@ export function createRunningRequests({ current, nowMs, slowDecisionMs }: Deps):
   // No Set: each time its table is made anew the old one points to it, and what was once in it outlives its request.
   const all: Running[] = [];
   let reviewed: ActiveSnapshot | undefined;
-  const check = ({ grant, cancellation }: Running, code: ErrorCode | undefined): void => {
+  const check = ({ cancellation }: Running, code: ErrorCode | undefined): void => {
     if (code !== undefined) cancellation.cancel(new DaypassError(code, describe(code).title));
   };
   return {
