@@ -8,6 +8,7 @@ import type {
   AuditRecordRow,
   CallerRow,
   CutOffRow,
+  EnrolmentRow,
   NodeRow,
   OperationRow,
   Page,
@@ -43,7 +44,8 @@ export type Tables = {
   snapshots: WithNull<SnapshotRow>;
   /** An entry is in the versions from the first up to and without the second; NULL: in the newest, too. */
   snapshotEntries: Entry & { readonly pool: string; readonly fromVersion: number; readonly toVersion: number | null };
-  nodes: NodeRow;
+  nodes: WithNull<NodeRow>;
+  enrolments: EnrolmentRow;
   auditRecords: AuditRecordRow;
   auditEvents: AuditEventRow & { readonly id: Generated<number> };
   auditOutcomes: AuditOutcomeRow;
