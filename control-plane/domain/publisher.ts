@@ -2,7 +2,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
 import type { CryptoKey, PublicJwk, SignedKeyBytes } from '@daypass/core/key';
-import type { KeyEntry } from '@daypass/core/service';
 import {
   checkSize,
   encodeManifest,
@@ -50,7 +49,7 @@ export type Publisher = {
   current(pool: string): Published | undefined;
   /** Whether there is such a pool. */
   hasPool(pool: string): boolean;
-  readonly pools: readonly string[];
+  pools(): readonly string[];
   /** Wakes when any pool has a new snapshot. */
   readonly changed: Notifier;
   /** Takes up the stored snapshots where they still say what the store says, and publishes the others anew. */
@@ -59,16 +58,26 @@ export type Publisher = {
   renew(): Promise<void>;
 };
 
-/** What signs a pool's manifests. */
-export type SnapshotSigner = { readonly key: CryptoKey; readonly signed: SignedKeyBytes };
+/** What signs a pool's manifests, and what the root says of it. */
+export type SnapshotSigner = {
+  readonly kid: string;
+  readonly key: CryptoKey;
+  readonly signed: SignedKeyBytes;
+  readonly generation: number;
+  /** Seconds since the epoch. */
+  readonly notAfter: number;
+};
+
+/** Signers by pool. */
+export type SnapshotSigners = ReadonlyMap<string, SnapshotSigner>;
 
 type Deps = {
   readonly store: Pick<Store, 'transact'>;
   readonly fleet: string;
   /** The fleet root's public key: every snapshot is verified as a node would before it is stored. */
   readonly root: PublicJwk;
-  readonly signers: ReadonlyMap<string, SnapshotSigner>;
-  readonly keys: readonly KeyEntry[];
+  /** By pool, as they are now. */
+  readonly signers: () => SnapshotSigners;
   readonly leaseMs: number;
   /** Milliseconds. */
   readonly now: () => number;
@@ -140,14 +149,14 @@ export const createPublisher = (deps: Deps): Publisher => {
     taken: async (tx, pool) => (await contentOf(tx, pool, await tx.snapshots.latest(pool))).services,
     activate,
     current: (pool) => newest.get(pool),
-    hasPool: (pool) => deps.signers.has(pool),
-    pools: [...deps.signers.keys()],
+    hasPool: (pool) => deps.signers().has(pool),
+    pools: () => [...deps.signers().keys()],
     changed,
     start: async () => {
-      for (const pool of deps.signers.keys()) activate(await deps.store.transact((tx) => resume(tx, pool)));
+      for (const pool of deps.signers().keys()) activate(await deps.store.transact((tx) => resume(tx, pool)));
     },
     renew: async () => {
-      for (const pool of deps.signers.keys()) {
+      for (const pool of deps.signers().keys()) {
         const active = newest.get(pool);
         if (active !== undefined && !isDue(active, deps)) continue;
         activate(await deps.store.transact((tx) => build(tx, pool, NO_SERVICES)));
@@ -157,7 +166,7 @@ export const createPublisher = (deps: Deps): Publisher => {
 };
 
 const signerOf = ({ signers }: Deps, pool: string): SnapshotSigner => {
-  const signer = signers.get(pool);
+  const signer = signers().get(pool);
   if (signer === undefined) throw new DaypassError('failed_precondition', `There is no pool \`${pool}\``);
   return signer;
 };

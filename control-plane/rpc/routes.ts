@@ -23,7 +23,7 @@ import { createGate } from './authenticate.ts';
 import { callerService } from './caller-service.ts';
 import { health } from './health.ts';
 import { createErrorInterceptor, guardGate, type LogUnexpected } from './intercept.ts';
-import { keyService } from './key-service.ts';
+import { type KeysAdmin, keyService } from './key-service.ts';
 import { reflection, reflectionAlpha } from './reflection.ts';
 import { serviceRegistry } from './service-registry.ts';
 import { snapshotService } from './snapshot-service.ts';
@@ -54,6 +54,7 @@ export type Domain = {
   readonly setScope: SetScope;
   readonly callers: Callers;
   readonly keys: Keys;
+  readonly keysAdmin: KeysAdmin;
   readonly nodes: Nodes;
   readonly audit: Audit;
   readonly identify: Identify;
@@ -75,7 +76,7 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
       .service(TokenService, tokenService(domain.tokens))
       .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
-      .service(KeyService, keyService(domain.keys))
+      .service(KeyService, keyService(domain.keys, domain.keysAdmin))
       .service(SnapshotService, snapshotService(domain.nodes))
       .service(AuditService, auditService(domain.audit))
       .service(Health, health({ services: services.map(({ typeName }) => typeName), check: domain.check }))

@@ -4,6 +4,7 @@ import { createCallerStore } from './callers.ts';
 import { createCeilingStore } from './ceilings.ts';
 import { createCutOffStore } from './cut-offs.ts';
 import type { Aggregates } from './interface.ts';
+import { createKeyStore } from './keys.ts';
 import { createNodeStore } from './nodes.ts';
 import { createOperationStore } from './operations.ts';
 import { createServiceStore } from './services.ts';
@@ -21,5 +22,6 @@ export const createAggregates = (db: Db): Aggregates => ({
   cutOffs: createCutOffStore(db),
   snapshots: createSnapshotStore(db),
   nodes: createNodeStore(db),
+  keys: createKeyStore(db),
   audit: createAuditStore(db),
 });

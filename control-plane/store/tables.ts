@@ -7,6 +7,7 @@ import type {
   AuditRecordRow,
   CallerRow,
   CutOffRow,
+  KeyRow,
   NodeRow,
   OperationRow,
   Page,
@@ -37,10 +38,11 @@ export type Tables = {
     readonly editsScopes: number;
   };
   ceilings: { readonly caller: string; readonly service: string; readonly rules: string };
-  tokens: WithNull<WithJson<TokenRow, 'allow' | 'parents' | 'actors'>>;
+  tokens: Required<WithNull<WithJson<TokenRow, 'allow' | 'parents' | 'actors'>>>;
   cutOffs: WithJson<CutOffRow, 'entry'> & { readonly mintedBefore: number };
   snapshots: SnapshotRow;
   nodes: NodeRow;
+  keys: WithNull<WithJson<KeyRow, 'jwk'>>;
   auditRecords: AuditRecordRow;
   auditEvents: AuditEventRow & { readonly id: Generated<number> };
   auditOutcomes: AuditOutcomeRow;

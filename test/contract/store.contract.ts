@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Store } from '../../control-plane/store/interface.ts';
 import { auditContract } from './audit.contract.ts';
+import { keyContract } from './keys.contract.ts';
 import { operationContract } from './operations.contract.ts';
 import { registryContract } from './registry.contract.ts';
 import { caller, NOW, record, service, token } from './rows.ts';
@@ -28,6 +29,7 @@ export const storeContract = (name: string, open: () => Promise<OpenedStore>): v
     describe('registry', () => registryContract(store));
     describe('operations', () => operationContract(store));
     describe('tokens', () => tokenContract(store));
+    describe('keys', () => keyContract(store));
     describe('audit', () => auditContract(store));
   });
 };
