@@ -26,7 +26,7 @@ import { createGate } from './authenticate.ts';
 import { callerService } from './caller-service.ts';
 import { health } from './health.ts';
 import { createErrorInterceptor, guardGate, type LogUnexpected } from './intercept.ts';
-import { keyService } from './key-service.ts';
+import { type KeysAdmin, keyService } from './key-service.ts';
 import { nodeService } from './node-service.ts';
 import { reflection, reflectionAlpha } from './reflection.ts';
 import { serviceRegistry } from './service-registry.ts';
@@ -63,6 +63,7 @@ export type Domain = {
   readonly setScope: SetScope;
   readonly callers: Callers;
   readonly keys: Keys;
+  readonly keysAdmin: KeysAdmin;
   readonly nodes: Nodes;
   readonly enrolments: Enrolments;
   readonly membership: Membership;
@@ -86,7 +87,7 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
       .service(TokenService, tokenService(domain.tokens), { readMaxBytes: TOKEN_MESSAGE_BYTES_MAX })
       .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
-      .service(KeyService, keyService(domain.keys))
+      .service(KeyService, keyService(domain.keys, domain.keysAdmin))
       .service(NodeService, nodeService(domain.enrolments, domain.membership))
       .service(SnapshotService, snapshotService(domain.nodes), { compressMinBytes: SNAPSHOT_COMPRESS_BYTES })
       .service(AuditService, auditService(domain.audit))

@@ -26,6 +26,11 @@ export type ServiceStore = {
   list(page: Page<string>): Promise<readonly ServiceRow[]>;
   /** Those of a pool in name order, for a snapshot. */
   ofPool(pool: string, page: Page<string>): Promise<readonly ServiceRow[]>;
+  /** Those of a pool that have a sealed credential, in name order. */
+  sealed(
+    pool: string,
+    page: Page<string>,
+  ): Promise<readonly { readonly name: string; readonly sealedCredential: string }[]>;
   /** Replaces the row of that name. Throws `not_found`. */
   replace(row: ServiceRow): Promise<void>;
   /** False when it was not there. */
@@ -112,6 +117,8 @@ export type TokenRow = {
   readonly parents: readonly string[];
   /** Who acts for the subject, the latest first. */
   readonly actors: readonly string[];
+  /** The key that the credential which it carries is sealed to; undefined where it carries none, or nobody looked. */
+  readonly sealKid?: string | undefined;
   readonly statusChunk: number;
   readonly statusIndex: number;
   readonly createdAt: number;
@@ -145,6 +152,10 @@ export type TokenStore = {
   indicesTaken(chunk: number, indices: readonly number[], aliveAt: number): Promise<readonly number[]>;
   /** Tokens that end after `aliveAt`, by chunk. */
   aliveInChunk(chunk: number, aliveAt: number): Promise<number>;
+  /** Tokens that end after `aliveAt` and carry a credential that is sealed to the key. */
+  aliveWithSeal(sealKid: string, aliveAt: number): Promise<number>;
+  /** When the last of all tokens ends; 0: there is none. */
+  lastExpiry(): Promise<number>;
 };
 
 export type CutOffRow = { readonly id: string; readonly entry: CutOffEntry; readonly createdAt: number };
@@ -266,6 +277,30 @@ export type EnrolmentStore = {
   deleteEnded(at: number): Promise<void>;
 };
 
+/** A public key and its state. Of the keys that credentials are sealed to only those are here that were retired. */
+export type KeyRow = {
+  readonly kid: string;
+  readonly use: 'token' | 'seal';
+  /** The public JWK. */
+  readonly jwk: Readonly<Record<string, string>>;
+  readonly alg: string;
+  /** The `iss` of the tokens that it signs; empty for a sealing key. */
+  readonly issuer: string;
+  readonly createdAt: number;
+  /** Since when it may sign; undefined: not yet. */
+  readonly activatedAt: number | undefined;
+  /** Since when nothing of it is good any more. */
+  readonly retiredAt: number | undefined;
+  /** No token of its making ends after this. */
+  readonly lastExpiresAt: number;
+};
+export type KeyStore = {
+  /** Every one, the oldest first: an operator makes each of them. */
+  all(): Promise<readonly KeyRow[]>;
+  /** Inserts, or replaces the row of that `kid`. */
+  put(row: KeyRow): Promise<void>;
+};
+
 /** One record of a node's chain, as it came. */
 export type AuditRecordRow = {
   readonly node: string;
@@ -365,6 +400,7 @@ export type Aggregates = {
   readonly snapshots: SnapshotStore;
   readonly nodes: NodeStore;
   readonly enrolments: EnrolmentStore;
+  readonly keys: KeyStore;
   readonly audit: AuditStore;
 };
 

@@ -5,6 +5,7 @@ import { ceilings } from './0002-ceilings.ts';
 import { operations } from './0003-operations.ts';
 import { snapshotEntries } from './0004-snapshot-entries.ts';
 import { nodes } from './0005-nodes.ts';
+import { keys } from './0006-keys.ts';
 
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-first': first,
@@ -12,4 +13,5 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0003-operations': operations,
   '0004-snapshot-entries': snapshotEntries,
   '0005-nodes': nodes,
+  '0006-keys': keys,
 };
