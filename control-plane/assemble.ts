@@ -11,6 +11,7 @@ import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
 import { createEnrolments } from './domain/enrolment.ts';
 import { createExchange } from './domain/exchange.ts';
+import { createHistory, type History } from './domain/history.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
 import { createKeyList } from './domain/key-list.ts';
@@ -52,13 +53,14 @@ type Parts = {
 /** What the process has to do now and then, besides serving. */
 export type Upkeep = {
   readonly publisher: Publisher;
+  readonly history: History;
   /** Takes the keys of a home that was read again. */
   readonly takeHome: (home: ControlHome) => Promise<void>;
   /** Takes the steps of keys that are due; waits for nodes, at most 5 s. */
   readonly advanceKeys: (signal: AbortSignal) => Promise<void>;
 };
 
-/** The domain, and its publisher, started. */
+/** The domain, its publisher, started, and the history of what that has published. */
 export const assemble = async ({ config, home, store, log, now }: Parts): Promise<Domain & Upkeep> => {
   const newId = (): string => makeId(now(), randomBytes(10));
   const { fleet, root } = home;
@@ -110,6 +112,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       await keys.learn();
       await tokenKeys.advance(signal);
     },
+    history: createHistory({ store, pools: publisher.pools(), historyMs: config.historyMs, now }),
     keys,
     keysAdmin: {
       list: createKeyList({ read, held: signers.held, snapshotSigners, sealingKeys, now }),

@@ -1,8 +1,9 @@
 // What a node is sent, by what it has: nothing, what changed since, or the whole; never anything older.
 import { DaypassError } from '@daypass/core/errors';
-import type { Published, SnapshotState } from './published.ts';
+import type { Published } from './published.ts';
 import type { Publisher } from './publisher.ts';
 import type { SnapshotDelta } from './snapshot-delta.ts';
+import type { SnapshotState } from './snapshot-state.ts';
 
 /** What a node has (version 0: nothing), and whether it takes deltas. */
 export type NodeState = SnapshotState & { readonly acceptsDelta: boolean };

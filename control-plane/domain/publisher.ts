@@ -15,12 +15,12 @@ import {
   rowOf,
   type SnapshotSigner,
   type SnapshotSigners,
-  type SnapshotState,
   signPublished,
 } from './published.ts';
 import { shareRuns } from './shared-run.ts';
 import { createContents, NOTHING, type Size } from './snapshot-content.ts';
 import { createDeltas, type SnapshotDelta } from './snapshot-delta.ts';
+import type { SnapshotState } from './snapshot-state.ts';
 import { readStored, readVersion } from './stored-content.ts';
 import type { WrittenServices } from './written-services.ts';
 

@@ -183,6 +183,8 @@ export type SnapshotRow = {
   readonly method: string;
   readonly subject: string;
 };
+/** Which versions stay: those issued from a time on, and at least so many of the newest, 1 to 10,000. */
+export type SnapshotsKept = { readonly issuedSince: number; readonly newest: number };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
   /**
@@ -201,8 +203,11 @@ export type SnapshotStore = {
    * that are new or differ, and without content those that are gone. Costs what was changed between them.
    */
   changesBetween(pool: string, from: number, to: number): Promise<readonly EntryChange[]>;
-  /** Forgets versions below `before`, but never the newest, at most `limit` rows of each kind; how many rows went. */
-  prune(pool: string, before: number, limit: number): Promise<number>;
+  /**
+   * Forgets versions from the oldest on that were issued before a time and are none of the newest, and entries that are
+   * in no version any more; at most `limit` of each. How many went, of both.
+   */
+  prune(pool: string, keep: SnapshotsKept, limit: number): Promise<number>;
 };
 
 export type NodeRow = {

@@ -115,7 +115,7 @@ const partOf = (
     .execute();
 };
 
-/** Forgets entries that are in no version from this one on, so many at most; how many went. */
+/** Forgets entries that are in neither this version nor a later one, so many at most; how many went. */
 export const pruneEntries = async (db: Db, { pool, version }: Version, limit: number): Promise<number> => {
   const { numDeletedRows } = await db
     .deleteFrom('snapshotEntries')
