@@ -12,19 +12,24 @@ import { createCallers } from './domain/callers.ts';
 import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
 import { createExchange } from './domain/exchange.ts';
+import { createHistory } from './domain/history.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
 import { createKeys } from './domain/keys.ts';
 import { createMint, createMintBatch } from './domain/mint.ts';
 import { createNodes } from './domain/nodes.ts';
 import { createPublisher, type Publisher } from './domain/publisher.ts';
+import { createRelease } from './domain/release.ts';
+import { createReleaseTest } from './domain/release-test.ts';
 import { createRevoke } from './domain/revoke.ts';
 import { createRollouts } from './domain/rollout.ts';
-import { createSetScope } from './domain/scopes.ts';
+import { createPlanScope, createSetScope } from './domain/scopes.ts';
+import { createServicePlans } from './domain/service-plans.ts';
 import { createServices } from './domain/services.ts';
 import { createStatusPlaces } from './domain/status-index.ts';
 import { createTokenSigner } from './domain/token-signer.ts';
 import { createTokenList } from './domain/tokens.ts';
+import { createTry } from './domain/trial.ts';
 import type { ControlHome } from './home.ts';
 import type { Log } from './log.ts';
 import { ownEndpoints } from './own-endpoints.ts';
@@ -82,12 +87,18 @@ export const assemble = async ({
   const ceilings = createCallerCeilings();
   const issuing = { changes, ceilings, places, signer, fleet, now, newId };
 
+  const timed = { now, newId };
+  const plans = createServicePlans({ publisher, rules: { policy, sealingKids }, ...timed });
+  const planScope = createPlanScope({ read, ceilings, publisher, ...timed });
+  const release = createRelease({ changes, rollouts });
+  const attempt = createTry({ store, publisher });
+
   return {
     publisher,
     keys,
     identify: createIdentify({ read, fleet, enrolled, now }),
-    services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),
-    setScope: createSetScope({ changes, read, rollouts, ceilings, publisher, now, newId }),
+    services: createServices({ release, plans, read }),
+    setScope: createSetScope({ changes, release, plan: planScope }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
       mint: createMint({ ...issuing, sealingKids }),
@@ -103,6 +114,11 @@ export const assemble = async ({
       refused: ({ node, refusedVersion, nackCode, nackMessage }) =>
         log.warn('a node refused a snapshot', { node, version: refusedVersion, code: nackCode, why: nackMessage }),
     }),
+    releases: {
+      history: createHistory({ read, hasPool }),
+      test: createReleaseTest({ attempt, read, now }),
+      ...{ plans, planScope },
+    },
     audit: {
       ingest: createIngest({ store, feed }),
       query: createAuditQuery(read),

@@ -12,6 +12,7 @@ import type { Services } from '../domain/services.ts';
 import { AuditService } from '../gen/daypass/v1/audit_pb.ts';
 import { CallerService } from '../gen/daypass/v1/caller_pb.ts';
 import { KeyService } from '../gen/daypass/v1/key_pb.ts';
+import { ReleaseService } from '../gen/daypass/v1/release_pb.ts';
 import { ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
 import { SnapshotService } from '../gen/daypass/v1/snapshot_pb.ts';
 import { TokenService } from '../gen/daypass/v1/token_pb.ts';
@@ -25,6 +26,7 @@ import { health } from './health.ts';
 import { createErrorInterceptor, guardGate, type LogUnexpected } from './intercept.ts';
 import { keyService } from './key-service.ts';
 import { reflection, reflectionAlpha } from './reflection.ts';
+import { type Releases, releaseService } from './release-service.ts';
 import { serviceRegistry } from './service-registry.ts';
 import { snapshotService } from './snapshot-service.ts';
 import { type Tokens, tokenService } from './token-service.ts';
@@ -36,6 +38,7 @@ export const services: readonly DescService[] = [
   CallerService,
   KeyService,
   SnapshotService,
+  ReleaseService,
   AuditService,
   Health,
   ServerReflection,
@@ -55,6 +58,7 @@ export type Domain = {
   readonly callers: Callers;
   readonly keys: Keys;
   readonly nodes: Nodes;
+  readonly releases: Releases;
   readonly audit: Audit;
   readonly identify: Identify;
   /** Throws when the control plane cannot serve. */
@@ -77,6 +81,7 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
       .service(CallerService, callerService(domain.callers))
       .service(KeyService, keyService(domain.keys))
       .service(SnapshotService, snapshotService(domain.nodes))
+      .service(ReleaseService, releaseService(domain.releases))
       .service(AuditService, auditService(domain.audit))
       .service(Health, health({ services: services.map(({ typeName }) => typeName), check: domain.check }))
       .service(ServerReflection, reflection(services))

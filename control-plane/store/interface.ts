@@ -172,6 +172,14 @@ export type SnapshotRow = {
   readonly method: string;
   readonly subject: string;
 };
+/** How many entries of a kind a version has that the one before it had not, or had otherwise, or had alone. */
+export type ChangeCount = {
+  readonly version: number;
+  readonly kind: string;
+  readonly added: number;
+  readonly changed: number;
+  readonly removed: number;
+};
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
   /**
@@ -190,6 +198,8 @@ export type SnapshotStore = {
    * that are new or differ, and without content those that are gone. Costs what was changed between them.
    */
   changesBetween(pool: string, from: number, to: number): Promise<readonly EntryChange[]>;
+  /** What changed with each version of a range, both ends included, by version and kind; nothing where nothing did. */
+  changeCounts(pool: string, first: number, last: number): Promise<readonly ChangeCount[]>;
   /** Forgets versions below `before`, but never the newest, at most `limit` rows of each kind; how many rows went. */
   prune(pool: string, before: number, limit: number): Promise<number>;
 };
