@@ -16,7 +16,7 @@ import { createNode, decision, outcome } from './recording-node.ts';
 
 const upstream = 'https://api.example.com';
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
-const NAMES = new Map([
+const NAMES = new Map<Verdict, string>([
   [Verdict.REFUSED, 'REFUSED'],
   [Verdict.ALLOWED, 'ALLOWED'],
   [Verdict.UNKNOWN, 'UNKNOWN'],
