@@ -12,12 +12,13 @@ import { createCallers } from './domain/callers.ts';
 import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
 import { createExchange } from './domain/exchange.ts';
-import { createHistory } from './domain/history.ts';
+import { createHistory, type History } from './domain/history.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
 import { createKeys } from './domain/keys.ts';
 import { createMint, createMintBatch } from './domain/mint.ts';
 import { createNodes } from './domain/nodes.ts';
+import { createPublishedVersions } from './domain/published-versions.ts';
 import { createPublisher, type Publisher } from './domain/publisher.ts';
 import { createRelease } from './domain/release.ts';
 import { createReleaseTest } from './domain/release-test.ts';
@@ -49,14 +50,14 @@ type Parts = {
   readonly now: () => number;
 };
 
-/** The domain, and its publisher, started. */
+/** The domain, its publisher, started, and the history of what that has published. */
 export const assemble = async ({
   config,
   home,
   store,
   log,
   now,
-}: Parts): Promise<Domain & { publisher: Publisher }> => {
+}: Parts): Promise<Domain & { publisher: Publisher; history: History }> => {
   const newId = (): string => makeId(now(), randomBytes(10));
   const { fleet, root } = home;
   const { kid, publicJwk } = home.tokenKey;
@@ -95,6 +96,7 @@ export const assemble = async ({
 
   return {
     publisher,
+    history: createHistory({ store, pools: publisher.pools, historyMs: config.historyMs, now }),
     keys,
     identify: createIdentify({ read, fleet, enrolled, now }),
     services: createServices({ release, plans, read }),
@@ -115,7 +117,7 @@ export const assemble = async ({
         log.warn('a node refused a snapshot', { node, version: refusedVersion, code: nackCode, why: nackMessage }),
     }),
     releases: {
-      history: createHistory({ read, hasPool }),
+      versions: createPublishedVersions({ read, hasPool }),
       test: createReleaseTest({ attempt, read, now }),
       ...{ plans, planScope },
     },

@@ -1,96 +1,32 @@
-// What was published: the versions of a pool, and each of them whole.
-import { DaypassError } from '@daypass/core/errors';
-import { type Entry, entryBytes } from '@daypass/core/snapshot';
-import type { Aggregates, ChangeCount, SnapshotRow } from '../store/interface.ts';
-import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
+// Forgets old snapshots: a bounded part at a time, so that changes go on between.
+import type { Store } from '../store/interface.ts';
 
-/** A version and how its entries differ from those of the one before it, by kind. */
-export type PublishedVersion = { readonly row: SnapshotRow; readonly changes: readonly ChangeCount[] };
-
-/** A part of a snapshot; the first has what was signed. */
-export type SnapshotPart = { readonly signed: SignedRow | undefined; readonly entries: readonly Entry[] };
-
-/** A version as it was signed. */
-export type SignedRow = SnapshotRow & {
-  readonly signature: Uint8Array;
-  readonly keyStatement: Uint8Array;
-  readonly keySignature: Uint8Array;
-};
-
-/** The history of snapshots. */
-export type History = {
-  /** Newest first. Throws `not_found` for a pool that is not there. */
-  list(
-    pool: string,
-    page: { readonly pageSize: number; readonly pageToken: string },
-  ): Promise<{ readonly versions: readonly PublishedVersion[]; readonly nextPageToken: string }>;
-  /** The parts of a version, 0 for the newest. Throws `not_found` for one that is not kept. */
-  get(pool: string, version: number): AsyncGenerator<SnapshotPart, void, undefined>;
-};
+/** Forgets what is older than the history that is kept. */
+export type History = { prune(): Promise<void> };
 
 type Deps = {
-  /** Outside a transaction. */
-  readonly read: Pick<Aggregates, 'snapshots'>;
-  readonly hasPool: (pool: string) => boolean;
+  readonly store: Pick<Store, 'transact'>;
+  readonly pools: readonly string[];
+  /** How long a snapshot can be shown, and deltas lead from it, in milliseconds. */
+  readonly historyMs: number;
+  /** Milliseconds. */
+  readonly now: () => number;
 };
 
-/** Makes the history. */
-export const createHistory = ({ read: { snapshots }, hasPool }: Deps): History => {
-  const checkPool = (pool: string): void => {
-    if (!hasPool(pool)) {
-      throw new DaypassError('not_found', `there is no pool \`${pool.slice(0, 63)}\``, { field: 'pool' });
-    }
-  };
-  return {
-    list: async (pool, page) => {
-      checkPool(pool);
-      const size = pageSize(page.pageSize);
-      const [cursor] = decodePageToken('snapshots', page.pageToken, ['number']) ?? [];
-      const after = typeof cursor === 'number' ? cursor : undefined;
-      const cut = cutPage(await snapshots.list(pool, { after, limit: size + 1 }), size);
-      const [newest, oldest] = [cut.page.at(0), cut.page.at(-1)];
-      const counts =
-        newest === undefined || oldest === undefined
-          ? []
-          : await snapshots.changeCounts(pool, oldest.version, newest.version);
-      const byVersion = Map.groupBy(counts, ({ version }) => version);
-      const versions = cut.page.map((row) => ({ row, changes: byVersion.get(row.version) ?? [] }));
-      const nextPageToken = cut.last === undefined ? '' : encodePageToken('snapshots', [cut.last.version]);
-      return { versions, nextPageToken };
-    },
-    get: async function* (pool, version) {
-      checkPool(pool);
-      const row = await (version === 0 ? snapshots.latest(pool) : snapshots.at(pool, version));
-      if (row === undefined || !isSigned(row)) {
-        const what = row === undefined ? 'is not kept' : 'was made by a release that kept no signatures';
-        throw new DaypassError('not_found', `the snapshot ${version} of \`${pool}\` ${what}`, { field: 'version' });
+/** Kept however old they are. */
+const NEWEST_KEPT = 100;
+/** Rows that go in one transaction, and transactions that one call makes. */
+const PART = 500;
+const PARTS_MAX = 20;
+
+/** Makes the keeper of the history. */
+export const createHistory = ({ store, pools, historyMs, now }: Deps): History => ({
+  prune: async () => {
+    const keep = { issuedSince: now() - historyMs, newest: NEWEST_KEPT };
+    for (const pool of pools) {
+      for (let parts = 0; parts < PARTS_MAX; parts += 1) {
+        if ((await store.transact((tx) => tx.snapshots.prune(pool, keep, PART))) === 0) break;
       }
-      yield* partsOf(snapshots, row);
-    },
-  };
-};
-
-const isSigned = (row: SnapshotRow): row is SignedRow =>
-  row.signature !== undefined && row.keyStatement !== undefined && row.keySignature !== undefined;
-
-const ROWS_A_PAGE = 100;
-const PART_BYTES = 1024 * 1024;
-
-async function* partsOf(snapshots: Deps['read']['snapshots'], row: SignedRow): AsyncGenerator<SnapshotPart> {
-  let part: Entry[] = [];
-  let bytes = 0;
-  let signed: SignedRow | undefined = row;
-  for (let after: Entry | undefined; ; ) {
-    const page: readonly Entry[] = await snapshots.entriesAt(row.pool, row.version, { after, limit: ROWS_A_PAGE });
-    for (const entry of page) {
-      if (part.length > 0 && bytes + entryBytes(entry) > PART_BYTES) {
-        yield { signed, entries: part };
-        [part, bytes, signed] = [[], 0, undefined];
-      }
-      part.push(entry);
-      bytes += entryBytes(entry);
     }
-    after = page.at(-1);
-    if (page.length < ROWS_A_PAGE) return yield { signed, entries: part };
-  }
-}
+  },
+});

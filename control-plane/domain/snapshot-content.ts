@@ -5,6 +5,7 @@ import { encodeBase64url } from '@daypass/core/base64url';
 import { type KeyEntry, LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from '@daypass/core/service';
 import {
   changeTree,
+  compareEntries,
   EMPTY_TREE,
   type Entry,
   type EntryChange,
@@ -126,12 +127,12 @@ const createChanges = () => {
 };
 type Changes = ReturnType<typeof createChanges>;
 
-/** A content after changes, each kind and name once; what changes nothing is left out of what is answered. */
+/** A content after changes, each kind and name once. What is answered is in order, without what changes nothing. */
 export const changeContent = async (old: Content, changes: readonly EntryChange[]): Promise<Made> => {
   const tree = await changeTree(old.tree, changes, sha256, () => nextTurn());
   let { all, services } = old;
   const real: EntryChange[] = [];
-  for (const [at, change] of changes.entries()) {
+  for (const [at, change] of changes.toSorted(compareEntries).entries()) {
     if (at % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) await nextTurn();
     const { kind, name } = change;
     const [before, after] = [find(old.tree.entries, kind, name), find(tree.entries, kind, name)];

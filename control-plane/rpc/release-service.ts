@@ -3,7 +3,7 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { DaypassError } from '@daypass/core/errors';
 import type { CallerActor } from '../domain/actor.ts';
 import type { Plan } from '../domain/change.ts';
-import type { History, PublishedVersion, SnapshotPart } from '../domain/history.ts';
+import type { PublishedVersion, PublishedVersions, SnapshotPart } from '../domain/published-versions.ts';
 import type { ReleaseTest, TestEvent } from '../domain/release-test.ts';
 import type { PlanScope } from '../domain/scopes.ts';
 import type { ServicePlans } from '../domain/service-plans.ts';
@@ -18,7 +18,7 @@ import { durationMs, safeNumber, toTime } from './words.ts';
 
 /** What the handlers call. */
 export type Releases = {
-  readonly history: History;
+  readonly versions: PublishedVersions;
   readonly plans: ServicePlans;
   readonly planScope: PlanScope;
   readonly test: ReleaseTest;
@@ -31,11 +31,11 @@ const REQUESTS_MAX = 10_000;
 /** The handlers. */
 export const releaseService = (releases: Releases): ServiceImpl<typeof ReleaseService> => ({
   listSnapshots: async ({ pool, pageSize, pageToken }) => {
-    const { versions, nextPageToken } = await releases.history.list(pool || DEFAULT_POOL, { pageSize, pageToken });
+    const { versions, nextPageToken } = await releases.versions.list(pool || DEFAULT_POOL, { pageSize, pageToken });
     return { snapshots: versions.map(toPublished), nextPageToken };
   },
   getSnapshot: async function* ({ pool, version }) {
-    for await (const part of releases.history.get(pool || DEFAULT_POOL, safeNumber(version, 'version'))) {
+    for await (const part of releases.versions.get(pool || DEFAULT_POOL, safeNumber(version, 'version'))) {
       yield { snapshot: toPart(part) };
     }
   },

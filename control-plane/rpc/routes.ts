@@ -47,6 +47,8 @@ export const services: readonly DescService[] = [
 
 /** Largest message, in bytes. */
 export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** A delta goes to every node at once, and is there sooner than it would be compressed for each. */
+const SNAPSHOT_COMPRESS_BYTES = 64 * 1024;
 /** Longest timeout that a client may ask for. */
 const TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000;
 
@@ -80,7 +82,7 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
       .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
       .service(KeyService, keyService(domain.keys))
-      .service(SnapshotService, snapshotService(domain.nodes))
+      .service(SnapshotService, snapshotService(domain.nodes), { compressMinBytes: SNAPSHOT_COMPRESS_BYTES })
       .service(ReleaseService, releaseService(domain.releases))
       .service(AuditService, auditService(domain.audit))
       .service(Health, health({ services: services.map(({ typeName }) => typeName), check: domain.check }))

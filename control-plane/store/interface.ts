@@ -180,6 +180,8 @@ export type ChangeCount = {
   readonly changed: number;
   readonly removed: number;
 };
+/** Which versions stay: those issued from a time on, and at least so many of the newest, 1 to 10,000. */
+export type SnapshotsKept = { readonly issuedSince: number; readonly newest: number };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
   /**
@@ -200,8 +202,11 @@ export type SnapshotStore = {
   changesBetween(pool: string, from: number, to: number): Promise<readonly EntryChange[]>;
   /** What changed with each version of a range, both ends included, by version and kind; nothing where nothing did. */
   changeCounts(pool: string, first: number, last: number): Promise<readonly ChangeCount[]>;
-  /** Forgets versions below `before`, but never the newest, at most `limit` rows of each kind; how many rows went. */
-  prune(pool: string, before: number, limit: number): Promise<number>;
+  /**
+   * Forgets versions from the oldest on that were issued before a time and are none of the newest, and entries that are
+   * in no version any more; at most `limit` of each. How many went, of both.
+   */
+  prune(pool: string, keep: SnapshotsKept, limit: number): Promise<number>;
 };
 
 export type NodeRow = {

@@ -172,7 +172,7 @@ const replacedIn = async (db: Db, { pool, first, last }: Range): Promise<readonl
   return rows.map(({ version, kind, count }) => ({ version, kind, count: Number(count) }));
 };
 
-/** Forgets entries that are in no version from this one on, so many at most; how many went. */
+/** Forgets entries that are in neither this version nor a later one, so many at most; how many went. */
 export const pruneEntries = async (db: Db, { pool, version }: Version, limit: number): Promise<number> => {
   const { numDeletedRows } = await db
     .deleteFrom('snapshotEntries')

@@ -144,25 +144,34 @@ export const snapshotContract = (store: () => Store): void => {
     );
   });
 
-  test('versions are forgotten from the oldest, a part at a time; those that stay are whole, and the newest stays', async () => {
-    const prune = (before: number, limit: number) => store().transact((tx) => tx.snapshots.prune('a', before, limit));
+  test('old versions are forgotten a part at a time; those that stay are whole, and some of the newest stay however old', async () => {
+    const prune = (issuedSince: number, newest: number, limit: number) =>
+      store().transact((tx) => tx.snapshots.prune('a', { issuedSince, newest }, limit));
     for (let version = 1; version <= 6; version += 1) {
-      await add('a', version, put('x', `${version}`), ...(version === 1 ? [put('kept', '1')] : []));
+      const changes = [put('x', `${version}`), ...(version === 1 ? [put('kept', '1')] : [])];
+      await store().transact((tx) => tx.snapshots.insert({ ...snapshot('a', version), issuedAt: version }, changes));
     }
     await add('b', 1, put('x', 'other'));
     await add('b', 2, drop('x'));
     const kept = async () => (await read().list('a', FIRST)).map(({ version }) => version);
-    expect(await prune(4, 2)).toBeGreaterThan(0);
+    expect(await prune(1, 1, 10)).toBe(0);
+    expect(await prune(6, 6, 10)).toBe(0);
+    expect(await prune(4, 1, 2)).toBe(4);
     expect(await kept()).toEqual([6, 5, 4, 3]);
     expect(await read().entriesAt('a', 3, FIRST)).toStrictEqual([put('kept', '1'), put('x', '3')]);
-    for (let went = 1; went > 0; ) went = await prune(100, 2);
+    expect(await read().changesBetween('a', 3, 6)).toStrictEqual([put('x', '6')]);
+    expect(await prune(4, 1, 2)).toBe(2);
+    expect(await prune(4, 1, 2)).toBe(0);
+    expect(await kept()).toEqual([6, 5, 4]);
+    for (let went = 1; went > 0; ) went = await prune(100, 1, 1);
     expect(await kept()).toEqual([6]);
     expect(await read().entriesAt('a', 6, FIRST)).toStrictEqual([put('kept', '1'), put('x', '6')]);
     // Nothing is left of the others.
     expect(await read().changesBetween('a', 6, 1)).toStrictEqual([drop('x')]);
     expect(await read().at('b', 1)).toBeDefined();
     expect(await read().changesBetween('b', 2, 1)).toStrictEqual([put('x', 'other')]);
-    await expect(prune(1, 0)).rejects.toMatchObject({ code: 'invalid_argument' });
+    await expect(prune(1, 1, 0)).rejects.toMatchObject({ code: 'invalid_argument' });
+    await expect(prune(1, 0, 1)).rejects.toMatchObject({ code: 'invalid_argument' });
   });
 };
 
