@@ -5,14 +5,13 @@ import { type PublicJwk, verifyKeyChain } from '@daypass/core/key';
 import {
   checkSize,
   entryBytes,
-  type Manifest,
   parseManifest,
   type SignedSnapshot,
   type VerifiedSnapshot,
   verifySnapshot,
 } from '@daypass/core/snapshot';
 
-/** What a node would know; without fleet, pool or node those of the manifest are taken. Time in seconds. */
+/** What a node would know; without fleet, pool or node those that the snapshot names are taken. Time in seconds. */
 export type VerifyTrust = {
   readonly root: PublicJwk;
   readonly fleet: string | undefined;
@@ -42,13 +41,13 @@ export const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').up
 
 /** Verifies a snapshot in full, but for what only a node knows: the version that it serves. */
 export const verifyAsNode = async (signed: SignedSnapshot, trust: VerifyTrust): Promise<Verified> => {
-  // Read before it is believed, for what to expect of it: the signature over these very bytes comes first all the same.
-  const said = claimsOf(signed);
   try {
     const { root, now } = trust;
-    const fleet = trust.fleet ?? said?.fleet ?? '';
-    const pool = trust.pool ?? said?.pool ?? '';
-    const node = trust.node ?? said?.nodes?.[0];
+    // What the root signed of the key says of which fleet and pool it is; the nodes are read before they are believed.
+    const key = await verifyKeyChain(signed.key, root).catch(() => undefined);
+    const fleet = trust.fleet ?? key?.fleet ?? '';
+    const pool = trust.pool ?? key?.pool ?? '';
+    const node = trust.node ?? nodesOf(signed)[0];
     return { verified: await verifySnapshot(signed, { root, fleet, pool, node, floor: 0, now, sha256 }) };
   } catch (error) {
     if (!(error instanceof DaypassError)) throw error;
@@ -56,11 +55,11 @@ export const verifyAsNode = async (signed: SignedSnapshot, trust: VerifyTrust): 
   }
 };
 
-const claimsOf = ({ manifest }: SignedSnapshot): Manifest | undefined => {
+const nodesOf = ({ manifest }: SignedSnapshot): readonly string[] => {
   try {
-    return parseManifest(manifest);
+    return parseManifest(manifest).nodes ?? [];
   } catch {
-    return undefined;
+    return [];
   }
 };
 
