@@ -12,6 +12,7 @@ import { controlPlaneCommand, dataPlaneCommand } from './commands/plane.ts';
 import { revokeCommand } from './commands/revoke.ts';
 import { scopeCommand } from './commands/scope.ts';
 import { serviceCommand } from './commands/service.ts';
+import { snapshotCommand } from './commands/snapshot.ts';
 import { upCommand } from './commands/up.ts';
 import { versionCommand } from './commands/version.ts';
 import { type Context, examples } from './context.ts';
@@ -59,6 +60,7 @@ export const buildProgram = (context: Context, asJson = false): Command => {
     introspectCommand,
     revokeCommand,
     auditCommand,
+    snapshotCommand,
     scopeCommand,
     importCommand,
   ];

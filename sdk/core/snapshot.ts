@@ -12,11 +12,18 @@ import {
   verifyBytes,
   verifyKeyChain,
 } from './key.ts';
-import { MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
+import { CANARY_FEATURE, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
 import { type Entry, merkleRoot } from './merkle.ts';
 import { type Entries, readEntries } from './snapshot-entry.ts';
 
-export { encodeManifest, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
+export {
+  CANARY_FEATURE,
+  encodeManifest,
+  MAX_CANARY_NODES,
+  MAX_MANIFEST_BYTES,
+  type Manifest,
+  parseManifest,
+} from './manifest.ts';
 export {
   changeTree,
   compareEntries,
@@ -43,6 +50,8 @@ export type SnapshotTrust = {
   readonly root: CryptoKey | PublicJwk;
   readonly fleet: string;
   readonly pool: string;
+  /** This node's name; without one, a snapshot that names its nodes is refused. */
+  readonly node?: string | undefined;
   /** What is served now. */
   readonly active?: { readonly version: number; readonly digest: string } | undefined;
   /** The highest version ever activated, kept apart from the snapshot; 0: none. */
@@ -62,7 +71,7 @@ export type VerifiedSnapshot = Entries & {
 };
 
 /** Features of manifests that this version understands. */
-export const KNOWN_FEATURES: readonly string[] = [];
+export const KNOWN_FEATURES: readonly string[] = [CANARY_FEATURE];
 
 /** Most entries of a snapshot. */
 export const MAX_ENTRIES = 200_000;
@@ -103,9 +112,10 @@ export async function verifyManifest(
   await checkSignature(snapshot, key);
   const manifest = parseManifest(snapshot.manifest);
   const digest = manifestDigest(snapshot.manifest, trust.sha256);
-  // 4. Fleet and pool.
+  // 4. Fleet, pool and node.
   if (manifest.fleet !== trust.fleet || manifest.pool !== trust.pool)
     throw refusal('snapshot_foreign', 'The snapshot is of another fleet or pool');
+  checkNode(manifest, trust);
   // 5. Time: neither frozen nor from the future.
   checkTime(manifest, trust.now);
   // 6. Version: neither rolled back nor one of two.
@@ -149,6 +159,11 @@ async function checkSignature(snapshot: Omit<SignedSnapshot, 'entries'>, key: Ve
   const publicKey = await importEd25519(key.jwk, 'verify');
   if (!(await verifyBytes(publicKey, MANIFEST_LABEL, snapshot.manifest, snapshot.signature)))
     throw refusal('snapshot_signature_invalid', 'The manifest is not signed by its key');
+}
+
+function checkNode({ nodes }: Manifest, { node }: SnapshotTrust): void {
+  if (nodes !== undefined && (node === undefined || !nodes.includes(node)))
+    throw refusal('snapshot_foreign', 'The snapshot is for other nodes');
 }
 
 function checkTime(manifest: Manifest, now: number): void {

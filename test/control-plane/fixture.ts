@@ -25,6 +25,7 @@ import { AuditService } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import { CallerService } from '@daypass/sdk/gen/daypass/v1/caller_pb';
 import { KeyService } from '@daypass/sdk/gen/daypass/v1/key_pb';
 import { NodeService } from '@daypass/sdk/gen/daypass/v1/node_pb';
+import { ReleaseService } from '@daypass/sdk/gen/daypass/v1/release_pb';
 import { ServiceRegistry } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { TokenService } from '@daypass/sdk/gen/daypass/v1/token_pb';
@@ -179,6 +180,7 @@ export const clientsOf = (transport: Transport) => ({
   keys: createClient(KeyService, transport),
   snapshots: createClient(SnapshotService, transport),
   audit: createClient(AuditService, transport),
+  releases: createClient(ReleaseService, transport),
 });
 
 /** Seals a canary for a service. */
