@@ -4,7 +4,10 @@ import { first } from './0001-first.ts';
 import { ceilings } from './0002-ceilings.ts';
 import { operations } from './0003-operations.ts';
 
-export const migrations: Readonly<Record<string, Migration>> = {
+/** Migrations by their names. */
+export type Migrations = Readonly<Record<string, Migration>>;
+
+export const migrations: Migrations = {
   '0001-first': first,
   '0002-ceilings': ceilings,
   '0003-operations': operations,
