@@ -42,11 +42,11 @@ export const openPostgresStore = async (options: PostgresOptions): Promise<Store
   const closing = opened.move();
   return {
     read: createAggregates(reader),
-    transact: (work) =>
+    transact: (work, options) =>
       writer.transact((connection, memory, add) => {
         const tx = appendLater(createAggregates(createDb(postgresMember(connection))), add);
         return work(rememberReads(noteChains(tx, notices.stored), memory));
-      }),
+      }, options),
     notices,
     ping: async () => {
       await reader.selectFrom('snapshots').select('version').limit(1).execute();

@@ -42,9 +42,11 @@ export const openSqlite = async (file: string, busyTimeoutMs: number): Promise<S
   pools.defer(() => writer.close());
   return {
     read: createAggregates(reader),
-    transact: (work) =>
-      writer.transact((connection, memory, add) =>
-        work(rememberReads(appendLater(createAggregates(createDb(memberDialect(connection))), add), memory)),
+    transact: (work, options) =>
+      writer.transact(
+        (connection, memory, add) =>
+          work(rememberReads(appendLater(createAggregates(createDb(memberDialect(connection))), add), memory)),
+        options,
       ),
     // One process has the file: what it has not done itself did not happen.
     notices: { on: () => ({ [Symbol.dispose]: () => {} }) },
