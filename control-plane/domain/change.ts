@@ -1,6 +1,6 @@
 // How every change is made: checked, written, published and audited in one transaction, then announced.
 import { DaypassError } from '@daypass/core/errors';
-import type { Aggregates, AuditEventRow, Store } from '../store/interface.ts';
+import type { Aggregates, AuditEventRow, Store, TransactOptions } from '../store/interface.ts';
 import { type CallerActor, callerActor } from './actor.ts';
 import { type ChangeNote, recordChanges } from './audit-change.ts';
 import type { Published, Publisher } from './publisher.ts';
@@ -29,6 +29,7 @@ export type Changes = {
     caller: CallerActor,
     method: string,
     work: (tx: Aggregates, caller: CallerActor) => Promise<Work<T>>,
+    options?: TransactOptions,
   ): Promise<{ readonly value: T; readonly published: readonly Published[] }>;
   /** Writes the audit row of something that was refused. */
   refuse(caller: CallerActor, method: string, note: Note): Promise<void>;
@@ -46,7 +47,7 @@ type Deps = {
 
 /** Makes the one way of changing something. */
 export const createChanges = (deps: Deps): Changes => ({
-  run: async (caller, method, work) => {
+  run: async (caller, method, work, options) => {
     const done = await deps.store.transact(async (transaction) => {
       const { tx, written } = noteServices(transaction);
       const { value, pools, note, more = [] } = await work(tx, await asItIs(tx, caller));
@@ -58,7 +59,7 @@ export const createChanges = (deps: Deps): Changes => ({
       const stamp = { time: deps.now(), outcome: 'allowed', snapshotVersion: version, caller: caller.name } as const;
       const notes = [note, ...more].map((one) => ({ ...one, ...stamp, id: deps.newId(), method }));
       return { value, published, events: await recordChanges(tx, notes) };
-    });
+    }, options);
     for (const one of done.published) deps.publisher.activate(one);
     deps.announce(done.events);
     return { value: done.value, published: done.published };

@@ -116,17 +116,19 @@ export const createNodes = (deps: Deps): Nodes => {
       }
       // A node's word is not taken for more than a lease can be: it would only make every change wait.
       const leaseExpiresAt = Math.min(report.leaseExpiresAt, deps.now() + MAX_LEASE_SECONDS * 1000);
-      await deps.store.transact((tx) =>
-        tx.nodes.report({
-          name: node.name,
-          version: report.version,
-          digest: report.digest,
-          leaseExpiresAt,
-          nackVersion: report.refusedVersion,
-          nackCode: report.nackCode,
-          software: report.software,
-          reportedAt: deps.now(),
-        }),
+      await deps.store.transact(
+        (tx) =>
+          tx.nodes.report({
+            name: node.name,
+            version: report.version,
+            digest: report.digest,
+            leaseExpiresAt,
+            nackVersion: report.refusedVersion,
+            nackCode: report.nackCode,
+            software: report.software,
+            reportedAt: deps.now(),
+          }),
+        { urgent: true },
       );
       if (report.nackCode !== '') deps.refused(report);
       deps.reported.notify();

@@ -195,9 +195,15 @@ const createStatusEntries = () => {
 
 type Chunk = { readonly bits: Uint8Array; readonly entry: Entry };
 
+/** As Token Status List §4.1 recommends. */
+const HIGHEST = { level: 9 };
+
 const statusEntry = (chunk: number, bits: Uint8Array, known: Chunk | undefined): Chunk => {
   if (known !== undefined && Buffer.compare(known.bits, bits) === 0) return known;
-  return { bits, entry: encodeEntry('status', String(chunk), { bits: 1, lst: encodeBase64url(deflateSync(bits)) }) };
+  return {
+    bits,
+    entry: encodeEntry('status', String(chunk), { bits: 1, lst: encodeBase64url(deflateSync(bits, HIGHEST)) }),
+  };
 };
 
 /** Those of other pools' services are left out. */

@@ -44,6 +44,8 @@ export const services: readonly DescService[] = [
 
 /** Largest message, in bytes. */
 export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** Largest message about tokens: a hundred of them, of 6,000 bytes each. To read one must not hold up who revokes. */
+const TOKEN_MESSAGE_BYTES_MAX = 1024 * 1024;
 /** Longest timeout that a client may ask for. */
 const TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000;
 
@@ -72,7 +74,7 @@ const preparedValidator = (): Validator => {
 export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
   routes: (router: ConnectRouter): void => {
     router
-      .service(TokenService, tokenService(domain.tokens))
+      .service(TokenService, tokenService(domain.tokens), { readMaxBytes: TOKEN_MESSAGE_BYTES_MAX })
       .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
       .service(KeyService, keyService(domain.keys))

@@ -295,12 +295,18 @@ export type Aggregates = {
   readonly audit: AuditStore;
 };
 
+/** How a transaction takes its turn. */
+export type TransactOptions = {
+  /** Ahead of those that are not: a revocation, and the word that it was heard, wait for no queue of mints. */
+  readonly urgent?: boolean;
+};
+
 /** A store. Throws `database_unavailable` when the database is locked, corrupt or gone. */
 export type Store = {
   /** Reads outside a transaction, beside a running write. */
   readonly read: Aggregates;
   /** One writer at a time; rolled back when `work` throws. */
-  transact<T>(work: (tx: Aggregates) => Promise<T>): Promise<T>;
+  transact<T>(work: (tx: Aggregates) => Promise<T>, options?: TransactOptions): Promise<T>;
   /** Throws when the database does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
