@@ -35,7 +35,8 @@ export type MadeHome = { readonly fleet: string; readonly rootFingerprint: strin
 
 const POOL = 'default';
 const NODE = 'node-1';
-const TEN_YEARS_SECONDS = 10 * 366 * 24 * 60 * 60;
+/** How long a key is good that the root signs. */
+export const TEN_YEARS_SECONDS = 10 * 366 * 24 * 60 * 60;
 
 /** Looks at a home without opening anything in it. */
 export const inspectHome = async (folders: HomeFolders): Promise<HomeState> => {
@@ -44,16 +45,25 @@ export const inspectHome = async (folders: HomeFolders): Promise<HomeState> => {
   const data = dataPaths(folders.home);
   const needed = [
     root.publicKey,
-    ...[control.fleet, control.tokenKey, control.snapshotKey, control.snapshotKeyStatement],
-    ...[control.sealingKeys, control.nodes, control.admin],
+    ...[control.fleet, control.snapshotKeyStatement, control.sealingKeys, control.nodes, control.admin],
     ...[data.fleet, data.node, data.nodeKey],
   ];
   // The fleet root's private key and the admin key are for people: they may be taken away to a safer place.
   const apart = await absent([root.key, control.adminKey], folders);
   const missing = await absent(needed, folders);
-  if (!(await hasFile(at(data.sealing, folders)))) missing.push(`${at(data.sealing, folders)}/<kid>.jwk`);
+  // Rotated keys lie in folders; the first one may be gone by then.
+  const either = [
+    [control.tokenKey, control.tokenKeys],
+    [control.snapshotKey, control.snapshotKeys],
+    [undefined, data.sealing],
+  ] as const;
+  for (const [first, folder] of either) {
+    const isThere = first !== undefined && (await exists(at(first, folders)));
+    if (!isThere && !(await hasFile(at(folder, folders))))
+      missing.push(first === undefined ? `${at(folder, folders)}/<kid>.jwk` : at(first, folders));
+  }
   if (missing.length === 0) return { kind: 'whole', apart };
-  const nothing = missing.length === needed.length + 1 && apart.length === 2;
+  const nothing = missing.length === needed.length + either.length && apart.length === 2;
   const database = await absent([control.database], folders);
   return nothing && database.length === 1 ? { kind: 'absent' } : { kind: 'partial', missing };
 };
@@ -120,7 +130,7 @@ const voucher = async (root: GeneratedKey, fleet: string, notAfter: number) => {
 };
 
 /** A folder that only its owner may enter. An existing one, such as a fresh volume, is closed to others. */
-const makeFolder = async (folder: string): Promise<void> => {
+export const makeFolder = async (folder: string): Promise<void> => {
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch(refuse(folder, 'cannot be made'));
   await chmod(folder, 0o700).catch(refuse(folder, 'cannot be closed to others'));
 };
@@ -139,7 +149,8 @@ const writeAll = async (files: readonly File[]): Promise<void> => {
   }
 };
 
-const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) => {
+/** Says of a file what cannot be done with it. @throws DaypassError `failed_precondition` */
+export const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) => {
   throw new DaypassError('failed_precondition', `${path} ${what}: ${cause.code ?? 'unknown reason'}`, {
     cause,
     field: path,
@@ -147,7 +158,7 @@ const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) =>
 };
 
 /** Where a path of the home really lies, given folders of their own. */
-const at = (path: string, { home, rootDir, controlDir, dataDir }: HomeFolders): string => {
+export const at = (path: string, { home, rootDir, controlDir, dataDir }: HomeFolders): string => {
   const moved = [
     [rootPaths(home).folder, rootDir],
     [controlPaths(home).folder, controlDir],
@@ -180,4 +191,5 @@ const exists = async (path: string): Promise<boolean> => {
 const hasFile = async (folder: string): Promise<boolean> =>
   (await exists(folder)) && (await readdir(folder)).some((name) => name.endsWith('.jwk'));
 
-const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
+/** The text of a file of the home. */
+export const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;

@@ -7,6 +7,7 @@ import { importCommand } from './commands/import.ts';
 import { initCommand } from './commands/init.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { introspectCommand } from './commands/introspect.ts';
+import { keysCommand } from './commands/keys.ts';
 import { mintCommand } from './commands/mint.ts';
 import { controlPlaneCommand, dataPlaneCommand } from './commands/plane.ts';
 import { revokeCommand } from './commands/revoke.ts';
@@ -61,6 +62,7 @@ export const buildProgram = (context: Context, asJson = false): Command => {
     revokeCommand,
     auditCommand,
     snapshotCommand,
+    keysCommand,
     scopeCommand,
     importCommand,
   ];
