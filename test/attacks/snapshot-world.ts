@@ -128,9 +128,9 @@ export type Node = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** Makes the home of a node. */
-export async function makeHome(): Promise<string> {
-  const home = await mkdtemp(join(tmpdir(), 'daypass-attack-'));
+/** Makes the home of a node, in a folder. */
+export async function makeHome(folder = tmpdir()): Promise<string> {
+  const home = await mkdtemp(join(folder, 'daypass-attack-'));
   const paths = dataPaths(home);
   await mkdir(paths.sealing, { recursive: true, mode: 0o700 });
   const write = (path: string, content: unknown) => writeFile(path, JSON.stringify(content), { mode: 0o600 });
