@@ -6,7 +6,6 @@ import { createHandler } from './adapter.ts';
 import { assemble } from './assemble.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import { ADMIN, UNBOUNDED } from './domain/callers.ts';
-import type { Publisher } from './domain/publisher.ts';
 import { type ControlHome, readControlHome } from './home.ts';
 import type { Log } from './log.ts';
 import { accessOf } from './rpc/policy.ts';
@@ -60,7 +59,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   });
   const { host, port } = await server.listen(config.listen);
   starting.defer(() => server.close());
-  starting.use(renewing(domain.publisher, config.leaseMs, log));
+  starting.use(renewing(domain, config.leaseMs, log));
 
   const running = starting.move();
   const listen = listenOrigin(tls === undefined ? 'http' : 'https', { host, port });
@@ -92,8 +91,10 @@ const enrol = (store: Store, home: ControlHome, now: () => number): Promise<void
     for (const { name, pool, jwk } of home.nodes) await tx.nodes.enrol({ name, pool, jwk: JSON.stringify(jwk) });
   });
 
+type Renewed = Pick<Awaited<ReturnType<typeof assemble>>, 'publisher' | 'history'>;
+
 /** Looks often enough that a snapshot is signed afresh soon after a third of its lease; a failure is tried again. */
-const renewing = (publisher: Publisher, leaseMs: number, log: Log): Disposable => {
+const renewing = ({ publisher, history }: Renewed, leaseMs: number, log: Log): Disposable => {
   const everyMs = Math.min(Math.max(leaseMs / 30, 500), 60_000);
   let running = false;
   const timer = setInterval(() => {
@@ -102,6 +103,8 @@ const renewing = (publisher: Publisher, leaseMs: number, log: Log): Disposable =
     publisher
       .renew()
       .catch((error: unknown) => log.error('a snapshot could not be published', { error }))
+      .then(() => history.prune())
+      .catch((error: unknown) => log.error('old snapshots could not be forgotten', { error }))
       .finally(() => {
         running = false;
       });

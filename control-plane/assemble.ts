@@ -12,6 +12,7 @@ import { createCallers } from './domain/callers.ts';
 import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
 import { createExchange } from './domain/exchange.ts';
+import { createHistory, type History } from './domain/history.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
 import { createKeys } from './domain/keys.ts';
@@ -44,14 +45,14 @@ type Parts = {
   readonly now: () => number;
 };
 
-/** The domain, and its publisher, started. */
+/** The domain, its publisher, started, and the history of what that has published. */
 export const assemble = async ({
   config,
   home,
   store,
   log,
   now,
-}: Parts): Promise<Domain & { publisher: Publisher }> => {
+}: Parts): Promise<Domain & { publisher: Publisher; history: History }> => {
   const newId = (): string => makeId(now(), randomBytes(10));
   const { fleet, root } = home;
   const { kid, publicJwk } = home.tokenKey;
@@ -84,6 +85,7 @@ export const assemble = async ({
 
   return {
     publisher,
+    history: createHistory({ store, pools: publisher.pools, historyMs: config.historyMs, now }),
     keys,
     identify: createIdentify({ read, fleet, enrolled, now }),
     services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),

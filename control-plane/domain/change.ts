@@ -52,7 +52,8 @@ export const createChanges = (deps: Deps): Changes => ({
       const { tx, written } = noteServices(transaction);
       const { value, pools, note, more = [] } = await work(tx, await asItIs(tx, caller));
       const published: Published[] = [];
-      for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool, written));
+      const maker = { caller: caller.name, method, subject: note.path };
+      for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool, written, maker));
       // The next snapshot is made of the last one and what is written with it.
       if (written.size > 0 && published.length === 0) throw new DaypassError('internal', 'A service was not published');
       const version = Math.max(0, ...published.map((one) => one.version));

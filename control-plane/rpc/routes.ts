@@ -46,6 +46,8 @@ export const services: readonly DescService[] = [
 export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
 /** Largest message about tokens: a hundred of them, of 6,000 bytes each. To read one must not hold up who revokes. */
 const TOKEN_MESSAGE_BYTES_MAX = 1024 * 1024;
+/** A delta goes to every node at once, and is there sooner than it would be compressed for each. */
+const SNAPSHOT_COMPRESS_BYTES = 64 * 1024;
 /** Longest timeout that a client may ask for. */
 const TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000;
 
@@ -78,7 +80,7 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
       .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
       .service(KeyService, keyService(domain.keys))
-      .service(SnapshotService, snapshotService(domain.nodes))
+      .service(SnapshotService, snapshotService(domain.nodes), { compressMinBytes: SNAPSHOT_COMPRESS_BYTES })
       .service(AuditService, auditService(domain.audit))
       .service(Health, health({ services: services.map(({ typeName }) => typeName), check: domain.check }))
       .service(ServerReflection, reflection(services))

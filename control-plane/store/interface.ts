@@ -1,5 +1,6 @@
 // What the domain asks of a store, one small interface an aggregate. Times are milliseconds since the epoch.
 import type { CutOffEntry, ServiceConfig } from '@daypass/core/service';
+import type { Entry, EntryChange } from '@daypass/core/snapshot';
 
 /** A page: rows after the cursor, at most `limit` of them, 1 to 10,000 (else `invalid_argument`). */
 export type Page<Cursor> = { readonly after: Cursor | undefined; readonly limit: number };
@@ -160,13 +161,42 @@ export type SnapshotRow = {
   /** Hex sha256 of the manifest bytes. */
   readonly digest: string;
   readonly manifest: Uint8Array;
+  /** Over the manifest, and the key that it is by as the fleet root signed it. Undefined: a release before these made it. */
+  readonly signature: Uint8Array | undefined;
+  readonly keyStatement: Uint8Array | undefined;
+  readonly keySignature: Uint8Array | undefined;
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** Who made it, by which RPC, and what was changed, as in the audit. Empty: the control plane by itself, or not known. */
+  readonly caller: string;
+  readonly method: string;
+  readonly subject: string;
 };
+/** Which versions stay: those issued from a time on, and at least so many of the newest, 1 to 10,000. */
+export type SnapshotsKept = { readonly issuedSince: number; readonly newest: number };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
-  /** Throws `already_exists` when the pool has that version. */
-  insert(row: SnapshotRow): Promise<void>;
+  /**
+   * Adds the next version of a pool, higher than all before, and how its entries differ from those of the last one that
+   * was added: what is new or another, and without content what is gone; each kind and name once. Throws `already_exists`
+   * when the pool has that version.
+   */
+  insert(row: SnapshotRow, changes: readonly EntryChange[]): Promise<void>;
+  at(pool: string, version: number): Promise<SnapshotRow | undefined>;
+  /** Newest first; the cursor is a version. */
+  list(pool: string, page: Page<number>): Promise<readonly SnapshotRow[]>;
+  /** The entries of a version in the order of kind and name. Of a version that is not there they may be any. */
+  entriesAt(pool: string, version: number, page: Page<Pick<Entry, 'kind' | 'name'>>): Promise<readonly Entry[]>;
+  /**
+   * What leads from the entries of one version to those of another, older or newer, in the order of kind and name: those
+   * that are new or differ, and without content those that are gone. Costs what was changed between them.
+   */
+  changesBetween(pool: string, from: number, to: number): Promise<readonly EntryChange[]>;
+  /**
+   * Forgets versions from the oldest on that were issued before a time and are none of the newest, and entries that are
+   * in no version any more; at most `limit` of each. How many went, of both.
+   */
+  prune(pool: string, keep: SnapshotsKept, limit: number): Promise<number>;
 };
 
 export type NodeRow = {

@@ -5,6 +5,7 @@ import { auditContract } from './audit.contract.ts';
 import { operationContract } from './operations.contract.ts';
 import { registryContract } from './registry.contract.ts';
 import { caller, NOW, record, service, token } from './rows.ts';
+import { snapshotContract } from './snapshots.contract.ts';
 import { tokenContract } from './token.contract.ts';
 
 /** A new, empty store, and the way to open the same one again. */
@@ -27,6 +28,7 @@ export const storeContract = (name: string, open: () => Promise<OpenedStore>): v
     describe('transactions', () => transactionContract(() => opened));
     describe('registry', () => registryContract(store));
     describe('operations', () => operationContract(store));
+    describe('snapshots', () => snapshotContract(store));
     describe('tokens', () => tokenContract(store));
     describe('audit', () => auditContract(store));
   });
