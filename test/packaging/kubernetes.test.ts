@@ -180,7 +180,9 @@ describe('the network', () => {
     const priv = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', '100.64.0.0/10', '127.0.0.0/8'];
     expect(blocks[0]?.except).toEqual(expect.arrayContaining(priv));
     expect(blocks[1]?.except).toEqual(expect.arrayContaining(['fc00::/7', 'fe80::/10', '::1/128']));
-    const pods = egress.flatMap(({ to }) => to.flatMap(({ podSelector }) => podSelector?.matchLabels ?? []));
+    const pods = egress.flatMap(({ to }) =>
+      to.flatMap(({ podSelector }) => (podSelector === undefined ? [] : [podSelector.matchLabels])),
+    );
     expect(pods).toEqual([{ 'k8s-app': 'kube-dns' }, { 'app.kubernetes.io/name': 'daypass-control-plane' }]);
   });
 });
