@@ -11,10 +11,12 @@ import { createTail } from './domain/audit-tail.ts';
 import { createCallers } from './domain/callers.ts';
 import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
+import { createEnrolments } from './domain/enrolment.ts';
 import { createExchange } from './domain/exchange.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
 import { createKeys } from './domain/keys.ts';
+import { createMembership } from './domain/membership.ts';
 import { createMint, createMintBatch } from './domain/mint.ts';
 import { createNodes } from './domain/nodes.ts';
 import { createPublisher, type Publisher } from './domain/publisher.ts';
@@ -73,19 +75,24 @@ export const assemble = async ({
 
   const feed = createAuditFeed();
   const changes = createChanges({ store, publisher, announce: feed.publish, now, newId });
-  const enrolled = new Set(home.nodes.map(({ name }) => name));
-  const rollouts = createRollouts({ nodes: read.nodes, enrolled, now });
+  const rollouts = createRollouts({ nodes: read.nodes, now });
   const { hasPool } = publisher;
   const keys = createKeys({ fleet, root, verification: [tokenKey], sealing: home.sealingKeys, hasPool, now });
   const { sealingKids } = keys;
   const signer = createTokenSigner(config.issuer, kid, home.tokenKey.key);
   const ceilings = createCallerCeilings();
+  const nodes = createNodes({
+    ...{ store, publisher, now },
+    reported: rollouts.reported,
+    refused: ({ node, refusedVersion, nackCode, nackMessage }) =>
+      log.warn('a node refused a snapshot', { node, version: refusedVersion, code: nackCode, why: nackMessage }),
+  });
   const issuing = { changes, ceilings, places, signer, fleet, now, newId };
 
   return {
     publisher,
     keys,
-    identify: createIdentify({ read, fleet, enrolled, now }),
+    identify: createIdentify({ read, fleet, now }),
     services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),
     setScope: createSetScope({ changes, read, rollouts, ceilings, publisher, now, newId }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
@@ -97,12 +104,9 @@ export const assemble = async ({
       revoke: createRevoke({ changes, rollouts, publisher, keys: keyring, fleet, now, newId }),
       list: createTokenList({ read, now }),
     },
-    nodes: createNodes({
-      ...{ store, publisher, now },
-      reported: rollouts.reported,
-      refused: ({ node, refusedVersion, nackCode, nackMessage }) =>
-        log.warn('a node refused a snapshot', { node, version: refusedVersion, code: nackCode, why: nackMessage }),
-    }),
+    nodes,
+    enrolments: createEnrolments({ changes, rollouts, publisher, read, fleet, root, now, randomBytes }),
+    membership: createMembership({ changes, rollouts, publisher, read, recheck: nodes.recheck, now }),
     audit: {
       ingest: createIngest({ store, feed }),
       query: createAuditQuery(read),

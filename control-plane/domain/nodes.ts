@@ -5,6 +5,7 @@ import type { Store } from '../store/interface.ts';
 import type { NodeActor } from './actor.ts';
 import type { Notifier } from './notifier.ts';
 import type { Published, Publisher } from './publisher.ts';
+import { createWatches } from './watches.ts';
 
 /** What a node reports. */
 export type NodeReport = {
@@ -36,16 +37,15 @@ export type Nodes = {
   ): AsyncIterable<WatchEvent>;
   /** Takes a node's report of itself. Throws `permission_denied` for another's. */
   report(node: NodeActor, report: NodeReport): Promise<void>;
+  /** Somebody was expelled, here or at another control plane: ends those streams, and lets nobody wait for them. */
+  recheck(): Promise<void>;
 };
 
-/** Longest silence of a watch. */
-const HEARTBEAT_MS = 10_000;
-/** Watches at a time: a node needs one, and a second while it reconnects. */
-const WATCHES_MAX = 4096;
-const NODE_WATCHES_MAX = 8;
+/** Longest silence of a watch: a node leaves a control plane that is silent for 5 s (data-plane/control-planes.ts). */
+const HEARTBEAT_MS = 1_500;
 
 type Deps = {
-  readonly store: Pick<Store, 'transact'>;
+  readonly store: Pick<Store, 'transact' | 'read'>;
   readonly publisher: Pick<Publisher, 'current' | 'changed'>;
   readonly reported: Notifier;
   /** Milliseconds. */
@@ -56,8 +56,7 @@ type Deps = {
 
 /** Makes the keeper of nodes. */
 export const createNodes = (deps: Deps): Nodes => {
-  const watches = new Map<string, number>();
-  let total = 0;
+  const watches = createWatches(deps.store.read.nodes);
 
   const newest = (node: NodeActor): Published => {
     const published = deps.publisher.current(node.pool);
@@ -65,50 +64,33 @@ export const createNodes = (deps: Deps): Nodes => {
     return published;
   };
 
-  const enter = (node: string): void => {
-    const own = watches.get(node) ?? 0;
-    if (total >= WATCHES_MAX || own >= NODE_WATCHES_MAX)
-      throw new DaypassError('overloaded', 'There are too many watches');
-    watches.set(node, own + 1);
-    total += 1;
-  };
-
-  const leave = (node: string): void => {
-    const own = (watches.get(node) ?? 1) - 1;
-    if (own === 0) watches.delete(node);
-    else watches.set(node, own);
-    total -= 1;
-  };
-
   return {
     newest,
-    watch: async function* (node, has, signal) {
-      enter(node.name);
-      try {
-        let sent = { version: has.version, digest: has.digest };
-        // The first message goes out at once, so that the node knows that it is heard.
-        let spoken = Number.NEGATIVE_INFINITY;
-        while (!signal.aborted) {
-          const seen = deps.publisher.changed.generation();
-          const published = newest(node);
-          if (published.version !== sent.version || published.digest !== sent.digest) {
-            sent = published;
-            spoken = performance.now();
-            yield { kind: 'snapshot', published };
-            continue;
-          }
-          const silence = performance.now() - spoken;
-          if (silence >= HEARTBEAT_MS) {
-            spoken = performance.now();
-            yield { kind: 'heartbeat', version: published.version };
-            continue;
-          }
-          // Another pool's change wakes this one, too: the heartbeat is due all the same.
-          await deps.publisher.changed.wait(seen, HEARTBEAT_MS - silence, signal);
+    watch: async function* (node, has, stopped) {
+      using place = await watches.enter(node);
+      const signal = AbortSignal.any([stopped, place.ended]);
+      let sent = { version: has.version, digest: has.digest };
+      // The first message goes out at once, so that the node knows that it is heard.
+      let spoken = Number.NEGATIVE_INFINITY;
+      while (!signal.aborted) {
+        const seen = deps.publisher.changed.generation();
+        const published = newest(node);
+        if (published.version !== sent.version || published.digest !== sent.digest) {
+          sent = published;
+          spoken = performance.now();
+          yield { kind: 'snapshot', published };
+          continue;
         }
-      } finally {
-        leave(node.name);
+        const silence = performance.now() - spoken;
+        if (silence >= HEARTBEAT_MS) {
+          spoken = performance.now();
+          yield { kind: 'heartbeat', version: published.version };
+          continue;
+        }
+        // Another pool's change wakes this one, too: the heartbeat is due all the same.
+        await deps.publisher.changed.wait(seen, HEARTBEAT_MS - silence, signal);
       }
+      place.ended.throwIfAborted();
     },
     report: async (node, report) => {
       if (report.node !== node.name) {
@@ -124,12 +106,17 @@ export const createNodes = (deps: Deps): Nodes => {
           leaseExpiresAt,
           nackVersion: report.refusedVersion,
           nackCode: report.nackCode,
+          nackMessage: report.nackMessage,
           software: report.software,
           reportedAt: deps.now(),
         }),
       );
       if (report.nackCode !== '') deps.refused(report);
       deps.reported.notify();
+    },
+    recheck: async () => {
+      deps.reported.notify();
+      await watches.recheck();
     },
   };
 };

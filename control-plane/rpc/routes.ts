@@ -4,14 +4,17 @@ import { createValidator, type Validator } from '@bufbuild/protovalidate';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { createValidateInterceptor } from '@connectrpc/validate';
 import type { Callers } from '../domain/callers.ts';
+import type { Enrolments } from '../domain/enrolment.ts';
 import type { Identify } from '../domain/identity.ts';
 import type { Keys } from '../domain/keys.ts';
+import type { Membership } from '../domain/membership.ts';
 import type { Nodes } from '../domain/nodes.ts';
 import type { SetScope } from '../domain/scopes.ts';
 import type { Services } from '../domain/services.ts';
 import { AuditService } from '../gen/daypass/v1/audit_pb.ts';
 import { CallerService } from '../gen/daypass/v1/caller_pb.ts';
 import { KeyService } from '../gen/daypass/v1/key_pb.ts';
+import { NodeService } from '../gen/daypass/v1/node_pb.ts';
 import { ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
 import { SnapshotService } from '../gen/daypass/v1/snapshot_pb.ts';
 import { TokenService } from '../gen/daypass/v1/token_pb.ts';
@@ -24,6 +27,7 @@ import { callerService } from './caller-service.ts';
 import { health } from './health.ts';
 import { createErrorInterceptor, guardGate, type LogUnexpected } from './intercept.ts';
 import { keyService } from './key-service.ts';
+import { nodeService } from './node-service.ts';
 import { reflection, reflectionAlpha } from './reflection.ts';
 import { serviceRegistry } from './service-registry.ts';
 import { snapshotService } from './snapshot-service.ts';
@@ -35,6 +39,7 @@ export const services: readonly DescService[] = [
   ServiceRegistry,
   CallerService,
   KeyService,
+  NodeService,
   SnapshotService,
   AuditService,
   Health,
@@ -55,6 +60,8 @@ export type Domain = {
   readonly callers: Callers;
   readonly keys: Keys;
   readonly nodes: Nodes;
+  readonly enrolments: Enrolments;
+  readonly membership: Membership;
   readonly audit: Audit;
   readonly identify: Identify;
   /** Throws when the control plane cannot serve. */
@@ -76,6 +83,7 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
       .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
       .service(KeyService, keyService(domain.keys))
+      .service(NodeService, nodeService(domain.enrolments, domain.membership))
       .service(SnapshotService, snapshotService(domain.nodes))
       .service(AuditService, auditService(domain.audit))
       .service(Health, health({ services: services.map(({ typeName }) => typeName), check: domain.check }))

@@ -3,6 +3,7 @@ import { createAuditStore } from './audit.ts';
 import { createCallerStore } from './callers.ts';
 import { createCeilingStore } from './ceilings.ts';
 import { createCutOffStore } from './cut-offs.ts';
+import { createEnrolmentStore } from './enrolments.ts';
 import type { Aggregates } from './interface.ts';
 import { createNodeStore } from './nodes.ts';
 import { createOperationStore } from './operations.ts';
@@ -21,5 +22,6 @@ export const createAggregates = (db: Db): Aggregates => ({
   cutOffs: createCutOffStore(db),
   snapshots: createSnapshotStore(db),
   nodes: createNodeStore(db),
+  enrolments: createEnrolmentStore(db),
   audit: createAuditStore(db),
 });

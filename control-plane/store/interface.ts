@@ -180,18 +180,65 @@ export type NodeRow = {
   readonly leaseExpiresAt: number;
   readonly nackVersion: number;
   readonly nackCode: string;
+  readonly nackMessage: string;
   readonly software: string;
   readonly reportedAt: number;
+  /** Undefined: it is not enrolled. */
+  readonly enrolledAt: number | undefined;
+  /** The caller who made its enrolment token; empty: the file of the control plane names it. */
+  readonly enrolledBy: string;
+  /** Undefined: it was not expelled. */
+  readonly expelledAt: number | undefined;
 };
+/** Who a node is, and since when. */
+export type NodeIdentity = Pick<NodeRow, 'name' | 'pool' | 'jwk' | 'enrolledBy'> & { readonly enrolledAt: number };
+/** Nodes are never deleted: a name stands for one key and one chain of audit. Enrolled are those that were not expelled since. */
 export type NodeStore = {
   get(name: string): Promise<NodeRow | undefined>;
+  /** Enrolled or not. */
+  byKey(jwk: string): Promise<NodeRow | undefined>;
+  /** Enrolled or not, in name order. */
+  list(page: Page<string>): Promise<readonly NodeRow[]>;
+  /** Those that are enrolled, in name order. */
   ofPool(pool: string): Promise<readonly NodeRow[]>;
-  /** Inserts, or replaces pool and key of that name and keeps what it reported. */
-  enrol(node: Pick<NodeRow, 'name' | 'pool' | 'jwk'>): Promise<void>;
+  /** How many are enrolled. */
+  count(): Promise<number>;
+  /** Throws `already_exists` for a name that was ever used. */
+  insert(node: NodeIdentity): Promise<void>;
+  /** Replaces pool and key of that name, and enrols it where it is not; what it reported is kept. Throws `not_found`. */
+  replace(node: NodeIdentity): Promise<void>;
+  /** It is not enrolled any more, and may be again. */
+  withdraw(name: string): Promise<void>;
+  /** It is not enrolled any more. False when it was expelled before or is not there. */
+  expel(name: string, at: number): Promise<boolean>;
   /** Throws `not_found` when the node is not enrolled. */
-  report(node: Omit<NodeRow, 'pool' | 'jwk'>): Promise<void>;
-  /** Pools that have a node, in order. */
+  report(node: Omit<NodeRow, keyof NodeIdentity | 'expelledAt'> & Pick<NodeRow, 'name'>): Promise<void>;
+  /** Pools that have an enrolled node, in order. */
   pools(): Promise<readonly string[]>;
+};
+
+/** A token by which one node may enrol. */
+export type EnrolmentRow = {
+  /** Hex sha256. */
+  readonly tokenHash: string;
+  readonly pool: string;
+  /** Empty: the node says it. */
+  readonly name: string;
+  /** Who made it, and when that caller was made. */
+  readonly caller: string;
+  readonly callerCreatedAt: number;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+};
+export type EnrolmentStore = {
+  /** Throws `already_exists`. */
+  insert(row: EnrolmentRow): Promise<void>;
+  get(tokenHash: string): Promise<EnrolmentRow | undefined>;
+  count(): Promise<number>;
+  /** Uses it up: false when it is not there. */
+  delete(tokenHash: string): Promise<boolean>;
+  /** Deletes those that ended at or before a time. */
+  deleteEnded(at: number): Promise<void>;
 };
 
 /** One record of a node's chain, as it came. */
@@ -292,6 +339,7 @@ export type Aggregates = {
   readonly cutOffs: CutOffStore;
   readonly snapshots: SnapshotStore;
   readonly nodes: NodeStore;
+  readonly enrolments: EnrolmentStore;
   readonly audit: AuditStore;
 };
 

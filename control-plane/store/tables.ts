@@ -7,6 +7,7 @@ import type {
   AuditRecordRow,
   CallerRow,
   CutOffRow,
+  EnrolmentRow,
   NodeRow,
   OperationRow,
   Page,
@@ -40,7 +41,8 @@ export type Tables = {
   tokens: WithNull<WithJson<TokenRow, 'allow' | 'parents' | 'actors'>>;
   cutOffs: WithJson<CutOffRow, 'entry'> & { readonly mintedBefore: number };
   snapshots: SnapshotRow;
-  nodes: NodeRow;
+  nodes: WithNull<NodeRow>;
+  enrolments: EnrolmentRow;
   auditRecords: AuditRecordRow;
   auditEvents: AuditEventRow & { readonly id: Generated<number> };
   auditOutcomes: AuditOutcomeRow;

@@ -55,7 +55,7 @@ afterAll(async () => {
 const page = { after: undefined, limit: 100 };
 const details = (plan: readonly Line[]) => plan.map(({ detail }) => detail);
 const TABLES =
-  'services|operations|callers|ceilings|tokens|cut_offs|snapshots|nodes|audit_records|audit_events|audit_outcomes';
+  'services|operations|callers|ceilings|tokens|cut_offs|snapshots|nodes|enrolments|audit_records|audit_events|audit_outcomes';
 const scans = (plan: readonly Line[]) => details(plan).filter((line) => new RegExp(`^SCAN (${TABLES})`).test(line));
 const sorts = (plan: readonly Line[]) => details(plan).filter((line) => line.includes('TEMP B-TREE'));
 
@@ -85,6 +85,12 @@ test.each<[string, (aggregates: Aggregates) => Promise<unknown>]>([
   ['cut-offs', ({ cutOffs }) => cutOffs.all(NOW)],
   ['the latest snapshot', ({ snapshots }) => snapshots.latest('a')],
   ['a node', ({ nodes }) => nodes.get('a')],
+  ['the node of a key', ({ nodes }) => nodes.byKey('a')],
+  ['a page of nodes', ({ nodes }) => nodes.list({ after: 'a', limit: 5 })],
+  ['expelling', ({ nodes }) => nodes.expel('a', NOW)],
+  ['an enrolment', ({ enrolments }) => enrolments.get('a')],
+  ['using an enrolment up', ({ enrolments }) => enrolments.delete('a')],
+  ['deleting enrolments that ended', ({ enrolments }) => enrolments.deleteEnded(NOW)],
   ['the nodes of a pool', ({ nodes }) => nodes.ofPool('a')],
   ['the end of a chain', ({ audit }) => audit.last('a')],
   ['the hashes of a chain', ({ audit }) => audit.hashes('a', 1, 100)],
