@@ -3,9 +3,11 @@ import { DaypassError } from '@daypass/core/errors';
 import { MAX_LEASE_SECONDS } from '@daypass/core/snapshot';
 import type { Store } from '../store/interface.ts';
 import type { NodeActor } from './actor.ts';
+import { createNodeFeed, type NodeState, type SnapshotEvent } from './node-feed.ts';
 import type { Notifier } from './notifier.ts';
-import type { Published, Publisher } from './publisher.ts';
+import type { Publisher } from './publisher.ts';
 import { createWatches } from './watches.ts';
+import { createWholeSnapshots } from './whole-snapshots.ts';
 
 /** What a node reports. */
 export type NodeReport = {
@@ -21,20 +23,14 @@ export type NodeReport = {
 };
 
 /** One message of a watch. */
-export type WatchEvent =
-  | { readonly kind: 'snapshot'; readonly published: Published }
-  | { readonly kind: 'heartbeat'; readonly version: number };
+export type WatchEvent = SnapshotEvent | { readonly kind: 'heartbeat'; readonly version: number };
 
 /** The nodes. */
 export type Nodes = {
-  /** The newest snapshot of the node's pool. Throws `unavailable` before the first. */
-  newest(node: NodeActor): Published;
+  /** What brings a node to the newest snapshot of its pool; undefined: it is there. Throws `unavailable` before the first. */
+  next(node: NodeActor, has: NodeState): Promise<SnapshotEvent | undefined>;
   /** Every newer snapshot from now on, the newest first, with heartbeats between; ends when `signal` aborts. */
-  watch(
-    node: NodeActor,
-    has: { readonly version: number; readonly digest: string },
-    signal: AbortSignal,
-  ): AsyncIterable<WatchEvent>;
+  watch(node: NodeActor, has: NodeState, signal: AbortSignal): AsyncIterable<WatchEvent>;
   /** Takes a node's report of itself. Throws `permission_denied` for another's. */
   report(node: NodeActor, report: NodeReport): Promise<void>;
   /** Somebody was expelled, here or at another control plane: ends those streams, and lets nobody wait for them. */
@@ -46,7 +42,7 @@ const HEARTBEAT_MS = 1_500;
 
 type Deps = {
   readonly store: Pick<Store, 'transact' | 'read'>;
-  readonly publisher: Pick<Publisher, 'current' | 'changed'>;
+  readonly publisher: Pick<Publisher, 'current' | 'delta' | 'learn' | 'changed'>;
   readonly reported: Notifier;
   /** Milliseconds. */
   readonly now: () => number;
@@ -58,33 +54,32 @@ type Deps = {
 export const createNodes = (deps: Deps): Nodes => {
   const watches = createWatches(deps.store.read.nodes);
 
-  const newest = (node: NodeActor): Published => {
-    const published = deps.publisher.current(node.pool);
-    if (published === undefined) throw new DaypassError('unavailable', `The pool \`${node.pool}\` has no snapshot`);
-    return published;
-  };
+  const feed = createNodeFeed(deps.publisher);
+  const wholes = createWholeSnapshots(() => deps.publisher.changed.notify());
 
   return {
-    newest,
+    next: (node, has) => feed.next(node.pool, has),
     watch: async function* (node, has, stopped) {
       using place = await watches.enter(node);
       const signal = AbortSignal.any([stopped, place.ended]);
-      let sent = { version: has.version, digest: has.digest };
+      let sent = has;
       // The first message goes out at once, so that the node knows that it is heard.
       let spoken = Number.NEGATIVE_INFINITY;
       while (!signal.aborted) {
         const seen = deps.publisher.changed.generation();
-        const published = newest(node);
-        if (published.version !== sent.version || published.digest !== sent.digest) {
-          sent = published;
+        const event = await feed.next(node.pool, sent);
+        using room = event?.kind === 'snapshot' ? wholes.enter(node.name, event.published.size.bytes) : undefined;
+        if (event !== undefined && (event.kind === 'delta' || room !== undefined)) {
+          const { version, digest } = event.published;
+          sent = { ...has, version, digest };
           spoken = performance.now();
-          yield { kind: 'snapshot', published };
+          yield event;
           continue;
         }
         const silence = performance.now() - spoken;
         if (silence >= HEARTBEAT_MS) {
           spoken = performance.now();
-          yield { kind: 'heartbeat', version: published.version };
+          yield { kind: 'heartbeat', version: feed.newest(node.pool).version };
           continue;
         }
         // Another pool's change wakes this one, too: the heartbeat is due all the same.
@@ -98,18 +93,20 @@ export const createNodes = (deps: Deps): Nodes => {
       }
       // A node's word is not taken for more than a lease can be: it would only make every change wait.
       const leaseExpiresAt = Math.min(report.leaseExpiresAt, deps.now() + MAX_LEASE_SECONDS * 1000);
-      await deps.store.transact((tx) =>
-        tx.nodes.report({
-          name: node.name,
-          version: report.version,
-          digest: report.digest,
-          leaseExpiresAt,
-          nackVersion: report.refusedVersion,
-          nackCode: report.nackCode,
-          nackMessage: report.nackMessage,
-          software: report.software,
-          reportedAt: deps.now(),
-        }),
+      await deps.store.transact(
+        (tx) =>
+          tx.nodes.report({
+            name: node.name,
+            version: report.version,
+            digest: report.digest,
+            leaseExpiresAt,
+            nackVersion: report.refusedVersion,
+            nackCode: report.nackCode,
+            nackMessage: report.nackMessage,
+            software: report.software,
+            reportedAt: deps.now(),
+          }),
+        { urgent: true },
       );
       if (report.nackCode !== '') deps.refused(report);
       deps.reported.notify();

@@ -21,6 +21,9 @@ export type Rollout = {
   readonly waitedMs: number;
 };
 
+/** What nodes are to have activated. */
+export type Activated = Pick<Published, 'pool' | 'version' | 'digest'>;
+
 /** Longest and default wait for the data planes. */
 export const LONGEST_WAIT_MS = 5000;
 
@@ -32,7 +35,7 @@ export type Rollouts = {
   /** Wakes when a node has reported. */
   readonly reported: Notifier;
   /** Waits at most `waitMs` until every node with a running lease has activated what was published. Never rejects for lateness. */
-  wait(published: readonly Published[], waitMs: number, signal: AbortSignal): Promise<Rollout>;
+  wait(published: readonly Activated[], waitMs: number, signal: AbortSignal): Promise<Rollout>;
 };
 
 type Deps = {
@@ -44,7 +47,7 @@ type Deps = {
 /** Makes the follower of changes. */
 export const createRollouts = (deps: Deps): Rollouts => {
   const reported = createNotifier();
-  const look = async (published: readonly Published[]): Promise<Omit<Rollout, 'waitedMs'>> => {
+  const look = async (published: readonly Activated[]): Promise<Omit<Rollout, 'waitedMs'>> => {
     const acknowledged: string[] = [];
     const missing: MissingNode[] = [];
     for (const one of published) {
@@ -74,10 +77,10 @@ export const createRollouts = (deps: Deps): Rollouts => {
   };
 };
 
-const hasActivated = (node: NodeRow, { version, digest }: Published): boolean =>
+const hasActivated = (node: NodeRow, { version, digest }: Activated): boolean =>
   node.version > version || (node.version === version && node.digest === digest);
 
-const missingOf = (node: NodeRow, { version }: Published): MissingNode => ({
+const missingOf = (node: NodeRow, { version }: Activated): MissingNode => ({
   node: node.name,
   leaseExpiresAt: node.leaseExpiresAt,
   version: node.version,

@@ -38,6 +38,8 @@ export const policy: Readonly<Record<string, Access>> = {
   'daypass.v1.NodeService/Expel': 'admin',
   'daypass.v1.KeyService/GetVerificationKeys': 'anyone',
   'daypass.v1.KeyService/GetSealingKeys': 'anyone',
+  'daypass.v1.KeyService/List': 'admin',
+  'daypass.v1.KeyService/Retire': 'admin',
   'daypass.v1.SnapshotService/Get': 'node',
   'daypass.v1.SnapshotService/Watch': 'node',
   'daypass.v1.SnapshotService/Report': 'node',

@@ -26,7 +26,7 @@ import { createGate } from './authenticate.ts';
 import { callerService } from './caller-service.ts';
 import { health } from './health.ts';
 import { createErrorInterceptor, guardGate, type LogUnexpected } from './intercept.ts';
-import { keyService } from './key-service.ts';
+import { type KeysAdmin, keyService } from './key-service.ts';
 import { nodeService } from './node-service.ts';
 import { reflection, reflectionAlpha } from './reflection.ts';
 import { serviceRegistry } from './service-registry.ts';
@@ -49,6 +49,10 @@ export const services: readonly DescService[] = [
 
 /** Largest message, in bytes. */
 export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** A delta goes to every node at once, and is there sooner than it would be compressed for each. */
+const SNAPSHOT_COMPRESS_BYTES = 64 * 1024;
+/** Largest message about tokens: a hundred of them, of 6,000 bytes each. To read one must not hold up who revokes. */
+const TOKEN_MESSAGE_BYTES_MAX = 1024 * 1024;
 /** Longest timeout that a client may ask for. */
 const TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000;
 
@@ -59,6 +63,7 @@ export type Domain = {
   readonly setScope: SetScope;
   readonly callers: Callers;
   readonly keys: Keys;
+  readonly keysAdmin: KeysAdmin;
   readonly nodes: Nodes;
   readonly enrolments: Enrolments;
   readonly membership: Membership;
@@ -79,12 +84,12 @@ const preparedValidator = (): Validator => {
 export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
   routes: (router: ConnectRouter): void => {
     router
-      .service(TokenService, tokenService(domain.tokens))
+      .service(TokenService, tokenService(domain.tokens), { readMaxBytes: TOKEN_MESSAGE_BYTES_MAX })
       .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
-      .service(KeyService, keyService(domain.keys))
+      .service(KeyService, keyService(domain.keys, domain.keysAdmin))
       .service(NodeService, nodeService(domain.enrolments, domain.membership))
-      .service(SnapshotService, snapshotService(domain.nodes))
+      .service(SnapshotService, snapshotService(domain.nodes), { compressMinBytes: SNAPSHOT_COMPRESS_BYTES })
       .service(AuditService, auditService(domain.audit))
       .service(Health, health({ services: services.map(({ typeName }) => typeName), check: domain.check }))
       .service(ServerReflection, reflection(services))

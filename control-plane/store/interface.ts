@@ -1,5 +1,6 @@
 // What the domain asks of a store, one small interface an aggregate. Times are milliseconds since the epoch.
 import type { CutOffEntry, ServiceConfig } from '@daypass/core/service';
+import type { Entry, EntryChange } from '@daypass/core/snapshot';
 
 /** A page: rows after the cursor, at most `limit` of them, 1 to 10,000 (else `invalid_argument`). */
 export type Page<Cursor> = { readonly after: Cursor | undefined; readonly limit: number };
@@ -25,6 +26,11 @@ export type ServiceStore = {
   list(page: Page<string>): Promise<readonly ServiceRow[]>;
   /** Those of a pool in name order, for a snapshot. */
   ofPool(pool: string, page: Page<string>): Promise<readonly ServiceRow[]>;
+  /** Those of a pool that have a sealed credential, in name order. */
+  sealed(
+    pool: string,
+    page: Page<string>,
+  ): Promise<readonly { readonly name: string; readonly sealedCredential: string }[]>;
   /** Replaces the row of that name. Throws `not_found`. */
   replace(row: ServiceRow): Promise<void>;
   /** False when it was not there. */
@@ -111,6 +117,8 @@ export type TokenRow = {
   readonly parents: readonly string[];
   /** Who acts for the subject, the latest first. */
   readonly actors: readonly string[];
+  /** The key that the credential which it carries is sealed to; undefined where it carries none, or nobody looked. */
+  readonly sealKid?: string | undefined;
   readonly statusChunk: number;
   readonly statusIndex: number;
   readonly createdAt: number;
@@ -144,6 +152,10 @@ export type TokenStore = {
   indicesTaken(chunk: number, indices: readonly number[], aliveAt: number): Promise<readonly number[]>;
   /** Tokens that end after `aliveAt`, by chunk. */
   aliveInChunk(chunk: number, aliveAt: number): Promise<number>;
+  /** Tokens that end after `aliveAt` and carry a credential that is sealed to the key. */
+  aliveWithSeal(sealKid: string, aliveAt: number): Promise<number>;
+  /** When the last of all tokens ends; 0: there is none. */
+  lastExpiry(): Promise<number>;
 };
 
 export type CutOffRow = { readonly id: string; readonly entry: CutOffEntry; readonly createdAt: number };
@@ -160,13 +172,37 @@ export type SnapshotRow = {
   /** Hex sha256 of the manifest bytes. */
   readonly digest: string;
   readonly manifest: Uint8Array;
+  /** Over the manifest, and the key that it is by as the fleet root signed it. Undefined: a release before these made it. */
+  readonly signature: Uint8Array | undefined;
+  readonly keyStatement: Uint8Array | undefined;
+  readonly keySignature: Uint8Array | undefined;
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** Who made it, by which RPC, and what was changed, as in the audit. Empty: the control plane by itself, or not known. */
+  readonly caller: string;
+  readonly method: string;
+  readonly subject: string;
 };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
-  /** Throws `already_exists` when the pool has that version. */
-  insert(row: SnapshotRow): Promise<void>;
+  /**
+   * Adds the next version of a pool, higher than all before, and how its entries differ from those of the last one that
+   * was added: what is new or another, and without content what is gone; each kind and name once. Throws `already_exists`
+   * when the pool has that version.
+   */
+  insert(row: SnapshotRow, changes: readonly EntryChange[]): Promise<void>;
+  at(pool: string, version: number): Promise<SnapshotRow | undefined>;
+  /** Newest first; the cursor is a version. */
+  list(pool: string, page: Page<number>): Promise<readonly SnapshotRow[]>;
+  /** The entries of a version in the order of kind and name. Of a version that is not there they may be any. */
+  entriesAt(pool: string, version: number, page: Page<Pick<Entry, 'kind' | 'name'>>): Promise<readonly Entry[]>;
+  /**
+   * What leads from the entries of one version to those of another, older or newer, in the order of kind and name: those
+   * that are new or differ, and without content those that are gone. Costs what was changed between them.
+   */
+  changesBetween(pool: string, from: number, to: number): Promise<readonly EntryChange[]>;
+  /** Forgets versions below `before`, but never the newest, at most `limit` rows of each kind; how many rows went. */
+  prune(pool: string, before: number, limit: number): Promise<number>;
 };
 
 export type NodeRow = {
@@ -239,6 +275,30 @@ export type EnrolmentStore = {
   delete(tokenHash: string): Promise<boolean>;
   /** Deletes those that ended at or before a time. */
   deleteEnded(at: number): Promise<void>;
+};
+
+/** A public key and its state. Of the keys that credentials are sealed to only those are here that were retired. */
+export type KeyRow = {
+  readonly kid: string;
+  readonly use: 'token' | 'seal';
+  /** The public JWK. */
+  readonly jwk: Readonly<Record<string, string>>;
+  readonly alg: string;
+  /** The `iss` of the tokens that it signs; empty for a sealing key. */
+  readonly issuer: string;
+  readonly createdAt: number;
+  /** Since when it may sign; undefined: not yet. */
+  readonly activatedAt: number | undefined;
+  /** Since when nothing of it is good any more. */
+  readonly retiredAt: number | undefined;
+  /** No token of its making ends after this. */
+  readonly lastExpiresAt: number;
+};
+export type KeyStore = {
+  /** Every one, the oldest first: an operator makes each of them. */
+  all(): Promise<readonly KeyRow[]>;
+  /** Inserts, or replaces the row of that `kid`. */
+  put(row: KeyRow): Promise<void>;
 };
 
 /** One record of a node's chain, as it came. */
@@ -340,7 +400,14 @@ export type Aggregates = {
   readonly snapshots: SnapshotStore;
   readonly nodes: NodeStore;
   readonly enrolments: EnrolmentStore;
+  readonly keys: KeyStore;
   readonly audit: AuditStore;
+};
+
+/** How a transaction takes its turn. */
+export type TransactOptions = {
+  /** Ahead of those that are not: a revocation, and the word that it was heard, wait for no queue of mints. */
+  readonly urgent?: boolean;
 };
 
 /** A store. Throws `database_unavailable` when the database is locked, corrupt or gone. */
@@ -348,7 +415,7 @@ export type Store = {
   /** Reads outside a transaction, beside a running write. */
   readonly read: Aggregates;
   /** One writer at a time; rolled back when `work` throws. */
-  transact<T>(work: (tx: Aggregates) => Promise<T>): Promise<T>;
+  transact<T>(work: (tx: Aggregates) => Promise<T>, options?: TransactOptions): Promise<T>;
   /** Throws when the database does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

@@ -113,6 +113,8 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
     activate() {
       active = prepared ?? active;
       prepared = undefined;
+      // Before it is acknowledged: what was on its way has ended, too.
+      server?.review();
       return undefined;
     },
     async listen(question) {

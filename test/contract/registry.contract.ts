@@ -207,9 +207,9 @@ const rolloutContract = (store: () => Store): void => {
 
   test('the latest snapshot of a pool is the one of the highest version, and a version is taken once', async () => {
     await store().transact(async ({ snapshots }) => {
-      for (const version of [9, 10, 2]) await snapshots.insert(snapshot('default', version));
-      await snapshots.insert(snapshot('eu', 3));
-      await expect(snapshots.insert(snapshot('eu', 3))).rejects.toMatchObject({ code: 'already_exists' });
+      for (const version of [9, 10, 2]) await snapshots.insert(snapshot('default', version), []);
+      await snapshots.insert(snapshot('eu', 3), []);
+      await expect(snapshots.insert(snapshot('eu', 3), [])).rejects.toMatchObject({ code: 'already_exists' });
     });
     expect(await store().read.snapshots.latest('default')).toStrictEqual(snapshot('default', 10));
     expect(await store().read.snapshots.latest('eu')).toStrictEqual(snapshot('eu', 3));
@@ -222,12 +222,12 @@ const rolloutContract = (store: () => Store): void => {
     2 ** 51 + 1,
     Number.MAX_SAFE_INTEGER,
   ])('the integer %d is kept exactly', async (n) => {
-    await store().transact((tx) => tx.snapshots.insert({ ...snapshot('p', n), issuedAt: n, expiresAt: n - 1 }));
+    await store().transact((tx) => tx.snapshots.insert({ ...snapshot('p', n), issuedAt: n, expiresAt: n - 1 }, []));
     expect(await store().read.snapshots.latest('p')).toMatchObject({ version: n, issuedAt: n, expiresAt: n - 1 });
   });
 
   test.each([2 ** 53, Number.NaN, Number.POSITIVE_INFINITY])('the number %d is refused, not rounded', async (n) => {
-    const work = store().transact((tx) => tx.snapshots.insert(snapshot('p', n)));
+    const work = store().transact((tx) => tx.snapshots.insert(snapshot('p', n), []));
     await expect(work).rejects.toMatchObject({ code: 'internal' });
     expect(await store().read.snapshots.latest('p')).toBeUndefined();
   });
