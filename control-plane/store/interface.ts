@@ -404,6 +404,19 @@ export type Aggregates = {
   readonly audit: AuditStore;
 };
 
+/** What another control plane on the same database has written: new snapshots, reports of nodes, nodes, keys, audit. */
+export type Topic = 'snapshots' | 'reports' | 'nodes' | 'keys' | 'audit';
+/** Consecutive records of one chain that were stored; the control plane's own chain has an empty name. */
+export type StoredChain = { readonly node: string; readonly firstSeq: number; readonly lastSeq: number };
+/**
+ * What others have written, soon after they have. What this store has written itself is not told. Any of it may be told
+ * more than once, and where a notice may have been lost every topic is told once: look at what is stored.
+ */
+export type Notices = {
+  /** `chain` comes with `audit`, unless any record may have been stored. */
+  on(listener: (topic: Topic, chain?: StoredChain) => void): Disposable;
+};
+
 /** How a transaction takes its turn. */
 export type TransactOptions = {
   /** Ahead of those that are not: a revocation, and the word that it was heard, wait for no queue of mints. */
@@ -416,6 +429,7 @@ export type Store = {
   readonly read: Aggregates;
   /** One writer at a time; rolled back when `work` throws. */
   transact<T>(work: (tx: Aggregates) => Promise<T>, options?: TransactOptions): Promise<T>;
+  readonly notices: Notices;
   /** Throws when the database does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

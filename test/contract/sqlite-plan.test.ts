@@ -6,9 +6,10 @@ import { CamelCasePlugin, type CompiledQuery, Kysely, sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createAggregates } from '../../control-plane/store/aggregates.ts';
 import type { Aggregates, AuditEventFilter, TokenFilter } from '../../control-plane/store/interface.ts';
-import { openStore, pragmasFor } from '../../control-plane/store/open.ts';
+import { openStore } from '../../control-plane/store/open.ts';
 import { sqliteDialect } from '../../control-plane/store/sqlite-driver.ts';
 import { openPool } from '../../control-plane/store/sqlite-pool.ts';
+import { pragmasFor } from '../../control-plane/store/sqlite-store.ts';
 import type { Db, Tables } from '../../control-plane/store/tables.ts';
 import { event, NOW, outcome, record, snapshot } from './rows.ts';
 
