@@ -1,7 +1,6 @@
 // The data plane's listener: hands requests to the pipeline, answers what is not HTTP, drains, closes.
 import type { AddressInfo } from 'node:net';
 import type { UpstreamPolicy } from '@daypass/core/address';
-import type { CryptoKey } from '@daypass/core/key';
 import type { ActiveSnapshot } from './active.ts';
 import type { AuditSink } from './audit/sink.ts';
 import { createAuthenticator } from './authenticate.ts';
@@ -20,6 +19,7 @@ import { createRunningRequests } from './running.ts';
 import { createSeals } from './seals.ts';
 import { createLimitMemory, declareShared, openSharedLimits, type SharedLimits } from './shared/limits.ts';
 import { createTransportServer } from './transport/server.ts';
+import type { UnsealKeys } from './unseal-keys.ts';
 import { createUpstreams } from './upstreams.ts';
 
 /** What the data server needs. */
@@ -32,8 +32,8 @@ export type DataServerDeps = {
   readonly current: () => ActiveSnapshot | undefined;
   readonly audit: AuditSink;
   readonly policy: UpstreamPolicy;
-  /** Private keys that open seals, by `kid`. */
-  readonly unsealKeys: ReadonlyMap<string, CryptoKey>;
+  /** Private keys that open seals. */
+  readonly unsealKeys: UnsealKeys;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** A fresh id of at least 128 random bits. */
@@ -56,6 +56,8 @@ export type DataServerDeps = {
 export type DataServer = {
   /** Starts to listen; rejects with what the system says. */
   listen(host: string, port: number): Promise<AddressInfo>;
+  /** Ends requests on their way that the current snapshot, or the clock, takes the ground from. */
+  review(): void;
   /** Takes no new connection, and ends each one after its next answer; resolves when the last one has ended. */
   leave(): Promise<void>;
   /** Takes no new connection or request, and resolves when the last one was answered. */
@@ -73,7 +75,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
   const state: State = { isDraining: false, publicUrl: deps.publicUrl };
   const upstreams = createUpstreams({ policy, resolve, limits });
   const reception = createReception({ audit, log, metrics, newId });
-  const running = createRunningRequests(current, limits);
+  const running = createRunningRequests({ current, nowMs, slowDecisionMs: limits.slowDecisionMs });
   const reviews = setInterval(running.review, REVIEW_MS).unref();
   const publicUrl = (): string => state.publicUrl ?? '';
   const prover = createProver({ limits, shared, nowMs, nonceRule: deps.dpopNonce ?? 'auto', publicUrl });
@@ -116,6 +118,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
       state.publicUrl ??= urlOf(address, deps.tls !== undefined);
       return address;
     },
+    review: running.review,
     leave: server.leave,
     async drain() {
       state.isDraining = true;
@@ -130,7 +133,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
   };
 }
 
-/** How long a request may go on after the snapshot that revokes its token was activated. */
+/** How long a request may go on after the clock has ended it; a snapshot that ends it is told at once. */
 const REVIEW_MS = 100;
 
 type State = { isDraining: boolean; publicUrl: string | undefined };

@@ -6,6 +6,7 @@ import type { NodeActor } from './actor.ts';
 import { createNodeFeed, type NodeState, type SnapshotEvent } from './node-feed.ts';
 import type { Notifier } from './notifier.ts';
 import type { Publisher } from './publisher.ts';
+import { createWatches } from './watches.ts';
 import { createWholeSnapshots } from './whole-snapshots.ts';
 
 /** What a node reports. */
@@ -32,16 +33,15 @@ export type Nodes = {
   watch(node: NodeActor, has: NodeState, signal: AbortSignal): AsyncIterable<WatchEvent>;
   /** Takes a node's report of itself. Throws `permission_denied` for another's. */
   report(node: NodeActor, report: NodeReport): Promise<void>;
+  /** Somebody was expelled, here or at another control plane: ends those streams, and lets nobody wait for them. */
+  recheck(): Promise<void>;
 };
 
-/** Longest silence of a watch. */
-const HEARTBEAT_MS = 10_000;
-/** Watches at a time: a node needs one, and a second while it reconnects. */
-const WATCHES_MAX = 4096;
-const NODE_WATCHES_MAX = 8;
+/** Longest silence of a watch: a node leaves a control plane that is silent for 5 s (data-plane/control-planes.ts). */
+const HEARTBEAT_MS = 1_500;
 
 type Deps = {
-  readonly store: Pick<Store, 'transact'>;
+  readonly store: Pick<Store, 'transact' | 'read'>;
   readonly publisher: Pick<Publisher, 'current' | 'delta' | 'learn' | 'changed'>;
   readonly reported: Notifier;
   /** Milliseconds. */
@@ -52,26 +52,10 @@ type Deps = {
 
 /** Makes the keeper of nodes. */
 export const createNodes = (deps: Deps): Nodes => {
-  const watches = new Map<string, number>();
-  let total = 0;
+  const watches = createWatches(deps.store.read.nodes);
 
   const feed = createNodeFeed(deps.publisher);
   const wholes = createWholeSnapshots(() => deps.publisher.changed.notify());
-
-  const enter = (node: string): void => {
-    const own = watches.get(node) ?? 0;
-    if (total >= WATCHES_MAX || own >= NODE_WATCHES_MAX)
-      throw new DaypassError('overloaded', 'There are too many watches');
-    watches.set(node, own + 1);
-    total += 1;
-  };
-
-  const leave = (node: string): void => {
-    const own = (watches.get(node) ?? 1) - 1;
-    if (own === 0) watches.delete(node);
-    else watches.set(node, own);
-    total -= 1;
-  };
 
   return {
     next: async (node, has) => {
@@ -79,35 +63,33 @@ export const createNodes = (deps: Deps): Nodes => {
       if (event?.kind === 'snapshot') wholes.pass(node.name, event.published.size.bytes);
       return event;
     },
-    watch: async function* (node, has, signal) {
-      enter(node.name);
-      try {
-        let sent = has;
-        // The first message goes out at once, so that the node knows that it is heard.
-        let spoken = Number.NEGATIVE_INFINITY;
-        while (!signal.aborted) {
-          const seen = deps.publisher.changed.generation();
-          const event = await feed.next(node.pool, sent);
-          using room = event?.kind === 'snapshot' ? wholes.enter(node.name, event.published.size.bytes) : undefined;
-          if (event !== undefined && (event.kind === 'delta' || room !== undefined)) {
-            const { version, digest } = event.published;
-            sent = { ...has, version, digest };
-            spoken = performance.now();
-            yield event;
-            continue;
-          }
-          const silence = performance.now() - spoken;
-          if (silence >= HEARTBEAT_MS) {
-            spoken = performance.now();
-            yield { kind: 'heartbeat', version: feed.newest(node.pool).version };
-            continue;
-          }
-          // Another pool's change wakes this one, too: the heartbeat is due all the same.
-          await deps.publisher.changed.wait(seen, HEARTBEAT_MS - silence, signal);
+    watch: async function* (node, has, stopped) {
+      using place = await watches.enter(node);
+      const signal = AbortSignal.any([stopped, place.ended]);
+      let sent = has;
+      // The first message goes out at once, so that the node knows that it is heard.
+      let spoken = Number.NEGATIVE_INFINITY;
+      while (!signal.aborted) {
+        const seen = deps.publisher.changed.generation();
+        const event = await feed.next(node.pool, sent);
+        using room = event?.kind === 'snapshot' ? wholes.enter(node.name, event.published.size.bytes) : undefined;
+        if (event !== undefined && (event.kind === 'delta' || room !== undefined)) {
+          const { version, digest } = event.published;
+          sent = { ...has, version, digest };
+          spoken = performance.now();
+          yield event;
+          continue;
         }
-      } finally {
-        leave(node.name);
+        const silence = performance.now() - spoken;
+        if (silence >= HEARTBEAT_MS) {
+          spoken = performance.now();
+          yield { kind: 'heartbeat', version: feed.newest(node.pool).version };
+          continue;
+        }
+        // Another pool's change wakes this one, too: the heartbeat is due all the same.
+        await deps.publisher.changed.wait(seen, HEARTBEAT_MS - silence, signal);
       }
+      place.ended.throwIfAborted();
     },
     report: async (node, report) => {
       if (report.node !== node.name) {
@@ -115,20 +97,27 @@ export const createNodes = (deps: Deps): Nodes => {
       }
       // A node's word is not taken for more than a lease can be: it would only make every change wait.
       const leaseExpiresAt = Math.min(report.leaseExpiresAt, deps.now() + MAX_LEASE_SECONDS * 1000);
-      await deps.store.transact((tx) =>
-        tx.nodes.report({
-          name: node.name,
-          version: report.version,
-          digest: report.digest,
-          leaseExpiresAt,
-          nackVersion: report.refusedVersion,
-          nackCode: report.nackCode,
-          software: report.software,
-          reportedAt: deps.now(),
-        }),
+      await deps.store.transact(
+        (tx) =>
+          tx.nodes.report({
+            name: node.name,
+            version: report.version,
+            digest: report.digest,
+            leaseExpiresAt,
+            nackVersion: report.refusedVersion,
+            nackCode: report.nackCode,
+            nackMessage: report.nackMessage,
+            software: report.software,
+            reportedAt: deps.now(),
+          }),
+        { urgent: true },
       );
       if (report.nackCode !== '') deps.refused(report);
       deps.reported.notify();
+    },
+    recheck: async () => {
+      deps.reported.notify();
+      await watches.recheck();
     },
   };
 };

@@ -1,6 +1,5 @@
 // Publishes snapshots: builds and signs a pool's in the transaction of a change, and keeps the newest of all replicas at hand.
 import { DaypassError } from '@daypass/core/errors';
-import type { KeyEntry } from '@daypass/core/service';
 import { type Manifest, treeRoot } from '@daypass/core/snapshot';
 import type { Aggregates, SnapshotRow, Store } from '../store/interface.ts';
 import { sha256 } from './digest.ts';
@@ -14,6 +13,7 @@ import {
   publishedOf,
   rowOf,
   type SnapshotSigner,
+  type SnapshotSigners,
   signPublished,
 } from './published.ts';
 import { shareRuns } from './shared-run.ts';
@@ -23,7 +23,7 @@ import type { SnapshotState } from './snapshot-state.ts';
 import { readStored, readVersion } from './stored-content.ts';
 import type { WrittenServices } from './written-services.ts';
 
-export type { Published, SnapshotSigner } from './published.ts';
+export type { Published, SnapshotSigner, SnapshotSigners } from './published.ts';
 
 /** Publishes snapshots. */
 export type Publisher = {
@@ -42,7 +42,7 @@ export type Publisher = {
   delta(pool: string, has: SnapshotState): Promise<SnapshotDelta | undefined>;
   /** Whether there is such a pool. */
   hasPool(pool: string): boolean;
-  readonly pools: readonly string[];
+  pools(): readonly string[];
   /** Wakes when any pool has a new snapshot. */
   readonly changed: Notifier;
   /** Takes up the stored snapshots where they still say what the store says, and publishes the others anew. */
@@ -55,8 +55,8 @@ export type Publisher = {
 
 type Deps = NodeTrust & {
   readonly store: Pick<Store, 'transact' | 'read'>;
-  readonly signers: ReadonlyMap<string, SnapshotSigner>;
-  readonly keys: readonly KeyEntry[];
+  /** By pool, as they are now. */
+  readonly signers: () => SnapshotSigners;
   readonly leaseMs: number;
 };
 
@@ -144,7 +144,7 @@ export const createPublisher = (deps: Deps): Publisher => {
     activate(await store.transact((tx) => resume(tx, pool)));
   };
 
-  const forAll = (work: (pool: string) => Promise<void>): Promise<void> => forEach(deps.signers.keys(), work);
+  const forAll = (work: (pool: string) => Promise<void>): Promise<void> => forEach(deps.signers().keys(), work);
   const learn = shareRuns(() => forAll(learnPool));
 
   return {
@@ -159,11 +159,11 @@ export const createPublisher = (deps: Deps): Publisher => {
       const to = newest.get(pool);
       return to && to.version > has.version ? deltas(to, has) : undefined;
     },
-    hasPool: (pool) => deps.signers.has(pool),
-    pools: [...deps.signers.keys()],
+    hasPool: (pool) => deps.signers().has(pool),
+    pools: () => [...deps.signers().keys()],
     changed,
     start: async () => {
-      for (const pool of deps.signers.keys()) {
+      for (const pool of deps.signers().keys()) {
         // However many entries there are, no change of another replica waits while they are read.
         await contentOf(store.read, await store.read.snapshots.latest(pool));
         activate(await store.transact((tx) => resume(tx, pool)));
@@ -208,7 +208,7 @@ const forEach = async <T>(all: Iterable<T>, work: (one: T) => Promise<void>): Pr
 };
 
 const signerOf = ({ signers }: Deps, pool: string): SnapshotSigner => {
-  const signer = signers.get(pool);
+  const signer = signers().get(pool);
   if (signer === undefined) throw new DaypassError('failed_precondition', `There is no pool \`${pool}\``);
   return signer;
 };

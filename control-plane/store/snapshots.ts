@@ -2,7 +2,7 @@
 import { DaypassError } from '@daypass/core/errors';
 import type { Selectable } from 'kysely';
 import type { SnapshotRow, SnapshotStore, SnapshotsKept } from './interface.ts';
-import { changesBetween, entriesAt, pruneEntries, writeChanges } from './snapshot-entries.ts';
+import { changeCounts, changesBetween, entriesAt, pruneEntries, writeChanges } from './snapshot-entries.ts';
 import { type Db, limitOf, type Tables } from './tables.ts';
 
 export const createSnapshotStore = (db: Db): SnapshotStore => ({
@@ -32,6 +32,7 @@ export const createSnapshotStore = (db: Db): SnapshotStore => ({
   },
   entriesAt: (pool, version, page) => entriesAt(db, { pool, version }, page),
   changesBetween: (pool, from, to) => changesBetween(db, pool, { from, to }),
+  changeCounts: (pool, first, last) => changeCounts(db, { pool, first, last }),
   prune: async (pool, keep, limit) => {
     const due = await dueVersions(db, pool, keep, limit);
     const last = due.at(-1);

@@ -66,6 +66,27 @@ export const snapshotContract = (store: () => Store): void => {
     expect(await between(2, 2)).toEqual([]);
   });
 
+  test('what changed with each version is counted by kind', async () => {
+    await add('a', 1, put('x', '1'), put('y', '1'), put('x', '1', 'credential'));
+    await add('a', 2);
+    await add('a', 3, put('x', '3'), drop('y'), put('z', '3'), drop('x', 'credential'));
+    await add('a', 4, put('y', '4'));
+    await add('b', 3, put('x', '1'));
+    const none = { added: 0, changed: 0, removed: 0 };
+    const third = [
+      { version: 3, kind: 'credential', ...none, removed: 1 },
+      { version: 3, kind: 'service', added: 1, changed: 1, removed: 1 },
+    ];
+    expect(await read().changeCounts('a', 2, 3)).toEqual(third);
+    expect(await read().changeCounts('a', 1, 9)).toEqual([
+      { version: 1, kind: 'credential', ...none, added: 1 },
+      { version: 1, kind: 'service', ...none, added: 2 },
+      ...third,
+      { version: 4, kind: 'service', ...none, added: 1 },
+    ]);
+    expect(await read().changeCounts('none', 1, 9)).toEqual([]);
+  });
+
   test('many entries are stored and read in parts, each once', async () => {
     const all = Array.from({ length: 1203 }, (_, i) => put(`s-${String(i).padStart(5, '0')}`, `${i}`));
     await add('a', 1, ...all);
