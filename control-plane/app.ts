@@ -6,7 +6,7 @@ import { createHandler } from './adapter.ts';
 import { assemble } from './assemble.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import { ADMIN, UNBOUNDED } from './domain/callers.ts';
-import type { Publisher } from './domain/publisher.ts';
+import { enrolFromFile } from './domain/node-file.ts';
 import { type ControlHome, readControlHome } from './home.ts';
 import { watchHome } from './home-watch.ts';
 import type { Log } from './log.ts';
@@ -49,7 +49,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   const tls = config.tls && (await readTls(config.tls));
   const store = await openStore({ url: config.databaseUrl });
   starting.defer(() => store.close());
-  await enrol(store, home, now);
+  await enrol(store, home, log, now);
   const domain = await assemble({ config, home, store, log, now });
 
   const stopping = new AbortController();
@@ -66,7 +66,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   });
   const { host, port } = await server.listen(config.listen);
   starting.defer(() => server.close());
-  starting.use(renewing(domain.publisher, config.leaseMs, log));
+  starting.use(renewing(domain, config.leaseMs, log));
   const advancing = repeating(
     ADVANCE_MS,
     () => domain.advanceKeys(stopping.signal),
@@ -112,21 +112,28 @@ const readTls = async ({ certPath, keyPath }: NonNullable<ControlPlaneConfig['tl
   };
 };
 
-/** The files of the home say who the admin and the nodes are. */
-const enrol = (store: Store, home: ControlHome, now: () => number): Promise<void> =>
-  store.transact(async (tx) => {
+/** The files of the home say who the admin and the first nodes are. */
+const enrol = async (store: Store, home: ControlHome, log: Log, now: () => number): Promise<void> => {
+  const ignored = await store.transact(async (tx) => {
     const known = await tx.callers.get(ADMIN);
     const admin = { ...UNBOUNDED, name: ADMIN, keyHash: home.adminKeyHash, services: [], admin: true };
     await tx.callers.put({ ...admin, etag: '', createdAt: known?.createdAt ?? now() });
-    for (const { name, pool, jwk } of home.nodes) await tx.nodes.enrol({ name, pool, jwk: JSON.stringify(jwk) });
+    return enrolFromFile(tx, home.nodes, now());
   });
+  for (const one of ignored) log.warn('a node of the file is not enrolled', one);
+};
+
+type Renewed = Pick<Awaited<ReturnType<typeof assemble>>, 'publisher' | 'history'>;
 
 /** Looks often enough that a snapshot is signed afresh soon after a third of its lease; a failure is tried again. */
-const renewing = (publisher: Publisher, leaseMs: number, log: Log): AsyncDisposable => {
+const renewing = ({ publisher, history }: Renewed, leaseMs: number, log: Log): AsyncDisposable => {
   const everyMs = Math.min(Math.max(leaseMs / 30, 500), 60_000);
   return repeating(
     everyMs,
-    () => publisher.renew(),
-    (error) => log.error('a snapshot could not be published', { error }),
+    async () => {
+      await publisher.renew().catch((error: unknown) => log.error('a snapshot could not be published', { error }));
+      await history.prune();
+    },
+    (error) => log.error('old snapshots could not be forgotten', { error }),
   );
 };

@@ -9,13 +9,16 @@ import { createTail } from './domain/audit-tail.ts';
 import { createCallers } from './domain/callers.ts';
 import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
+import { createEnrolments } from './domain/enrolment.ts';
 import { createExchange } from './domain/exchange.ts';
+import { createHistory, type History } from './domain/history.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
 import { createKeyList } from './domain/key-list.ts';
 import { createRetireKey } from './domain/key-retire.ts';
 import { createKeyring } from './domain/keyring.ts';
 import { createKeys } from './domain/keys.ts';
+import { createMembership } from './domain/membership.ts';
 import { createMint, createMintBatch } from './domain/mint.ts';
 import { createNodes } from './domain/nodes.ts';
 import { createPublisher, type Publisher } from './domain/publisher.ts';
@@ -50,13 +53,14 @@ type Parts = {
 /** What the process has to do now and then, besides serving. */
 export type Upkeep = {
   readonly publisher: Publisher;
+  readonly history: History;
   /** Takes the keys of a home that was read again. */
   readonly takeHome: (home: ControlHome) => Promise<void>;
   /** Takes the steps of keys that are due; waits for nodes, at most 5 s. */
   readonly advanceKeys: (signal: AbortSignal) => Promise<void>;
 };
 
-/** The domain, and its publisher, started. */
+/** The domain, its publisher, started, and the history of what that has published. */
 export const assemble = async ({ config, home, store, log, now }: Parts): Promise<Domain & Upkeep> => {
   const newId = (): string => makeId(now(), randomBytes(10));
   const { fleet, root } = home;
@@ -76,13 +80,18 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   const feed = createAuditFeed();
   const changes = createChanges({ store, publisher, announce: feed.publish, now, newId });
   const tell = (message: string, kid: string): void => log.info(message, { kid });
-  const enrolled = new Set(home.nodes.map(({ name }) => name));
-  const rollouts = createRollouts({ nodes: read.nodes, enrolled, now });
+  const rollouts = createRollouts({ nodes: read.nodes, now });
   const keys = createKeys({ fleet, root, read, sealingKeys, hasPool: publisher.hasPool, now });
   const { sealingKids } = keys;
   const keyring = createKeyring(read);
   const signers = createTokenSigners();
   const ceilings = createCallerCeilings();
+  const nodes = createNodes({
+    ...{ store, publisher, now },
+    reported: rollouts.reported,
+    refused: ({ node, refusedVersion, nackCode, nackMessage }) =>
+      log.warn('a node refused a snapshot', { node, version: refusedVersion, code: nackCode, why: nackMessage }),
+  });
   const issuing = { changes, ceilings, places, signers, fleet, now, newId };
   const resign = createResign({ changes, publisher, signers: snapshotSigners, tell });
   const { issuer } = config;
@@ -103,12 +112,13 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       await keys.learn();
       await tokenKeys.advance(signal);
     },
+    history: createHistory({ store, pools: publisher.pools(), historyMs: config.historyMs, now }),
     keys,
     keysAdmin: {
       list: createKeyList({ read, held: signers.held, snapshotSigners, sealingKeys, now }),
       retire: createRetireKey({ changes, rollouts, publisher, keys, sealingKeys, now }),
     },
-    identify: createIdentify({ read, fleet, enrolled, now }),
+    identify: createIdentify({ read, fleet, now }),
     services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),
     setScope: createSetScope({ changes, read, rollouts, ceilings, publisher, now, newId }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
@@ -120,12 +130,9 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       revoke: createRevoke({ changes, rollouts, publisher, keyring, fleet, now, newId }),
       list: createTokenList({ read, now }),
     },
-    nodes: createNodes({
-      ...{ store, publisher, now },
-      reported: rollouts.reported,
-      refused: ({ node, refusedVersion, nackCode, nackMessage }) =>
-        log.warn('a node refused a snapshot', { node, version: refusedVersion, code: nackCode, why: nackMessage }),
-    }),
+    nodes,
+    enrolments: createEnrolments({ changes, rollouts, publisher, read, fleet, root, now, randomBytes }),
+    membership: createMembership({ changes, rollouts, publisher, read, recheck: nodes.recheck, now }),
     audit: {
       ingest: createIngest({ store, feed }),
       query: createAuditQuery(read),

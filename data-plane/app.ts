@@ -4,13 +4,14 @@ import { getHeapStatistics } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
 import { signNodeAssertion } from '@daypass/core/node-auth';
-import { type Clients, createClients } from '@daypass/sdk/client';
+import { type Clients, clientsOver, createTransport } from '@daypass/sdk/client';
 import { type AdminServer, createAdminServer } from './admin.ts';
 import { createGroupSync } from './audit/group-sync.ts';
 import { openSpool, type Spool } from './audit/spool.ts';
 import { createUploader } from './audit/uploader.ts';
 import { createBackoff } from './backoff.ts';
 import { canSharePorts, type DataPlaneConfig } from './config.ts';
+import { createControlPlanes } from './control-planes.ts';
 import { declareMetrics, readinessOf } from './health.ts';
 import { type DataHome, readDataHome } from './home.ts';
 import { lockFolder } from './home-lock.ts';
@@ -19,6 +20,7 @@ import { closeServer, listenOn } from './listener.ts';
 import type { Log } from './log.ts';
 import { createMetrics, renderFamilies, sumFamilies } from './metrics.ts';
 import { createNewId } from './new-id.ts';
+import { patientFetch, SILENCE_MS } from './patient-fetch.ts';
 import { type SealingFolder, watchSealing } from './sealing-folder.ts';
 import { createLimitMemory, declareShared, openSharedLimits } from './shared/limits.ts';
 import { createSnapshotAgent } from './snapshot/agent.ts';
@@ -69,7 +71,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   building.use(await lockFolder(home.spoolFolder));
 
   const store = await openSnapshotStore(home.snapshotFolder);
-  const clients = createNodeClients(config, home, newId);
+  const clients = createNodeClients(config, home, newId, log);
   const { fleet, pool, root, node } = home;
   const common = { node, log, random: Math.random };
   const strict = config.audit === 'strict';
@@ -170,14 +172,14 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   };
 }
 
-/** Every call carries a fresh assertion under the node's own key. */
-function createNodeClients(config: DataPlaneConfig, { node, fleet, nodeKey }: DataHome, newId: () => string): Clients {
-  return createClients({
-    baseUrl: config.controlUrl,
-    authorization: async () =>
-      `Bearer ${await signNodeAssertion({ node, fleet, now: Date.now() / 1000, jti: newId() }, nodeKey)}`,
-    fetch: boundedFetch(globalThis.fetch, SNAPSHOT_BYTES_MAX),
-  });
+/** Every call, and each of its tries, carries a fresh assertion under the node's own key: none is taken twice. */
+function createNodeClients({ controlUrls }: DataPlaneConfig, home: DataHome, newId: () => string, log: Log): Clients {
+  const { node, fleet, nodeKey } = home;
+  const authorization = async () =>
+    `Bearer ${await signNodeAssertion({ node, fleet, now: Date.now() / 1000, jti: newId() }, nodeKey)}`;
+  const fetch = boundedFetch(patientFetch(globalThis.fetch, SILENCE_MS), SNAPSHOT_BYTES_MAX);
+  const connect = (baseUrl: string) => createTransport({ baseUrl, authorization, fetch });
+  return clientsOver(createControlPlanes({ origins: controlUrls, connect, random: Math.random, log }));
 }
 
 /** What workers start with that is the same for all of them. */
@@ -191,7 +193,7 @@ const startOf = (config: DataPlaneConfig, home: DataHome, spool: Spool) => ({
   serverTiming: config.serverTiming,
   publicUrl: config.publicUrl,
   dpopNonce: config.dpopNonce,
-  controlUrl: config.controlUrl,
+  controlUrls: config.controlUrls,
   allowUpstreamRanges: config.allowUpstreamRanges,
   logLevel: config.logLevel,
 });
@@ -226,9 +228,11 @@ async function checkFree(at: Listen): Promise<void> {
 }
 
 function warnAboutCleartext(config: DataPlaneConfig, log: Log): void {
-  const { hostname, protocol } = new URL(config.controlUrl);
-  if (protocol === 'http:' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')))
-    log.warn('the control plane is reached without TLS', { url: config.controlUrl });
+  for (const url of config.controlUrls) {
+    const { hostname, protocol } = new URL(url);
+    if (protocol === 'http:' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')))
+      log.warn('the control plane is reached without TLS', { url });
+  }
   if (config.tls === undefined && !isLoopback(config.listen.host))
     log.warn('tokens come to this listener without TLS', { host: config.listen.host, port: config.listen.port });
 }

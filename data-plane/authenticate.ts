@@ -132,7 +132,8 @@ export function createAuthenticator({ limits, nowMs, metrics, prover, failures: 
   };
 }
 
-const isByActiveKey = (session: Session, snapshot: ActiveSnapshot): boolean =>
+/** Whether the key that verified a token is still one of the snapshot's. */
+export const isByActiveKey = (session: Session, snapshot: ActiveSnapshot): boolean =>
   session.claims.aud === snapshot.fleet && snapshot.keyPrints.get(session.kid) === session.keyPrint;
 
 // RFC 9449 §7.2: a bound token is never a bearer token; nor does a token become bound by how it is presented.

@@ -6,7 +6,7 @@ import { matchRules, needsBody, type ScopeLookup, smallestRule } from '@daypass/
 import { checkSealTime, type OpenedSeal } from '@daypass/core/seal';
 import type { VerifiedClaims } from '@daypass/core/token';
 import type { ActiveService } from './active-service.ts';
-import type { VerifiedToken } from './authenticate.ts';
+import type { Session, VerifiedToken } from './authenticate.ts';
 import { type Bound, bindCredential } from './bound.ts';
 import { forwardedQuery, forwardedValues } from './forwarded.ts';
 import type { HeldBody } from './held-body.ts';
@@ -22,6 +22,8 @@ export type Grant = {
   readonly route: Route;
   readonly service: ActiveService;
   readonly claims: VerifiedClaims | undefined;
+  /** Of the token. */
+  readonly session: Session | undefined;
   /** The rule that allows it; empty for an anonymous service. */
   readonly rule: string;
   /** Empty when none is put on. */
@@ -67,7 +69,7 @@ export function createAuthorizer(deps: { readonly seals: Seals; readonly nowMs: 
       const { claims } = token;
       const use = (bound: Bound): Decided => {
         if (bound.seal !== undefined && !checkSeal(asked, bound.seal, service, deps.nowMs() / 1000)) return BODY_NEEDED;
-        return grant({ route, service, claims, rule, bound, bytes });
+        return grant({ route, service, token, rule, bound, bytes });
       };
       const { session } = token;
       // A token has one service, and a snapshot one of that name.
@@ -163,17 +165,18 @@ function checkSeal(asked: Asked, seal: OpenedSeal, { config }: ActiveService, no
 type Granted = {
   readonly route: Route;
   readonly service: ActiveService;
-  readonly claims?: VerifiedClaims;
+  readonly token?: VerifiedToken;
   readonly rule?: string;
   readonly bound?: Bound;
   readonly bytes: Uint8Array | undefined;
 };
 
-const grant = ({ route, service, claims, rule = '', bound, bytes }: Granted): Grant =>
+const grant = ({ route, service, token, rule = '', bound, bytes }: Granted): Grant =>
   ({
     route,
     service,
-    claims,
+    claims: token?.claims,
+    session: token?.session,
     rule,
     credentialId: bound?.seal?.id ?? '',
     injection: bound?.injection,

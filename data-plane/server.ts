@@ -56,6 +56,8 @@ export type DataServerDeps = {
 export type DataServer = {
   /** Starts to listen; rejects with what the system says. */
   listen(host: string, port: number): Promise<AddressInfo>;
+  /** Ends requests on their way that the current snapshot, or the clock, takes the ground from. */
+  review(): void;
   /** Takes no new connection, and ends each one after its next answer; resolves when the last one has ended. */
   leave(): Promise<void>;
   /** Takes no new connection or request, and resolves when the last one was answered. */
@@ -73,7 +75,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
   const state: State = { isDraining: false, publicUrl: deps.publicUrl };
   const upstreams = createUpstreams({ policy, resolve, limits });
   const reception = createReception({ audit, log, metrics, newId });
-  const running = createRunningRequests(current, limits);
+  const running = createRunningRequests({ current, nowMs, slowDecisionMs: limits.slowDecisionMs });
   const reviews = setInterval(running.review, REVIEW_MS).unref();
   const publicUrl = (): string => state.publicUrl ?? '';
   const prover = createProver({ limits, shared, nowMs, nonceRule: deps.dpopNonce ?? 'auto', publicUrl });
@@ -116,6 +118,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
       state.publicUrl ??= urlOf(address, deps.tls !== undefined);
       return address;
     },
+    review: running.review,
     leave: server.leave,
     async drain() {
       state.isDraining = true;
@@ -130,7 +133,7 @@ export function createDataServer(deps: DataServerDeps): DataServer {
   };
 }
 
-/** How long a request may go on after the snapshot that revokes its token was activated. */
+/** How long a request may go on after the clock has ended it; a snapshot that ends it is told at once. */
 const REVIEW_MS = 100;
 
 type State = { isDraining: boolean; publicUrl: string | undefined };

@@ -22,7 +22,13 @@ export type AskedRules = {
 /** The ceilings of callers, made ready for comparing and kept for a while. */
 export type CallerCeilings = {
   /** @throws {DaypassError} `permission_denied` naming the field, the rule and the clause that decides */
-  check(tx: Pick<Aggregates, 'ceilings'>, caller: CallerActor, service: string, asked: AskedRules): Promise<void>;
+  check(
+    tx: Pick<Aggregates, 'ceilings'>,
+    caller: CallerActor,
+    service: string,
+    asked: AskedRules,
+    effort?: Effort,
+  ): Promise<void>;
 };
 
 /** Makes the ceilings of callers. */
@@ -41,13 +47,14 @@ export const createCallerCeilings = (): CallerCeilings => {
     }
   };
   return {
-    check: async (tx, caller, service, asked) => {
+    check: async (tx, caller, service, asked, effort) => {
       if (caller.admin) return;
       // Each change of a caller gives it a new etag. One that has none was never given a ceiling.
       const key = JSON.stringify([caller.name, caller.createdAt, caller.etag, service]);
       const known = kept.get(key) ?? (await readKept(tx, caller.name, service));
       keep(key, known);
-      if (known.ceiling !== undefined) await checkWithin(known.ceiling, asked, `the ceiling of \`${caller.name}\``);
+      const whose = `the ceiling of \`${caller.name}\``;
+      if (known.ceiling !== undefined) await checkWithin(known.ceiling, asked, whose, effort);
     },
   };
 };
@@ -86,8 +93,13 @@ export const readCeiling = async (texts: readonly string[]): Promise<Ceiling> =>
  * Refuses rules that no single rule of a ceiling covers; `whose` names it.
  * @throws {DaypassError} `permission_denied`
  */
-export const checkWithin = async (ceiling: Ceiling, asked: AskedRules, whose: string): Promise<void> => {
-  const gap = await firstGap(ceiling, asked.rules);
+export const checkWithin = async (
+  ceiling: Ceiling,
+  asked: AskedRules,
+  whose: string,
+  effort?: Effort,
+): Promise<void> => {
+  const gap = await firstGap(ceiling, asked.rules, effort);
   if (gap === undefined) return;
   throw new DaypassError('permission_denied', `goes beyond ${whose}: ${gapText(gap)}`, {
     field: asked.fieldOf(gap.of),
@@ -99,16 +111,25 @@ const RULE_COST_MAX = 400_000;
 const COST_MAX = 4_000_000;
 const TURN_COST = 100_000;
 
+/** What comparing may still cost; those that share one share what is left of it. */
+export type Effort = { left: number };
+
+/** For all tokens of one call, while every other change waits: half a second at worst. */
+export const mintEffort = (): Effort => ({ left: COST_MAX / 2 });
+
 /** The first of canonical texts that no single rule of the ceiling covers, or that is too dear to compare. */
-export const firstGap = async (ceiling: Ceiling, texts: readonly string[]): Promise<Gap | undefined> => {
-  let left = COST_MAX;
+export const firstGap = async (
+  ceiling: Ceiling,
+  texts: readonly string[],
+  effort: Effort = { left: COST_MAX },
+): Promise<Gap | undefined> => {
   let turn = TURN_COST;
   for (const text of texts) {
-    const budget = { left: Math.min(RULE_COST_MAX, left) };
+    const budget = { left: Math.min(RULE_COST_MAX, effort.left) };
     const before = budget.left;
     for (const gap of gapsBetween(ceiling, [parseRule(text)], budget)) return gap;
     const cost = before - budget.left + readingCost(text);
-    left -= cost;
+    effort.left -= cost;
     turn -= cost;
     if (turn > 0) continue;
     await nextTurn();

@@ -1,6 +1,6 @@
 // How every change is made: checked, written, published and audited in one transaction, then announced.
 import { DaypassError } from '@daypass/core/errors';
-import type { Aggregates, AuditEventRow, Store } from '../store/interface.ts';
+import type { Aggregates, AuditEventRow, Store, TransactOptions } from '../store/interface.ts';
 import { type CallerActor, callerActor } from './actor.ts';
 import { type ChangeNote, recordChanges } from './audit-change.ts';
 import type { Published, Publisher } from './publisher.ts';
@@ -29,6 +29,7 @@ export type Changes = {
     caller: CallerActor,
     method: string,
     work: (tx: Aggregates, caller: CallerActor) => Promise<Work<T>>,
+    options?: TransactOptions,
   ): Promise<{ readonly value: T; readonly published: readonly Published[] }>;
   /** The same for what the control plane does by itself; undefined: there was nothing to do. */
   own(method: string, work: (tx: Aggregates) => Promise<Work<void> | undefined>): Promise<readonly Published[]>;
@@ -52,6 +53,7 @@ export const createChanges = (deps: Deps): Changes => {
     caller: string,
     method: string,
     work: (tx: Aggregates) => Promise<Work<T> | undefined>,
+    options?: TransactOptions,
   ): Promise<{ readonly value: T; readonly published: readonly Published[] } | undefined> => {
     const done = await deps.store.transact(async (transaction) => {
       const { tx, written } = noteServices(transaction);
@@ -59,22 +61,23 @@ export const createChanges = (deps: Deps): Changes => {
       if (made === undefined) return undefined;
       const { value, pools, note, more = [] } = made;
       const published: Published[] = [];
-      for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool, written));
+      const maker = { caller, method, subject: note.path };
+      for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool, written, maker));
       // The next snapshot is made of the last one and what is written with it.
       if (written.size > 0 && published.length === 0) throw new DaypassError('internal', 'A service was not published');
       const version = Math.max(0, ...published.map((one) => one.version));
       const stamp = { time: deps.now(), outcome: 'allowed', snapshotVersion: version, caller } as const;
       const notes = [note, ...more].map((one) => ({ ...one, ...stamp, id: deps.newId(), method }));
       return { value, published, events: await recordChanges(tx, notes) };
-    });
+    }, options);
     if (done === undefined) return undefined;
     for (const one of done.published) deps.publisher.activate(one);
     deps.announce(done.events);
     return { value: done.value, published: done.published };
   };
   return {
-    run: async (caller, method, work) => {
-      const made = await make(caller.name, method, async (tx) => work(tx, await asItIs(tx, caller)));
+    run: async (caller, method, work, options) => {
+      const made = await make(caller.name, method, async (tx) => work(tx, await asItIs(tx, caller)), options);
       if (made === undefined) throw new DaypassError('internal', 'A change came to nothing');
       return made;
     },

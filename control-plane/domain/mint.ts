@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
 import type { Aggregates, ServiceRow } from '../store/interface.ts';
 import { type CallerActor, mayMintFor } from './actor.ts';
-import { type CallerCeilings, fieldsOf } from './ceiling.ts';
+import { type CallerCeilings, type Effort, fieldsOf, mintEffort } from './ceiling.ts';
 import type { Changes, Note, Work } from './change.ts';
 import { type Issuing, issue, type Minted, type NameGrant } from './issue.ts';
 import { operationLookup } from './operations.ts';
@@ -107,9 +107,10 @@ const mint = async (
 ): Promise<Work<readonly Minted[]>> => {
   const service = await readService(tx, caller, asked.service);
   const grants: Grant[] = [];
+  const effort = mintEffort();
   let turn = TURN_RULES;
   for (const [index, input] of asked.inputs.entries()) {
-    grants.push(await named(index, () => check(tx, deps, caller, service, input)));
+    grants.push(await named(index, () => check(tx, deps, caller, service, input, effort)));
     turn -= input.allow.length;
     if (turn > 0) continue;
     await nextTurn();
@@ -146,11 +147,12 @@ const check = async (
   caller: CallerActor,
   service: ServiceRow,
   input: MintInput,
+  effort: Effort,
 ): Promise<Grant> => {
   const kids = deps.sealingKids(service.config.pool) ?? new Set();
   const expand = await operationLookup(tx, service.name, input.allow);
   const grant = checkMint(input, caller, service, kids, expand);
   const rules = { rules: grant.allow, fieldOf: fieldsOf(input.allow, 'allow', expand) };
-  await deps.ceilings.check(tx, caller, service.name, rules);
+  await deps.ceilings.check(tx, caller, service.name, rules, effort);
   return grant;
 };

@@ -37,9 +37,9 @@ export const createRevoke =
   (deps: Deps) =>
   async (caller: CallerActor, target: RevokeTarget, { waitMs, signal }: Waiting): Promise<Rollout> => {
     const jti = target.kind === 'cut_off' ? undefined : await readJti(target, deps);
-    const { value: pool, published } = await deps.changes.run(caller, METHOD, (tx) =>
-      target.kind === 'cut_off' ? cutOff(tx, deps, caller, target.cutOff) : revokeOne(tx, deps, caller, jti ?? ''),
-    );
+    const work = (tx: Aggregates) =>
+      target.kind === 'cut_off' ? cutOff(tx, deps, caller, target.cutOff) : revokeOne(tx, deps, caller, jti ?? '');
+    const { value: pool, published } = await deps.changes.run(caller, METHOD, work, { urgent: true });
     // Revoked before: nothing new was published, the receipt is that of what stands.
     const standing = published.length > 0 || pool === undefined ? undefined : deps.publisher.current(pool);
     return deps.rollouts.wait(standing === undefined ? published : [standing], waitMs, signal);

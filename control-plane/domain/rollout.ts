@@ -17,6 +17,8 @@ export type Rollout = {
   readonly version: number;
   readonly acknowledged: readonly string[];
   readonly missing: readonly MissingNode[];
+  /** From the commit of the change until the last node had it, or until nobody waited any longer. */
+  readonly waitedMs: number;
 };
 
 /** What nodes are to have activated. */
@@ -38,8 +40,6 @@ export type Rollouts = {
 
 type Deps = {
   readonly nodes: Pick<NodeStore, 'ofPool'>;
-  /** Names of the nodes that may connect now. */
-  readonly enrolled: ReadonlySet<string>;
   /** Milliseconds. */
   readonly now: () => number;
 };
@@ -47,12 +47,11 @@ type Deps = {
 /** Makes the follower of changes. */
 export const createRollouts = (deps: Deps): Rollouts => {
   const reported = createNotifier();
-  const look = async (published: readonly Activated[]): Promise<Rollout> => {
+  const look = async (published: readonly Activated[]): Promise<Omit<Rollout, 'waitedMs'>> => {
     const acknowledged: string[] = [];
     const missing: MissingNode[] = [];
     for (const one of published) {
       for (const node of await deps.nodes.ofPool(one.pool)) {
-        if (!deps.enrolled.has(node.name)) continue;
         if (hasActivated(node, one)) acknowledged.push(node.name);
         else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));
       }
@@ -63,14 +62,15 @@ export const createRollouts = (deps: Deps): Rollouts => {
     reported,
     wait: async (published, waitMs, signal) => {
       // The wall clock may be set while this waits.
-      const deadline = performance.now() + waitMs;
+      const began = performance.now();
       for (;;) {
         const seen = reported.generation();
         const rollout = await look(published);
-        const left = deadline - performance.now();
+        const waitedMs = performance.now() - began;
+        const left = waitMs - waitedMs;
         // A node that refused this very version will not take it later: nothing is left to wait for.
         const waitFor = rollout.missing.filter(({ nackCode }) => nackCode === '');
-        if (waitFor.length === 0 || left <= 0 || signal.aborted) return rollout;
+        if (waitFor.length === 0 || left <= 0 || signal.aborted) return { ...rollout, waitedMs };
         await reported.wait(seen, Math.min(left, LONGEST_WAIT_MS), signal);
       }
     },

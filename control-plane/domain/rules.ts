@@ -30,8 +30,8 @@ export const checkLength = (
     problems.add(path, `all ${what} together hold ${chars} characters of at most ${MAX_RULES_CHARS}`);
 };
 
-/** Characters of the rules of one token, whose 6,000 bytes hold far less: what is longer is not even read. */
-export const MAX_ASKED_CHARS = 64 * 1024;
+/** Characters of the rules of one token, whose 6,000 bytes hold less: what is longer is not even read. */
+export const MAX_ASKED_CHARS = 8 * 1024;
 
 /**
  * Reads rules under `path` into canonical texts, operations replaced by what they stand for now. Reads no more of a list

@@ -96,9 +96,11 @@ const openFile = async (file: string, busyTimeoutMs: number): Promise<Store> => 
   pools.defer(() => writer.close());
   return {
     read: createAggregates(reader),
-    transact: (work) =>
-      writer.transact((connection, memory, add) =>
-        work(rememberReads(appendLater(createAggregates(createDb(memberDialect(connection))), add), memory)),
+    transact: (work, options) =>
+      writer.transact(
+        (connection, memory, add) =>
+          work(rememberReads(appendLater(createAggregates(createDb(memberDialect(connection))), add), memory)),
+        options,
       ),
     ping: async () => {
       await requireSameFile();

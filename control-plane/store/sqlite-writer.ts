@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
 import type { DatabaseConnection } from 'kysely';
+import type { TransactOptions } from './interface.ts';
 import { createLaterWrites, type LaterTable, type LaterValue, type LaterWrites } from './later-writes.ts';
 import { createReadMemory, type ReadMemory } from './read-memory.ts';
 import type { SqliteConnection } from './sqlite-connection.ts';
@@ -10,6 +11,8 @@ import type { Pool } from './sqlite-pool.ts';
 
 /** A group takes in nobody after so many members. */
 const MEMBERS_MAX = 64;
+/** So many urgent ones in a row, then one of the others. */
+const URGENT_MAX = 16;
 const DEFAULT_GROUP_MS = 10;
 const DEFAULT_WAITING_MAX = 2000;
 const DEFAULT_WAIT_MS = 15_000;
@@ -32,14 +35,14 @@ export type AddLater = (table: LaterTable, rows: readonly (readonly LaterValue[]
 /** What is done in a transaction, over its connection, with what the writer remembers. */
 export type MemberWork<T> = (connection: DatabaseConnection, memory: ReadMemory, add: AddLater) => Promise<T>;
 
-/** Runs transactions in the order in which they come. */
+/** Runs transactions in the order in which they come, urgent ones first. */
 export type Writer = {
   /**
    * Runs `work` in a savepoint of its own, and answers when all that was written before its end is on disk. It is rolled
    * back alone when it throws; where the commit or a row that was added for later fails, or the database fails under a
    * member, all of its group fail with that error, since each may have seen what the others wrote.
    */
-  transact<T>(work: MemberWork<T>): Promise<T>;
+  transact<T>(work: MemberWork<T>, options?: TransactOptions): Promise<T>;
   /** Turns newcomers and who waits away. */
   close(): void;
 };
@@ -59,11 +62,16 @@ export const createWriter = (options: WriterOptions): Writer => {
   const { pool, check, waitMs = DEFAULT_WAIT_MS, waitingMax = DEFAULT_WAITING_MAX } = options;
   const { groupMs = DEFAULT_GROUP_MS } = options;
   const memory = createReadMemory();
-  const waiting = new Set<Member>();
+  const urgent = new Set<Member>();
+  const others = new Set<Member>();
+  let inRow = 0;
   let closed = false;
   let running = false;
 
   const next = (): Member | undefined => {
+    const isTurnOfOthers = urgent.size === 0 || (inRow >= URGENT_MAX && others.size > 0);
+    inRow = isTurnOfOthers ? 0 : inRow + 1;
+    const waiting = isTurnOfOthers ? others : urgent;
     const [member] = waiting;
     if (member === undefined) return undefined;
     clearTimeout(member.timer);
@@ -77,7 +85,7 @@ export const createWriter = (options: WriterOptions): Writer => {
 
   const runAll = async (): Promise<void> => {
     running = true;
-    while (waiting.size > 0) {
+    while (urgent.size + others.size > 0) {
       try {
         const connection = await pool.acquire();
         await check()
@@ -92,7 +100,8 @@ export const createWriter = (options: WriterOptions): Writer => {
   };
 
   return {
-    transact: <T>(work: MemberWork<T>): Promise<T> => {
+    transact: <T>(work: MemberWork<T>, options?: TransactOptions): Promise<T> => {
+      const waiting = options?.urgent === true ? urgent : others;
       if (closed) return Promise.reject(unavailable('The database is closed'));
       if (waiting.size >= waitingMax) return Promise.reject(unavailable('The database is too busy'));
       return new Promise<T>((resolve, reject) => {

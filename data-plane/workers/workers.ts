@@ -21,6 +21,8 @@ type Deps = {
   readonly listenAt: { readonly at: Listen; readonly reusePort: boolean };
   /** How long a worker that leaves may serve on the connections that it has. */
   readonly leaveMs: number;
+  /** How long one that serves may take for a small snapshot before it is taken to hang; `HANG_MS` if left out. */
+  readonly hangMs?: number;
   readonly backoff: Backoff;
   readonly log: Log;
   readonly nowMs: () => number;
@@ -59,9 +61,17 @@ type Member = {
 
 type Failure = { readonly member: Member; readonly error: unknown };
 
-/** A snapshot may be large, and the machine busy. One that takes longer hangs. */
-const INSTALL_MS = 60_000;
-const LISTEN_MS = 30_000;
+/** A worker that serves and is not done with a snapshot by then hangs: it would keep a revocation from being true. */
+const HANG_MS = 3_000;
+/** A large snapshot takes its time: so many bytes a millisecond at least. */
+const BYTES_A_MS = 1024;
+/** Those that are ready wait so long for the others. */
+const PATIENCE_MS = 250;
+/** For one that is killed to be gone. */
+const KILLED_MS = 1_000;
+/** One that has just been started may have to wait for the machine. */
+const START_MS = 60_000;
+const LISTEN_MS = 5_000;
 const METRICS_MS = 1_000;
 const UNSEAL_MS = 5_000;
 const CLOSE_MS = 2_000;
@@ -133,30 +143,41 @@ export function createWorkers(deps: Deps): Workers {
       if (!(error instanceof WorkerGone)) await replace(error);
     }
   };
-  const take = async ({ thread }: Member, handover: Handover): Promise<void> => {
-    await thread.ask('prepare', handover, INSTALL_MS);
-    await thread.ask('activate', undefined, INSTALL_MS);
+  /** Has one that does not serve decide by what is current. */
+  const catchUp = async (member: Member): Promise<void> => {
+    const handover = current;
+    if (handover === undefined || holds.get(member) === handover) return;
+    await member.thread.ask('prepare', handover, START_MS);
+    await member.thread.ask('activate', undefined, START_MS);
+    holds.set(member, handover);
   };
   /** Has one decide as the others do, and listen beside them. One that cannot is ended. */
-  const serve = (member: Member): Promise<Listen> =>
-    inTurn(async () => {
-      try {
-        if (current !== undefined && !installed.has(member)) await take(member, current);
-        installed.add(member);
+  const serve = async (member: Member): Promise<Listen> => {
+    try {
+      // Not in turn yet: one that is slow to start must not keep a snapshot from those that serve.
+      await catchUp(member);
+      return await inTurn(async () => {
+        await catchUp(member);
         if (admin === undefined) throw new Error('it is not known where to listen');
         if (closing) throw new Error('the node takes no new connection');
         const question = { ...deps.listenAt, at: address ?? deps.listenAt.at, admin };
-        address = await member.thread.ask('listen', question, LISTEN_MS);
+        address = await member.thread.ask('listen', question, holds.has(member) ? LISTEN_MS : START_MS);
         member.isServing = true;
         return address;
-      } catch (error) {
-        member.isLeaving = !(error instanceof WorkerGone);
-        member.thread.kill();
-        throw error;
-      }
-    });
-  /** Those that have what is current. */
-  const installed = new WeakSet<Member>();
+      });
+    } catch (error) {
+      member.isLeaving = !(error instanceof WorkerGone);
+      member.thread.kill();
+      throw error;
+    }
+  };
+  /** What each decides by. */
+  const holds = new WeakMap<Member, Handover>();
+  /** Those that decide requests now, also on connections that they are about to leave; before there are any, all. */
+  const deciding = (): readonly Member[] => {
+    const those = [...members].filter(({ isServing, isLeaving }) => isServing || isLeaving);
+    return those.length > 0 ? those : [...members];
+  };
   /** Works with all at once; returns what did not work, but for those that have ended. */
   const each = async (
     work: (member: Member) => Promise<unknown>,
@@ -172,9 +193,10 @@ export function createWorkers(deps: Deps): Workers {
     return failures;
   };
   /** It would go on deciding by what may be revoked. */
-  const hangs = ({ member, error }: Failure): void => {
-    log.error('a worker did not take a snapshot, and is ended', { error, worker: member.thread.slot });
-    member.thread.kill();
+  const hangs = async ({ member: { thread }, error }: Failure): Promise<void> => {
+    log.error('a worker did not take a snapshot, and is ended', { error, worker: thread.slot });
+    thread.kill();
+    await Promise.race([thread.ended, pause(KILLED_MS, undefined, { ref: false })]);
   };
   const retire = async (member: Member): Promise<void> => {
     const { thread } = member;
@@ -207,18 +229,20 @@ export function createWorkers(deps: Deps): Workers {
     install: (handover, keep) =>
       inTurn(async () => {
         // One that comes from here on takes it when it is to serve.
-        const those = [...members];
-        const failures = await each(({ thread }) => thread.ask('prepare', handover, INSTALL_MS), those);
-        const refusal = failures.find(({ error }) => error instanceof DaypassError);
-        if (refusal !== undefined) throw refusal.error;
-        for (const failure of failures) hangs(failure);
+        const those = deciding();
+        const hangMs = (deps.hangMs ?? HANG_MS) + handover.bytes.byteLength / BYTES_A_MS;
+        const withinMs = those.some(({ isServing }) => isServing) ? hangMs : START_MS;
+        const preparing = new Map(those.map((one) => [one, one.thread.ask('prepare', handover, withinMs)]));
+        await readyToActivate([...preparing.values()]);
         await keep();
         current = handover;
-        const late = await each(async (member) => {
-          await member.thread.ask('activate', undefined, INSTALL_MS);
-          installed.add(member);
+        // Each as soon as it can; all of them before it is said that it is so.
+        const failures = await each(async (member) => {
+          await preparing.get(member);
+          await member.thread.ask('activate', undefined, hangMs);
+          holds.set(member, handover);
         }, those);
-        for (const failure of late) hangs(failure);
+        await Promise.all(failures.map(hangs));
       }),
     async roll() {
       try {
@@ -269,6 +293,23 @@ export function createWorkers(deps: Deps): Workers {
       await Promise.all(burying);
     },
   };
+}
+
+/** Waits until all have prepared, or a while after the first one has. Throws the code by which one refused until then. */
+async function readyToActivate(preparing: readonly Promise<unknown>[]): Promise<void> {
+  let refusal: DaypassError | undefined;
+  const settled = preparing.map((one) =>
+    one.catch((error: unknown) => {
+      if (error instanceof DaypassError) refusal ??= error;
+    }),
+  );
+  const all = Promise.all(settled);
+  const waited = Promise.any(preparing).then(
+    () => pause(PATIENCE_MS, undefined, { ref: false }),
+    () => all,
+  );
+  await Promise.race([all, waited]);
+  if (refusal !== undefined) throw refusal;
 }
 
 function freeSlot(taken: ReadonlySet<number>): number {

@@ -88,6 +88,16 @@ test('members run in the order in which they came, and each sees what those befo
   expect(counts).toEqual(numbers(20).map((n) => [{ n }]));
 });
 
+test('urgent ones go first, and of many in a row one of the others has its turn', async () => {
+  const ran: string[] = [];
+  const note = (name: string, urgent: boolean) => writer.transact(async () => void ran.push(name), { urgent });
+  const others = numbers(3).map((at) => note(`other ${at}`, false));
+  const urgent = numbers(20).map((at) => note(`urgent ${at}`, true));
+  await Promise.all([...others, ...urgent]);
+  const named = numbers(20).map((at) => `urgent ${at}`);
+  expect(ran).toEqual([...named.slice(0, 16), 'other 0', ...named.slice(16), 'other 1', 'other 2']);
+});
+
 test('a member that throws is rolled back alone, with its own error', async () => {
   const thrown = new Error('stop');
   const work = numbers(9).map((step) =>

@@ -330,7 +330,7 @@ test('a list that no token could hold is refused before it is read', async () =>
   const refused = async (allow: string[]) =>
     ConnectError.from(await errorOf(tokens.mint({ service: 'github', allow }))).rawMessage;
   const long = Array.from({ length: 20 }, (_, i) => `GET /${'a'.repeat(4000)}${i}`);
-  const tooLong = 'allow: holds more than 65536 characters, operations spelt out';
+  const tooLong = 'allow: holds more than 8192 characters, operations spelt out';
   expect(await refused([...long, 'nonsense'])).toBe(tooLong);
   const patterns = Array.from({ length: 65 }, (_, i) => `GET ~/a${i}`);
   expect(await refused([...patterns, 'nonsense'])).toBe('allow: holds more than 64 `~` rules');

@@ -27,6 +27,7 @@ async function start(count: number) {
     bury: async (slot) => void buried.push(slot),
     listenAt: { at: { host: '127.0.0.1', port: 0 }, reusePort: true },
     leaveMs: 1_000,
+    hangMs: 400,
     backoff: createBackoff(1, 5, () => 0.5),
     log,
     nowMs: Date.now,
@@ -66,6 +67,41 @@ test('one that ends is replaced by one that has the snapshot, and the others go 
   expect(buried).toEqual([1]);
   expect(said(2).slice(-2)).toEqual(['prepare end 1', 'activate end 1']);
   expect(said().filter((text) => text === 'listen')).toHaveLength(3);
+});
+
+test.each([
+  'hang 1',
+  'stall 1',
+])('one that hangs (%s) is ended, the others do not wait for it, and only then it is said', async (digest) => {
+  const { workers, said, buried } = await start(3);
+  await workers.install(handover('one'), async () => undefined);
+  let isAcknowledged = false;
+  const installing = workers
+    .install(handover(digest), async () => undefined)
+    .then(() => {
+      isAcknowledged = true;
+    });
+  await until('the others decide by it', () => [2, 3].every((slot) => said(slot).includes(`activate ${digest}`)));
+  expect([isAcknowledged, buried]).toEqual([false, []]);
+  await within('it is said', installing, 5_000);
+  expect(said()).toContain('a worker did not take a snapshot, and is ended');
+  await until('it is buried', () => buried.length === 1);
+  expect(buried).toEqual([1]);
+});
+
+test('one that is slow to start does not keep a snapshot from those that serve', async () => {
+  const { workers, said } = await start(2);
+  await workers.install(handover('hang 3'), async () => undefined);
+  const rolling = workers.roll().catch(() => undefined);
+  await until('it is asked to catch up', () => workers.serving() === 2 && said(3).length === 0);
+  await within(
+    'they take the next one',
+    workers.install(handover('next'), async () => undefined),
+    2_000,
+  );
+  expect([1, 2].map((slot) => said(slot).at(-1))).toEqual(['activate next', 'activate next']);
+  await workers.close();
+  await rolling;
 });
 
 test('one that comes while the others take a snapshot does not serve without it', async () => {
