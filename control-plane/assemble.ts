@@ -112,7 +112,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       await keys.learn();
       await tokenKeys.advance(signal);
     },
-    history: createHistory({ store, pools: publisher.pools(), historyMs: config.historyMs, now }),
+    history: createHistory({ store, pools: publisher.pools, historyMs: config.historyMs, now }),
     keys,
     keysAdmin: {
       list: createKeyList({ read, held: signers.held, snapshotSigners, sealingKeys, now }),

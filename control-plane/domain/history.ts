@@ -6,7 +6,7 @@ export type History = { prune(): Promise<void> };
 
 type Deps = {
   readonly store: Pick<Store, 'transact'>;
-  readonly pools: readonly string[];
+  readonly pools: () => readonly string[];
   /** How long a snapshot can be shown, and deltas lead from it, in milliseconds. */
   readonly historyMs: number;
   /** Milliseconds. */
@@ -23,7 +23,7 @@ const PARTS_MAX = 20;
 export const createHistory = ({ store, pools, historyMs, now }: Deps): History => ({
   prune: async () => {
     const keep = { issuedSince: now() - historyMs, newest: NEWEST_KEPT };
-    for (const pool of pools) {
+    for (const pool of pools()) {
       for (let parts = 0; parts < PARTS_MAX; parts += 1) {
         if ((await store.transact((tx) => tx.snapshots.prune(pool, keep, PART))) === 0) break;
       }

@@ -248,7 +248,7 @@ test('what is older than the history goes, but for the newest hundred, and a nod
   at += 7_200_000;
   for (let i = 0; i < 50; i += 1) await a.change(put('s-1', 100 + i));
   const { version } = a.newest();
-  const history = createHistory({ store: a.store, pools: [POOL], historyMs: 3_600_000, now: () => at });
+  const history = createHistory({ store: a.store, pools: () => [POOL], historyMs: 3_600_000, now: () => at });
   expect(await a.publisher.delta(POOL, first)).toBeDefined();
   await history.prune();
   const kept = await a.store.read.snapshots.list(POOL, { after: undefined, limit: 1000 });
