@@ -86,7 +86,8 @@ export const makeHome = async (
   return { fleet, rootFingerprint };
 };
 
-type File = readonly [path: string, text: string];
+/** A file to be written. */
+export type File = readonly [path: string, text: string];
 
 /** Makes all keys and signatures, and says which file holds what. */
 const composeHome = async (home: string, fleet: string, nowSeconds: number) => {
@@ -135,7 +136,8 @@ export const makeFolder = async (folder: string): Promise<void> => {
   await chmod(folder, 0o700).catch(refuse(folder, 'cannot be closed to others'));
 };
 
-const writeAll = async (files: readonly File[]): Promise<void> => {
+/** Writes files that are not there, 0600; all or none. @throws DaypassError `failed_precondition` naming the file */
+export const writeAll = async (files: readonly File[]): Promise<void> => {
   const written: string[] = [];
   try {
     for (const [path, text] of files) {
@@ -177,7 +179,7 @@ const absent = async (paths: readonly string[], folders: HomeFolders): Promise<s
 };
 
 /** @throws DaypassError `failed_precondition` where the folder cannot be looked into */
-const exists = async (path: string): Promise<boolean> => {
+export const exists = async (path: string): Promise<boolean> => {
   try {
     await access(path);
     return true;
@@ -191,5 +193,5 @@ const exists = async (path: string): Promise<boolean> => {
 const hasFile = async (folder: string): Promise<boolean> =>
   (await exists(folder)) && (await readdir(folder)).some((name) => name.endsWith('.jwk'));
 
-/** The text of a file of the home. */
+/** JSON as the files of a home hold it. */
 export const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;

@@ -9,6 +9,8 @@ import { inspectCommand } from './commands/inspect.ts';
 import { introspectCommand } from './commands/introspect.ts';
 import { keysCommand } from './commands/keys.ts';
 import { mintCommand } from './commands/mint.ts';
+import { nodeCommand } from './commands/node.ts';
+import { nodesCommand } from './commands/nodes.ts';
 import { controlPlaneCommand, dataPlaneCommand } from './commands/plane.ts';
 import { revokeCommand } from './commands/revoke.ts';
 import { scopeCommand } from './commands/scope.ts';
@@ -59,6 +61,8 @@ export const buildProgram = (context: Context, asJson = false): Command => {
     inspectCommand,
     introspectCommand,
     revokeCommand,
+    nodesCommand,
+    nodeCommand,
     auditCommand,
     keysCommand,
     scopeCommand,
