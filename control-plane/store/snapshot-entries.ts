@@ -93,11 +93,13 @@ const partOf = (
   bound: Bound,
   after: Row | undefined,
 ): Promise<readonly Row[]> => {
-  const query = db
+  // One lower bound and no other: PostgreSQL begins to read at the first that it is told.
+  const { version, kind, name } = after ?? { ...BEFORE_ALL, version: older + 1 };
+  return db
     .selectFrom('snapshotEntries')
     .select(['kind', 'name', 'content', `${bound} as version`])
     .where('pool', '=', pool)
-    .where(bound, '>', older)
+    .where((where) => where(where.refTuple(bound, 'kind', 'name'), '>', where.tuple(version, kind, name)))
     .where(bound, '<=', newer)
     .where((where) =>
       bound === 'toVersion'
@@ -107,11 +109,7 @@ const partOf = (
     .orderBy(bound)
     .orderBy('kind')
     .orderBy('name')
-    .limit(PART);
-  if (after === undefined) return query.execute();
-  const { version, kind, name } = after;
-  return query
-    .where((where) => where(where.refTuple(bound, 'kind', 'name'), '>', where.tuple(version, kind, name)))
+    .limit(PART)
     .execute();
 };
 
