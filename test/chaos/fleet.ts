@@ -7,7 +7,9 @@ import { generateSigningKey } from '@daypass/core/key';
 import { root } from '../check/sources.ts';
 import { until } from '../kit/deadline.ts';
 import { freePorts, isReady } from '../kit/planes.ts';
+import { startPostgres } from '../kit/postgres.ts';
 import { launch, run } from '../kit/process.ts';
+import { createDatabase } from './database.ts';
 import { createMember, type Member } from './member.ts';
 import type { Node } from './traffic.ts';
 
@@ -15,6 +17,7 @@ export type ChaosFleet = {
   readonly folder: string;
   readonly adminKey: string;
   readonly controlUrls: readonly string[];
+  readonly database: Member;
   readonly controls: readonly Member[];
   readonly nodes: readonly Node[];
   /** Ends all processes. The folder stays for whoever wants to look. */
@@ -34,10 +37,13 @@ export async function startChaosFleet({ controls, nodes, broken }: Options): Pro
   const home = join(folder, 'operator');
   const ended = await run(process.execPath, [command, 'init'], { env: { DAYPASS_HOME: home } });
   if (ended.code !== 0) throw new Error(`daypass init ended with ${ended.code}: ${ended.stderr}`);
+  const server = await startPostgres();
+  const database = createDatabase(server);
   const names = Array.from({ length: nodes }, (_, i) => `node-${i + 1}`);
   const homes = await makeNodes(home, folder, names);
   const common = { DAYPASS_ALLOW_UPSTREAM_RANGES: '127.0.0.1/32', DAYPASS_LEASE: '1m', DAYPASS_LOG_LEVEL: 'warn' };
   const planes: Member[] = [];
+  const databaseUrl = await server.database();
   const controlPorts = await Promise.all(Array.from({ length: controls }, async () => (await freePorts()).control));
   const controlUrls = controlPorts.map((port) => `http://127.0.0.1:${port}`);
   const startPlane = (
@@ -62,7 +68,12 @@ export async function startChaosFleet({ controls, nodes, broken }: Options): Pro
     startPlane(
       `control-${i + 1}`,
       'control-plane',
-      { DAYPASS_HOME: home, DAYPASS_CONTROL_LISTEN: `127.0.0.1:${port}`, DAYPASS_ISSUER: 'http://chaos.invalid' },
+      {
+        DAYPASS_HOME: home,
+        DAYPASS_CONTROL_LISTEN: `127.0.0.1:${port}`,
+        DAYPASS_DATABASE_URL: databaseUrl,
+        DAYPASS_ISSUER: 'http://chaos.invalid',
+      },
       async () => (await fetch(`${controlUrls[i]}/readyz`, { signal: AbortSignal.timeout(2000) })).ok,
     ),
   );
@@ -83,7 +94,10 @@ export async function startChaosFleet({ controls, nodes, broken }: Options): Pro
       return { name, origin, adminOrigin, workers, member };
     }),
   );
-  const stop = async (): Promise<void> => void (await Promise.all(planes.map((one) => one.stop())));
+  const stop = async (): Promise<void> => {
+    await Promise.all(planes.map((one) => one.stop()));
+    await database.stop();
+  };
   try {
     await Promise.all(planes.map((one) => one.up()));
   } catch (error) {
@@ -91,7 +105,7 @@ export async function startChaosFleet({ controls, nodes, broken }: Options): Pro
     throw error;
   }
   return {
-    ...{ folder, controlUrls, controls: members, nodes: dataPlanes, stop },
+    ...{ folder, controlUrls, database, controls: members, nodes: dataPlanes, stop },
     adminKey: (await readFile(controlPaths(home).adminKey, 'utf8')).trim(),
     remove: () => rm(folder, { recursive: true, force: true }),
   };
