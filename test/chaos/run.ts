@@ -31,7 +31,7 @@ if (![seconds, seed, lanes, pauseMs].every((one) => Number.isSafeInteger(one) &&
   throw new Error('--seconds, --seed, --lanes and --pause-ms take whole numbers');
 
 const STEADY_SERVICES = 6;
-const FIRST_TOKENS = 60;
+const FIRST_TOKENS = 110;
 const broke = new AbortController();
 const found: { readonly why: string; readonly facts: unknown }[] = [];
 const broken = (why: string, facts?: unknown): void => {
