@@ -16,6 +16,7 @@ import { controlPlaneCommand, dataPlaneCommand } from './commands/plane.ts';
 import { revokeCommand } from './commands/revoke.ts';
 import { scopeCommand } from './commands/scope.ts';
 import { serviceCommand } from './commands/service.ts';
+import { snapshotCommand } from './commands/snapshot.ts';
 import { upCommand } from './commands/up.ts';
 import { versionCommand } from './commands/version.ts';
 import { type Context, examples } from './context.ts';
@@ -65,6 +66,7 @@ export const buildProgram = (context: Context, asJson = false): Command => {
     nodesCommand,
     nodeCommand,
     auditCommand,
+    snapshotCommand,
     keysCommand,
     credentialsCommand,
     scopeCommand,

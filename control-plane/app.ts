@@ -47,7 +47,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   await using starting = new AsyncDisposableStack();
   const home = await readControlHome(config.home, log, now);
   const tls = config.tls && (await readTls(config.tls));
-  const store = await openStore({ url: config.databaseUrl });
+  const store = await openStore({ url: config.databaseUrl.reveal(), connectionsMax: config.databaseConnections });
   starting.defer(() => store.close());
   await enrol(store, home, log, now);
   const domain = await assemble({ config, home, store, log, now });
@@ -60,6 +60,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
       log: (path, error) => log.warn('an answer could not be given', { path, error }),
       bodyMsMax: BODY_MS_MAX,
       isOpen: (method) => accessOf(method) === 'anyone',
+      check: domain.check,
     }),
     tls,
     stopStreams: () => stopping.abort(),

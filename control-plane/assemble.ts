@@ -21,16 +21,21 @@ import { createKeys } from './domain/keys.ts';
 import { createMembership } from './domain/membership.ts';
 import { createMint, createMintBatch } from './domain/mint.ts';
 import { createNodes } from './domain/nodes.ts';
+import { createPublishedVersions } from './domain/published-versions.ts';
 import { createPublisher, type Publisher } from './domain/publisher.ts';
+import { createRelease } from './domain/release.ts';
+import { createReleaseTest } from './domain/release-test.ts';
 import { createRevoke } from './domain/revoke.ts';
 import { createRollouts } from './domain/rollout.ts';
-import { createSetScope } from './domain/scopes.ts';
+import { createPlanScope, createSetScope } from './domain/scopes.ts';
+import { createServicePlans } from './domain/service-plans.ts';
 import { createServices } from './domain/services.ts';
 import { createResign } from './domain/snapshot-keys.ts';
 import { createStatusPlaces } from './domain/status-index.ts';
 import { createTokenKeys } from './domain/token-keys.ts';
 import { createTokenSigners } from './domain/token-signers.ts';
 import { createTokenList } from './domain/tokens.ts';
+import { createTry } from './domain/trial.ts';
 import type { ControlHome } from './home.ts';
 import type { Log } from './log.ts';
 import { ownEndpoints } from './own-endpoints.ts';
@@ -101,6 +106,12 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   await tokenKeys.hold(home.tokenKeys);
   await keys.learn();
 
+  const timed = { now, newId };
+  const plans = createServicePlans({ publisher, rules: { policy, sealingKids }, ...timed });
+  const planScope = createPlanScope({ read, ceilings, publisher, ...timed });
+  const release = createRelease({ changes, rollouts });
+  const attempt = createTry({ store, publisher });
+
   return {
     publisher,
     takeHome: async (fresh) => {
@@ -119,8 +130,8 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       retire: createRetireKey({ changes, rollouts, publisher, keys, sealingKeys, now }),
     },
     identify: createIdentify({ read, fleet, now }),
-    services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),
-    setScope: createSetScope({ changes, read, rollouts, ceilings, publisher, now, newId }),
+    services: createServices({ release, plans, read }),
+    setScope: createSetScope({ changes, release, plan: planScope }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
       mint: createMint({ ...issuing, sealingKids }),
@@ -133,6 +144,11 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
     nodes,
     enrolments: createEnrolments({ changes, rollouts, publisher, read, fleet, root, now, randomBytes }),
     membership: createMembership({ changes, rollouts, publisher, read, recheck: nodes.recheck, now }),
+    releases: {
+      versions: createPublishedVersions({ read, hasPool: publisher.hasPool }),
+      test: createReleaseTest({ attempt, read, now }),
+      ...{ plans, planScope },
+    },
     audit: {
       ingest: createIngest({ store, feed }),
       query: createAuditQuery(read),

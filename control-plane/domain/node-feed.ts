@@ -33,14 +33,14 @@ export const createNodeFeed = (publisher: Pick<Publisher, 'current' | 'delta' | 
     next: async (pool, has) => {
       // Another replica has published what the node has. Where the database does not answer, the node keeps it.
       const isAhead = (publisher.current(pool)?.version ?? 0) < has.version;
-      const isUnsure = isAhead && !(await hasLearned(publisher));
+      const isUnsure = isAhead && !(await soon(publisher.learn().then(() => true)));
       const published = newest(pool);
       // What no replica has published is not waited for: the node refuses the newest and says why, or takes it where the
       // root has begun a new generation of keys.
       if ((isUnsure && published.version < has.version) || isAt(has, published)) return undefined;
       if (!has.acceptsDelta || has.version === 0) return { kind: 'snapshot', published };
       // Where the database does not answer, the whole is at hand.
-      const delta = await publisher.delta(pool, has).catch(() => undefined);
+      const delta = await soon(publisher.delta(pool, has));
       return delta === undefined
         ? { kind: 'snapshot', published: newest(pool) }
         : { kind: 'delta', published: delta.to, delta };
@@ -48,11 +48,21 @@ export const createNodeFeed = (publisher: Pick<Publisher, 'current' | 'delta' | 
   };
 };
 
-const hasLearned = ({ learn }: Pick<Publisher, 'learn'>): Promise<boolean> =>
-  learn().then(
-    () => true,
-    () => false,
-  );
+/** A node takes a longer silence for death. */
+const DATABASE_MS_MAX = 2000;
+
+/** What comes of it; undefined where it fails, or not before long. */
+const soon = async <T>(work: Promise<T>): Promise<T | undefined> => {
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => resolve(undefined), DATABASE_MS_MAX);
+  try {
+    return await Promise.race([work, late]);
+  } catch {
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
+};
 
 /** One that has another digest of the same version is sent the whole: it will say that it was told two things. */
 const isAt = (has: SnapshotState, { version, digest }: SnapshotState): boolean =>
