@@ -25,6 +25,7 @@ export {
   type Entry,
   type EntryChange,
   type EntryName,
+  entryHash,
   findEntry,
   type MerkleTree,
   merkleRoot,
