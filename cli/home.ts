@@ -76,7 +76,8 @@ export const makeHome = async (
   return { fleet, rootFingerprint };
 };
 
-type File = readonly [path: string, text: string];
+/** A file to be written. */
+export type File = readonly [path: string, text: string];
 
 /** Makes all keys and signatures, and says which file holds what. */
 const composeHome = async (home: string, fleet: string, nowSeconds: number) => {
@@ -120,12 +121,13 @@ const voucher = async (root: GeneratedKey, fleet: string, notAfter: number) => {
 };
 
 /** A folder that only its owner may enter. An existing one, such as a fresh volume, is closed to others. */
-const makeFolder = async (folder: string): Promise<void> => {
+export const makeFolder = async (folder: string): Promise<void> => {
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch(refuse(folder, 'cannot be made'));
   await chmod(folder, 0o700).catch(refuse(folder, 'cannot be closed to others'));
 };
 
-const writeAll = async (files: readonly File[]): Promise<void> => {
+/** Writes files that are not there, 0600; all or none. @throws DaypassError `failed_precondition` naming the file */
+export const writeAll = async (files: readonly File[]): Promise<void> => {
   const written: string[] = [];
   try {
     for (const [path, text] of files) {
@@ -147,7 +149,7 @@ const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) =>
 };
 
 /** Where a path of the home really lies, given folders of their own. */
-const at = (path: string, { home, rootDir, controlDir, dataDir }: HomeFolders): string => {
+export const at = (path: string, { home, rootDir, controlDir, dataDir }: HomeFolders): string => {
   const moved = [
     [rootPaths(home).folder, rootDir],
     [controlPaths(home).folder, controlDir],
@@ -166,7 +168,7 @@ const absent = async (paths: readonly string[], folders: HomeFolders): Promise<s
 };
 
 /** @throws DaypassError `failed_precondition` where the folder cannot be looked into */
-const exists = async (path: string): Promise<boolean> => {
+export const exists = async (path: string): Promise<boolean> => {
   try {
     await access(path);
     return true;
@@ -180,4 +182,5 @@ const exists = async (path: string): Promise<boolean> => {
 const hasFile = async (folder: string): Promise<boolean> =>
   (await exists(folder)) && (await readdir(folder)).some((name) => name.endsWith('.jwk'));
 
-const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
+/** JSON as the files of a home hold it. */
+export const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;

@@ -8,6 +8,8 @@ import { initCommand } from './commands/init.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { introspectCommand } from './commands/introspect.ts';
 import { mintCommand } from './commands/mint.ts';
+import { nodeCommand } from './commands/node.ts';
+import { nodesCommand } from './commands/nodes.ts';
 import { controlPlaneCommand, dataPlaneCommand } from './commands/plane.ts';
 import { revokeCommand } from './commands/revoke.ts';
 import { scopeCommand } from './commands/scope.ts';
@@ -58,6 +60,8 @@ export const buildProgram = (context: Context, asJson = false): Command => {
     inspectCommand,
     introspectCommand,
     revokeCommand,
+    nodesCommand,
+    nodeCommand,
     auditCommand,
     scopeCommand,
     importCommand,

@@ -12,6 +12,7 @@ import { openSpool, type Spool } from './audit/spool.ts';
 import { createUploader } from './audit/uploader.ts';
 import { createBackoff } from './backoff.ts';
 import { canSharePorts, type DataPlaneConfig } from './config.ts';
+import { createControlPlanes } from './control-planes.ts';
 import { declareMetrics, readinessOf } from './health.ts';
 import { type DataHome, readDataHome } from './home.ts';
 import { lockFolder } from './home-lock.ts';
@@ -20,6 +21,7 @@ import { closeServer, listenOn } from './listener.ts';
 import type { Log } from './log.ts';
 import { createMetrics, renderFamilies, sumFamilies } from './metrics.ts';
 import { createNewId } from './new-id.ts';
+import { patientFetch, SILENCE_MS } from './patient-fetch.ts';
 import { createLimitMemory, declareShared, openSharedLimits } from './shared/limits.ts';
 import { createSnapshotAgent } from './snapshot/agent.ts';
 import { boundedFetch } from './snapshot/bounded-fetch.ts';
@@ -70,7 +72,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   building.use(await lockFolder(home.spoolFolder));
 
   const store = await openSnapshotStore(home.snapshotFolder);
-  const transport = createNodeTransport(config, home, newId);
+  const transport = createNodeTransport(config, home, newId, log);
   const clients = clientsOver(transport);
   const { fleet, pool, root, node } = home;
   const common = { node, log, random: Math.random };
@@ -158,17 +160,21 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   };
 }
 
-/** Every call carries a fresh assertion under the node's own key. */
+/** Every call, and each of its tries, carries a fresh assertion under the node's own key: none is taken twice. */
 function createNodeTransport(
-  config: DataPlaneConfig,
+  { controlUrls }: DataPlaneConfig,
   { node, fleet, nodeKey }: DataHome,
   newId: () => string,
+  log: Log,
 ): Transport {
   const authorization = async () =>
     `Bearer ${await signNodeAssertion({ node, fleet, now: Date.now() / 1000, jti: newId() }, nodeKey)}`;
-  const fetch = boundedFetch(globalThis.fetch, MESSAGE_BYTES_MAX);
-  const options = { baseUrl: config.controlUrl, authorization, fetch };
-  return streamTransport(createTransport(options), { ...options, bytesMax: MESSAGE_BYTES_MAX });
+  const fetch = boundedFetch(patientFetch(globalThis.fetch, SILENCE_MS), MESSAGE_BYTES_MAX);
+  const connect = (baseUrl: string) => {
+    const options = { baseUrl, authorization, fetch };
+    return streamTransport(createTransport(options), { ...options, bytesMax: MESSAGE_BYTES_MAX });
+  };
+  return createControlPlanes({ origins: controlUrls, connect, random: Math.random, log });
 }
 
 /** What workers start with that is the same for all of them. */
@@ -183,7 +189,7 @@ const startOf = (config: DataPlaneConfig, home: DataHome, spool: Spool) => ({
   serverTiming: config.serverTiming,
   publicUrl: config.publicUrl,
   dpopNonce: config.dpopNonce,
-  controlUrl: config.controlUrl,
+  controlUrls: config.controlUrls,
   allowUpstreamRanges: config.allowUpstreamRanges,
   logLevel: config.logLevel,
 });
@@ -218,9 +224,11 @@ async function checkFree(at: Listen): Promise<void> {
 }
 
 function warnAboutCleartext(config: DataPlaneConfig, log: Log): void {
-  const { hostname, protocol } = new URL(config.controlUrl);
-  if (protocol === 'http:' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')))
-    log.warn('the control plane is reached without TLS', { url: config.controlUrl });
+  for (const url of config.controlUrls) {
+    const { hostname, protocol } = new URL(url);
+    if (protocol === 'http:' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')))
+      log.warn('the control plane is reached without TLS', { url });
+  }
   if (config.tls === undefined && !isLoopback(config.listen.host))
     log.warn('tokens come to this listener without TLS', { host: config.listen.host, port: config.listen.port });
 }

@@ -139,7 +139,10 @@ async function listFolder(path: string): Promise<readonly string[]> {
 
 function unreadable(path: string, cause: unknown): DaypassError {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-  const why = code === 'ENOENT' ? 'is not there; "daypass init" makes it' : `cannot be read (${reasonOf(cause)})`;
+  const why =
+    code === 'ENOENT'
+      ? 'is not there; "daypass init" or "daypass node enroll" makes it'
+      : `cannot be read (${reasonOf(cause)})`;
   return new DaypassError('config_invalid', `${path} ${why}`, { cause });
 }
 

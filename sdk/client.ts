@@ -4,6 +4,7 @@ import { createConnectTransport } from '@connectrpc/connect-web';
 import { AuditService } from './gen/daypass/v1/audit_pb.ts';
 import { CallerService } from './gen/daypass/v1/caller_pb.ts';
 import { KeyService } from './gen/daypass/v1/key_pb.ts';
+import { NodeService } from './gen/daypass/v1/node_pb.ts';
 import { ServiceRegistry } from './gen/daypass/v1/service_pb.ts';
 import { SnapshotService } from './gen/daypass/v1/snapshot_pb.ts';
 import { TokenService } from './gen/daypass/v1/token_pb.ts';
@@ -16,6 +17,7 @@ export type Clients = {
   readonly audit: Client<typeof AuditService>;
   readonly keys: Client<typeof KeyService>;
   readonly callers: Client<typeof CallerService>;
+  readonly nodes: Client<typeof NodeService>;
 };
 
 /** Where the control plane is, and who calls. */
@@ -42,6 +44,7 @@ export const clientsOver = (transport: Transport): Clients => ({
   audit: createClient(AuditService, transport),
   keys: createClient(KeyService, transport),
   callers: createClient(CallerService, transport),
+  nodes: createClient(NodeService, transport),
 });
 
 /** A Connect transport over fetch, in binary form; it follows no redirect, so a key goes to nobody else. */

@@ -1,11 +1,15 @@
 // Contents of snapshots that the next ones are made of, by the digest of their manifests.
+import type { Step } from './published.ts';
 import type { Content } from './snapshot-content.ts';
+
+/** A content, and what led to it where that is known. */
+export type KnownContent = Content & { readonly step?: Step | undefined };
 
 /** Contents that are kept. */
 export type KnownContents = {
-  get(pool: string, digest: string): Content | undefined;
+  get(pool: string, digest: string): KnownContent | undefined;
   /** Keeps one that is not committed yet; a few of a pool are kept, the committed one besides. */
-  keep(pool: string, digest: string, content: Content): Content;
+  keep(pool: string, digest: string, content: KnownContent): KnownContent;
   /** Says that this one was committed: those before it are not needed any more. */
   commit(pool: string, digest: string): void;
 };
@@ -13,12 +17,12 @@ export type KnownContents = {
 /** Of one pool, not committed. What is not kept is read from nothing. */
 const KEPT_MAX = 4;
 
-type Kept = { committed: readonly [string, Content] | undefined; readonly others: Map<string, Content> };
+type Kept = { committed: readonly [string, KnownContent] | undefined; readonly others: Map<string, KnownContent> };
 
 /** Makes an empty memory. */
 export const createKnownContents = (): KnownContents => {
   const pools = new Map<string, Kept>();
-  const get = (pool: string, digest: string): Content | undefined => {
+  const get = (pool: string, digest: string): KnownContent | undefined => {
     const kept = pools.get(pool);
     return kept?.committed?.[0] === digest ? kept.committed[1] : kept?.others.get(digest);
   };

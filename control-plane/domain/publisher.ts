@@ -1,39 +1,30 @@
-// Publishes snapshots: builds and signs a pool's in the transaction of a change, and keeps the newest at hand.
-import { setImmediate as nextTurn } from 'node:timers/promises';
+// Publishes snapshots: builds and signs a pool's in the transaction of a change, and keeps the newest of all replicas at hand.
+
 import { DaypassError } from '@daypass/core/errors';
-import type { CryptoKey, PublicJwk, SignedKeyBytes } from '@daypass/core/key';
-import type { KeyEntry } from '@daypass/core/service';
-import {
-  checkSize,
-  encodeManifest,
-  type Manifest,
-  manifestDigest,
-  parseManifest,
-  readEntries,
-  type SignedSnapshot,
-  signManifest,
-  treeRoot,
-  verifyManifest,
-} from '@daypass/core/snapshot';
+import { type Manifest, treeRoot } from '@daypass/core/snapshot';
 import type { Aggregates, SnapshotRow, Store } from '../store/interface.ts';
 import { sha256 } from './digest.ts';
-import { createKnownContents } from './known-contents.ts';
+import { createKnownContents, type KnownContent } from './known-contents.ts';
 import { createNotifier, type Notifier } from './notifier.ts';
-import { type Content, createContents, type Size } from './snapshot-content.ts';
+import {
+  checkAsNode,
+  type Maker,
+  type NodeTrust,
+  type Published,
+  publishedOf,
+  rowOf,
+  type SnapshotSigner,
+  type SnapshotSigners,
+  type SnapshotState,
+  signPublished,
+} from './published.ts';
+import { shareRuns } from './shared-run.ts';
+import { createContents, NOTHING, type Size } from './snapshot-content.ts';
+import { createDeltas, type SnapshotDelta } from './snapshot-delta.ts';
+import { readStored, readVersion } from './stored-content.ts';
 import type { WrittenServices } from './written-services.ts';
 
-/** A snapshot that was built and signed. */
-export type Published = {
-  readonly pool: string;
-  readonly version: number;
-  /** Hex sha256 of the manifest. */
-  readonly digest: string;
-  /** Milliseconds. */
-  readonly issuedAt: number;
-  /** End of the lease, milliseconds. */
-  readonly expiresAt: number;
-  readonly snapshot: SignedSnapshot;
-};
+export type { Published, SnapshotSigner, SnapshotSigners } from './published.ts';
 
 /** Publishes snapshots. */
 export type Publisher = {
@@ -41,90 +32,95 @@ export type Publisher = {
    * Builds the next version of a pool inside the transaction that wrote these services, at the cost of what changed.
    * Throws `failed_precondition` for one that no node would take.
    */
-  build(tx: Aggregates, pool: string, written: WrittenServices): Promise<Published>;
+  build(tx: Aggregates, pool: string, written: WrittenServices, maker: Maker): Promise<Published>;
   /** What the services of a pool hold, before a transaction has written any. */
   taken(tx: Aggregates, pool: string): Promise<Size>;
   /** Makes a committed snapshot the newest and wakes its watchers. */
   activate(published: Published): void;
   /** The newest of a pool; undefined: there is no such pool. */
   current(pool: string): Published | undefined;
+  /** What leads from a state to the newest; undefined: that is not known, or not less than the whole. */
+  delta(pool: string, has: SnapshotState): Promise<SnapshotDelta | undefined>;
   /** Whether there is such a pool. */
   hasPool(pool: string): boolean;
-  readonly pools: readonly string[];
+  pools(): readonly string[];
   /** Wakes when any pool has a new snapshot. */
   readonly changed: Notifier;
   /** Takes up the stored snapshots where they still say what the store says, and publishes the others anew. */
   start(): Promise<void>;
+  /** Takes up what other replicas have published since. */
+  learn(): Promise<void>;
   /** Publishes afresh every pool whose snapshot has used up a third of its lease. */
   renew(): Promise<void>;
 };
 
-/** What signs a pool's manifests. */
-export type SnapshotSigner = { readonly key: CryptoKey; readonly signed: SignedKeyBytes };
-
-type Deps = {
-  readonly store: Pick<Store, 'transact'>;
-  readonly fleet: string;
-  /** The fleet root's public key: every snapshot is verified as a node would before it is stored. */
-  readonly root: PublicJwk;
-  readonly signers: ReadonlyMap<string, SnapshotSigner>;
-  readonly keys: readonly KeyEntry[];
+type Deps = NodeTrust & {
+  readonly store: Pick<Store, 'transact' | 'read'>;
+  /** By pool, as they are now. */
+  readonly signers: () => SnapshotSigners;
   readonly leaseMs: number;
-  /** Milliseconds. */
-  readonly now: () => number;
 };
 
-/** Makes the publisher of all pools. */
+/** Makes the publisher of all pools. Every snapshot is verified as a node would before it is stored, or taken from there. */
 export const createPublisher = (deps: Deps): Publisher => {
+  const { store } = deps;
   const newest = new Map<string, Published>();
   const changed = createNotifier();
+  const deltas = createDeltas(store.read.snapshots);
 
   const contents = createContents(deps);
   /** By the digest of the manifest that it was signed with: services are written in no transaction that publishes nothing. */
   const known = createKnownContents();
 
-  /** What the last snapshot of this transaction holds; read from nothing where another process made it. */
-  const contentOf = async (tx: Aggregates, pool: string, last: SnapshotRow | undefined): Promise<Content> => {
-    const kept = known.get(pool, last?.digest ?? '');
+  /** What a stored version holds, read by what changed since the newest; undefined where its entries are not those signed. */
+  const contentOf = async (
+    { snapshots }: Pick<Aggregates, 'snapshots'>,
+    row: SnapshotRow | undefined,
+  ): Promise<KnownContent | undefined> => {
+    if (row === undefined) return undefined;
+    const kept = known.get(row.pool, row.digest);
     if (kept !== undefined) return kept;
-    const content = await contents.read(tx, pool);
-    const isRead = last !== undefined && tryParse(last.manifest)?.root === treeRoot(content.tree, sha256);
-    return known.keep(pool, last?.digest ?? '', isRead ? { ...content, unread: [] } : content);
+    const from = newest.get(row.pool);
+    const base = from && known.get(row.pool, from.digest);
+    const content = await readVersion(snapshots, row, from && base && { from, content: base });
+    return content && known.keep(row.pool, row.digest, content);
   };
 
-  const build = async (tx: Aggregates, pool: string, written: WrittenServices): Promise<Published> => {
+  const build = async (tx: Aggregates, pool: string, written: WrittenServices, maker: Maker): Promise<Published> => {
     const last = await tx.snapshots.latest(pool);
-    const old = known.get(pool, last?.digest ?? '');
-    const content = await (old === undefined ? contents.read(tx, pool) : contents.change(tx, pool, old, written));
-    const issued = Math.floor(deps.now() / 1000);
-    const manifest: Manifest = {
-      v: 1,
-      fleet: deps.fleet,
-      pool,
-      version: (last?.version ?? 0) + 1,
-      previous: last?.digest ?? '',
-      issued_at: issued,
-      expires_at: issued + Math.round(deps.leaseMs / 1000),
-      features: [],
-      root: treeRoot(content.tree, sha256),
-    };
-    const published = await sign(encodeManifest(manifest), manifest, content, signerOf(deps, pool));
-    await checkAsNode(published, content, last, deps);
-    const { version, digest, issuedAt, expiresAt } = published;
-    await tx.snapshots.insert({ pool, version, digest, manifest: published.snapshot.manifest, issuedAt, expiresAt });
-    known.keep(pool, digest, { ...content, unread: [] });
-    return published;
+    const old = await contentOf(tx, last);
+    const { content, changes } = await (old === undefined
+      ? contents.read(tx, pool, await readStored(tx.snapshots, pool, last?.version ?? 0))
+      : contents.change(tx, pool, old, written));
+    const manifest = nextManifest(pool, last, treeRoot(content.tree, sha256), deps);
+    const published = await signPublished(manifest, content, signerOf(deps, pool));
+    await checkAsNode(published, last, old === undefined ? content.tree.entries : changes, deps);
+    await tx.snapshots.insert(rowOf(published, maker), changes);
+    const step = old && last && { from: { version: last.version, digest: last.digest }, changes };
+    known.keep(pool, published.digest, { ...content, step });
+    return { ...published, step };
   };
 
+  /** The newest stored one where it is good for a while and says what the store says, or a new one. */
   const resume = async (tx: Aggregates, pool: string): Promise<Published> => {
     const last = await tx.snapshots.latest(pool);
-    const manifest = last === undefined ? undefined : tryParse(last.manifest);
-    if (last === undefined || manifest === undefined || manifest.fleet !== deps.fleet || isDue(last, deps)) {
-      return build(tx, pool, NO_SERVICES);
-    }
-    const content = await contentOf(tx, pool, last);
-    if (treeRoot(content.tree, sha256) !== manifest.root) return build(tx, pool, NO_SERVICES);
-    return sign(last.manifest, manifest, content, signerOf(deps, pool));
+    const content = await contentOf(tx, last);
+    const anew = (): Promise<Published> => build(tx, pool, NO_SERVICES, ITSELF);
+    if (last === undefined || content === undefined || isDue(last, deps)) return anew();
+    // Keys, nodes and the time may have changed since.
+    if ((await contents.change(tx, pool, content, NO_SERVICES)).changes.length > 0) return anew();
+    if (!isSignedBy(last, signerOf(deps, pool))) return anew();
+    return takeUp(last, content).catch((error: unknown) => {
+      if (!(error instanceof DaypassError)) throw error;
+      return anew();
+    });
+  };
+
+  /** Throws `failed_precondition` for one that no node would take. */
+  const takeUp = async (row: SnapshotRow, content: KnownContent): Promise<Published> => {
+    const published = publishedOf(row, content);
+    await checkAsNode(published, undefined, [], deps);
+    return published;
   };
 
   const activate = (published: Published): void => {
@@ -135,29 +131,75 @@ export const createPublisher = (deps: Deps): Publisher => {
     changed.notify();
   };
 
+  const learn = shareRuns(async () => {
+    for (const pool of deps.signers().keys()) {
+      const row = await store.read.snapshots.latest(pool);
+      if (row === undefined || row.version <= (newest.get(pool)?.version ?? 0)) continue;
+      const content = await contentOf(store.read, row);
+      // A release that keeps no entries has published it: what it stands for is published with them.
+      activate(content === undefined ? await store.transact((tx) => resume(tx, pool)) : await takeUp(row, content));
+    }
+  });
+
   return {
     build,
-    taken: async (tx, pool) => (await contentOf(tx, pool, await tx.snapshots.latest(pool))).services,
+    taken: async (tx, pool) => {
+      const content = await contentOf(tx, await tx.snapshots.latest(pool));
+      return (content ?? (await contents.read(tx, pool, NOTHING)).content).services;
+    },
     activate,
     current: (pool) => newest.get(pool),
-    hasPool: (pool) => deps.signers.has(pool),
-    pools: [...deps.signers.keys()],
+    delta: async (pool, has) => {
+      const to = newest.get(pool);
+      return to && to.version > has.version ? deltas(to, has) : undefined;
+    },
+    hasPool: (pool) => deps.signers().has(pool),
+    pools: () => [...deps.signers().keys()],
     changed,
     start: async () => {
-      for (const pool of deps.signers.keys()) activate(await deps.store.transact((tx) => resume(tx, pool)));
+      for (const pool of deps.signers().keys()) {
+        // However many entries there are, no change of another replica waits while they are read.
+        await contentOf(store.read, await store.read.snapshots.latest(pool));
+        activate(await store.transact((tx) => resume(tx, pool)));
+      }
     },
+    learn,
     renew: async () => {
-      for (const pool of deps.signers.keys()) {
+      await learn();
+      for (const pool of deps.signers().keys()) {
         const active = newest.get(pool);
         if (active !== undefined && !isDue(active, deps)) continue;
-        activate(await deps.store.transact((tx) => build(tx, pool, NO_SERVICES)));
+        activate(await store.transact((tx) => resume(tx, pool)));
       }
     },
   };
 };
 
+const NO_SERVICES: WrittenServices = new Set();
+const ITSELF: Maker = { caller: '', method: '', subject: '' };
+
+const nextManifest = (
+  pool: string,
+  last: SnapshotState | undefined,
+  root: string,
+  { fleet, leaseMs, now }: Deps,
+): Manifest => {
+  const issued = Math.floor(now() / 1000);
+  return {
+    v: 1,
+    fleet,
+    pool,
+    version: (last?.version ?? 0) + 1,
+    previous: last?.digest ?? '',
+    issued_at: issued,
+    expires_at: issued + Math.round(leaseMs / 1000),
+    features: [],
+    root,
+  };
+};
+
 const signerOf = ({ signers }: Deps, pool: string): SnapshotSigner => {
-  const signer = signers.get(pool);
+  const signer = signers().get(pool);
   if (signer === undefined) throw new DaypassError('failed_precondition', `There is no pool \`${pool}\``);
   return signer;
 };
@@ -166,54 +208,5 @@ const signerOf = ({ signers }: Deps, pool: string): SnapshotSigner => {
 const isDue = (row: Pick<SnapshotRow, 'issuedAt' | 'expiresAt'>, { now, leaseMs }: Deps): boolean =>
   now() >= row.issuedAt + leaseMs / 3 || now() < row.issuedAt - 1000 || row.expiresAt - row.issuedAt !== leaseMs;
 
-const sign = async (
-  bytes: Uint8Array,
-  manifest: Manifest,
-  { tree: { entries } }: Content,
-  signer: SnapshotSigner,
-): Promise<Published> => ({
-  pool: manifest.pool,
-  version: manifest.version,
-  digest: manifestDigest(bytes, sha256),
-  issuedAt: manifest.issued_at * 1000,
-  expiresAt: manifest.expires_at * 1000,
-  snapshot: { manifest: bytes, signature: await signManifest(bytes, signer.key), key: signer.signed, entries },
-});
-
-/** The loop gets its turn after so many entries. */
-const TURN_ENTRIES = 200;
-
-/**
- * A change that would leave every node without a snapshot it can take is refused as a whole. Entries that were in the last
- * one were read then, and the root is made of the entries themselves.
- */
-const checkAsNode = async (
-  { pool, snapshot }: Published,
-  { all, unread }: Content,
-  last: SnapshotRow | undefined,
-  deps: Deps,
-): Promise<void> => {
-  const active = last === undefined ? undefined : { version: last.version, digest: last.digest };
-  try {
-    checkSize(all.entries, all.bytes);
-    const trust = { root: deps.root, fleet: deps.fleet, pool, active, floor: 0, now: deps.now() / 1000 };
-    await verifyManifest(snapshot, { ...trust, sha256 });
-    for (let at = 0; at < unread.length; at += TURN_ENTRIES) {
-      if (at > 0) await nextTurn();
-      readEntries(unread.slice(at, at + TURN_ENTRIES));
-    }
-  } catch (cause) {
-    if (!(cause instanceof DaypassError)) throw cause;
-    throw new DaypassError('failed_precondition', `No data plane would take the snapshot: ${cause.message}`, { cause });
-  }
-};
-
-const NO_SERVICES: WrittenServices = new Set();
-
-const tryParse = (bytes: Uint8Array): Manifest | undefined => {
-  try {
-    return parseManifest(bytes);
-  } catch {
-    return undefined;
-  }
-};
+const isSignedBy = ({ keyStatement }: SnapshotRow, { signed }: SnapshotSigner): boolean =>
+  keyStatement !== undefined && Buffer.compare(keyStatement, signed.statement) === 0;

@@ -2,9 +2,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { deflateSync } from 'node:zlib';
 import { encodeBase64url } from '@daypass/core/base64url';
-import { type KeyEntry, LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from '@daypass/core/service';
+import { LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from '@daypass/core/service';
 import {
   changeTree,
+  compareEntries,
   EMPTY_TREE,
   type Entry,
   type EntryChange,
@@ -17,6 +18,7 @@ import { setBit } from '@daypass/core/status';
 import type { Aggregates, CutOffRow, RevokedRow, ServiceRow } from '../store/interface.ts';
 import { standingCutOffs } from './cut-off.ts';
 import { sha256 } from './digest.ts';
+import { keyEntry, livingKeys } from './key-states.ts';
 import { servicesOf } from './pool-services.ts';
 import type { WrittenServices } from './written-services.ts';
 
@@ -32,26 +34,27 @@ export type Content = {
   readonly all: Size;
   /** Services with their credentials and named scopes. */
   readonly services: Size;
-  /** Those that nobody has read yet as a node would. */
-  readonly unread: readonly Entry[];
 };
 
-/** Reads contents in a transaction. */
+/** A content, and how it differs from the one that it was made of. */
+export type Made = { readonly content: Content; readonly changes: readonly EntryChange[] };
+
+/** Makes contents in a transaction. */
 export type Contents = {
-  /** From nothing. */
-  read(tx: Aggregates, pool: string): Promise<Content>;
-  /** From an older content and the services that were written since. */
-  change(tx: Aggregates, pool: string, old: Content, written: WrittenServices): Promise<Content>;
+  /** Reads everything anew, whatever the old content says. */
+  read(tx: Aggregates, pool: string, old: Content): Promise<Made>;
+  /** Reads the services that were written since the old content. */
+  change(tx: Aggregates, pool: string, old: Content, written: WrittenServices): Promise<Made>;
 };
 
 type Deps = {
-  readonly keys: readonly KeyEntry[];
   /** Milliseconds. */
   readonly now: () => number;
 };
 
 const NONE: Size = { entries: 0, bytes: 0 };
-const NOTHING: Content = { tree: EMPTY_TREE, all: NONE, services: NONE, unread: [] };
+/** No entries. */
+export const NOTHING: Content = { tree: EMPTY_TREE, all: NONE, services: NONE };
 
 /** Makes the reader. */
 export const createContents = (deps: Deps): Contents => {
@@ -64,30 +67,31 @@ export const createContents = (deps: Deps): Contents => {
     const cutOffs = await tx.cutOffs.all(deps.now() - LARGEST_TTL_SECONDS * 1000 - SKEW_MS);
     const revoked = await tx.tokens.revoked(deps.now() - SKEW_MS);
     return [
-      ...deps.keys.map((key) => encodeEntry('key', key.kid, key)),
+      ...livingKeys(await tx.keys.all()).map((row) => encodeEntry('key', row.kid, keyEntry(row))),
       ...statusEntries(revoked),
       encodeEntry('pool', pool, { nodes: (await tx.nodes.ofPool(pool)).length }),
       ...cutOffEntries(cutOffs, hasService),
     ];
   };
-  const finish = async (tx: Aggregates, pool: string, old: Content, changes: Changes): Promise<Content> => {
+  const finish = async (tx: Aggregates, pool: string, old: Content, changes: Changes): Promise<Made> => {
     const { entries } = old.tree;
     const hasService = (name: string): boolean => changes.has('service', name) ?? isThere(entries, 'service', name);
     const others = await rest(tx, pool, hasService);
     for (const kind of ['cutoff', 'key', 'pool', 'status']) changes.drop(rangeOf(entries, kind, '', '\uffff'));
     changes.put(others);
-    return apply(old, changes.list());
+    return changeContent(old, changes.list());
   };
   return {
-    read: async (tx, pool) => {
+    read: async (tx, pool, old) => {
       const changes = createChanges();
+      changes.drop(old.tree.entries);
       let count = 0;
       for await (const row of servicesOf(tx, pool)) {
         changes.put(serviceEntries(row));
         count += 1;
         if (count % ROWS_A_TURN === 0) await nextTurn();
       }
-      return finish(tx, pool, NOTHING, changes);
+      return finish(tx, pool, old, changes);
     },
     change: async (tx, pool, old, written) => {
       const changes = createChanges();
@@ -123,19 +127,24 @@ const createChanges = () => {
 };
 type Changes = ReturnType<typeof createChanges>;
 
-const apply = async (old: Content, changes: readonly EntryChange[]): Promise<Content> => {
+/** A content after changes, each kind and name once. What is answered is in order, without what changes nothing. */
+export const changeContent = async (old: Content, changes: readonly EntryChange[]): Promise<Made> => {
   const tree = await changeTree(old.tree, changes, sha256, () => nextTurn());
   let { all, services } = old;
-  const fresh: Entry[] = [];
-  for (const { kind, name } of changes) {
+  const real: EntryChange[] = [];
+  for (const [at, change] of changes.toSorted(compareEntries).entries()) {
+    if (at % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) await nextTurn();
+    const { kind, name } = change;
     const [before, after] = [find(old.tree.entries, kind, name), find(tree.entries, kind, name)];
     if (before === after) continue;
-    if (after !== undefined) fresh.push(after);
+    real.push(change);
     all = resized(all, before, after);
     if (SERVICE_KINDS.has(kind)) services = resized(services, before, after);
   }
-  return { tree, all, services, unread: [...old.unread, ...fresh] };
+  return { content: { tree, all, services }, changes: real };
 };
+
+const ENTRIES_A_TURN = 1000;
 
 const SERVICE_KINDS: ReadonlySet<string> = new Set(['service', 'credential', 'scope']);
 

@@ -1,5 +1,6 @@
 // What the domain asks of a store, one small interface an aggregate. Times are milliseconds since the epoch.
 import type { CutOffEntry, ServiceConfig } from '@daypass/core/service';
+import type { Entry, EntryChange } from '@daypass/core/snapshot';
 
 /** A page: rows after the cursor, at most `limit` of them, 1 to 10,000 (else `invalid_argument`). */
 export type Page<Cursor> = { readonly after: Cursor | undefined; readonly limit: number };
@@ -25,6 +26,11 @@ export type ServiceStore = {
   list(page: Page<string>): Promise<readonly ServiceRow[]>;
   /** Those of a pool in name order, for a snapshot. */
   ofPool(pool: string, page: Page<string>): Promise<readonly ServiceRow[]>;
+  /** Those of a pool that have a sealed credential, in name order. */
+  sealed(
+    pool: string,
+    page: Page<string>,
+  ): Promise<readonly { readonly name: string; readonly sealedCredential: string }[]>;
   /** Replaces the row of that name. Throws `not_found`. */
   replace(row: ServiceRow): Promise<void>;
   /** False when it was not there. */
@@ -111,6 +117,8 @@ export type TokenRow = {
   readonly parents: readonly string[];
   /** Who acts for the subject, the latest first. */
   readonly actors: readonly string[];
+  /** The key that the credential which it carries is sealed to; undefined where it carries none, or nobody looked. */
+  readonly sealKid?: string | undefined;
   readonly statusChunk: number;
   readonly statusIndex: number;
   readonly createdAt: number;
@@ -144,6 +152,10 @@ export type TokenStore = {
   indicesTaken(chunk: number, indices: readonly number[], aliveAt: number): Promise<readonly number[]>;
   /** Tokens that end after `aliveAt`, by chunk. */
   aliveInChunk(chunk: number, aliveAt: number): Promise<number>;
+  /** Tokens that end after `aliveAt` and carry a credential that is sealed to the key. */
+  aliveWithSeal(sealKid: string, aliveAt: number): Promise<number>;
+  /** When the last of all tokens ends; 0: there is none. */
+  lastExpiry(): Promise<number>;
 };
 
 export type CutOffRow = { readonly id: string; readonly entry: CutOffEntry; readonly createdAt: number };
@@ -160,13 +172,37 @@ export type SnapshotRow = {
   /** Hex sha256 of the manifest bytes. */
   readonly digest: string;
   readonly manifest: Uint8Array;
+  /** Over the manifest, and the key that it is by as the fleet root signed it. Undefined: a release before these made it. */
+  readonly signature: Uint8Array | undefined;
+  readonly keyStatement: Uint8Array | undefined;
+  readonly keySignature: Uint8Array | undefined;
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** Who made it, by which RPC, and what was changed, as in the audit. Empty: the control plane by itself, or not known. */
+  readonly caller: string;
+  readonly method: string;
+  readonly subject: string;
 };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
-  /** Throws `already_exists` when the pool has that version. */
-  insert(row: SnapshotRow): Promise<void>;
+  /**
+   * Adds the next version of a pool, higher than all before, and how its entries differ from those of the last one that
+   * was added: what is new or another, and without content what is gone; each kind and name once. Throws `already_exists`
+   * when the pool has that version.
+   */
+  insert(row: SnapshotRow, changes: readonly EntryChange[]): Promise<void>;
+  at(pool: string, version: number): Promise<SnapshotRow | undefined>;
+  /** Newest first; the cursor is a version. */
+  list(pool: string, page: Page<number>): Promise<readonly SnapshotRow[]>;
+  /** The entries of a version in the order of kind and name. Of a version that is not there they may be any. */
+  entriesAt(pool: string, version: number, page: Page<Pick<Entry, 'kind' | 'name'>>): Promise<readonly Entry[]>;
+  /**
+   * What leads from the entries of one version to those of another, older or newer, in the order of kind and name: those
+   * that are new or differ, and without content those that are gone. Costs what was changed between them.
+   */
+  changesBetween(pool: string, from: number, to: number): Promise<readonly EntryChange[]>;
+  /** Forgets versions below `before`, but never the newest, at most `limit` rows of each kind; how many rows went. */
+  prune(pool: string, before: number, limit: number): Promise<number>;
 };
 
 export type NodeRow = {
@@ -180,18 +216,89 @@ export type NodeRow = {
   readonly leaseExpiresAt: number;
   readonly nackVersion: number;
   readonly nackCode: string;
+  readonly nackMessage: string;
   readonly software: string;
   readonly reportedAt: number;
+  /** Undefined: it is not enrolled. */
+  readonly enrolledAt: number | undefined;
+  /** The caller who made its enrolment token; empty: the file of the control plane names it. */
+  readonly enrolledBy: string;
+  /** Undefined: it was not expelled. */
+  readonly expelledAt: number | undefined;
 };
+/** Who a node is, and since when. */
+export type NodeIdentity = Pick<NodeRow, 'name' | 'pool' | 'jwk' | 'enrolledBy'> & { readonly enrolledAt: number };
+/** Nodes are never deleted: a name stands for one key and one chain of audit. Enrolled are those that were not expelled since. */
 export type NodeStore = {
   get(name: string): Promise<NodeRow | undefined>;
+  /** Enrolled or not. */
+  byKey(jwk: string): Promise<NodeRow | undefined>;
+  /** Enrolled or not, in name order. */
+  list(page: Page<string>): Promise<readonly NodeRow[]>;
+  /** Those that are enrolled, in name order. */
   ofPool(pool: string): Promise<readonly NodeRow[]>;
-  /** Inserts, or replaces pool and key of that name and keeps what it reported. */
-  enrol(node: Pick<NodeRow, 'name' | 'pool' | 'jwk'>): Promise<void>;
+  /** How many are enrolled. */
+  count(): Promise<number>;
+  /** Throws `already_exists` for a name that was ever used. */
+  insert(node: NodeIdentity): Promise<void>;
+  /** Replaces pool and key of that name, and enrols it where it is not; what it reported is kept. Throws `not_found`. */
+  replace(node: NodeIdentity): Promise<void>;
+  /** It is not enrolled any more, and may be again. */
+  withdraw(name: string): Promise<void>;
+  /** It is not enrolled any more. False when it was expelled before or is not there. */
+  expel(name: string, at: number): Promise<boolean>;
   /** Throws `not_found` when the node is not enrolled. */
-  report(node: Omit<NodeRow, 'pool' | 'jwk'>): Promise<void>;
-  /** Pools that have a node, in order. */
+  report(node: Omit<NodeRow, keyof NodeIdentity | 'expelledAt'> & Pick<NodeRow, 'name'>): Promise<void>;
+  /** Pools that have an enrolled node, in order. */
   pools(): Promise<readonly string[]>;
+};
+
+/** A token by which one node may enrol. */
+export type EnrolmentRow = {
+  /** Hex sha256. */
+  readonly tokenHash: string;
+  readonly pool: string;
+  /** Empty: the node says it. */
+  readonly name: string;
+  /** Who made it, and when that caller was made. */
+  readonly caller: string;
+  readonly callerCreatedAt: number;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+};
+export type EnrolmentStore = {
+  /** Throws `already_exists`. */
+  insert(row: EnrolmentRow): Promise<void>;
+  get(tokenHash: string): Promise<EnrolmentRow | undefined>;
+  count(): Promise<number>;
+  /** Uses it up: false when it is not there. */
+  delete(tokenHash: string): Promise<boolean>;
+  /** Deletes those that ended at or before a time. */
+  deleteEnded(at: number): Promise<void>;
+};
+
+/** A public key and its state. Of the keys that credentials are sealed to only those are here that were retired. */
+export type KeyRow = {
+  readonly kid: string;
+  readonly use: 'token' | 'seal';
+  /** The public JWK. */
+  readonly jwk: Readonly<Record<string, string>>;
+  readonly alg: string;
+  /** The `iss` of the tokens that it signs; empty for a sealing key. */
+  readonly issuer: string;
+  readonly createdAt: number;
+  /** Since when it may sign; undefined: not yet. */
+  readonly activatedAt: number | undefined;
+  /** Since when nothing of it is good any more. */
+  readonly retiredAt: number | undefined;
+  /** No token of its making ends after this. */
+  readonly lastExpiresAt: number;
+};
+export type KeyStore = {
+  /** Every one, the oldest first: an operator makes each of them. */
+  all(): Promise<readonly KeyRow[]>;
+  /** Inserts, or replaces the row of that `kid`. */
+  put(row: KeyRow): Promise<void>;
 };
 
 /** One record of a node's chain, as it came. */
@@ -292,6 +399,8 @@ export type Aggregates = {
   readonly cutOffs: CutOffStore;
   readonly snapshots: SnapshotStore;
   readonly nodes: NodeStore;
+  readonly enrolments: EnrolmentStore;
+  readonly keys: KeyStore;
   readonly audit: AuditStore;
 };
 

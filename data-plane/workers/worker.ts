@@ -28,7 +28,7 @@ export type WorkerStart = {
   readonly serverTiming: boolean;
   readonly publicUrl: string | undefined;
   readonly dpopNonce: NonceRule;
-  readonly controlUrl: string;
+  readonly controlUrls: readonly string[];
   readonly allowUpstreamRanges: readonly string[];
   readonly logLevel: LogLevel;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
@@ -69,7 +69,7 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
   const now = Date.now;
   const newId = createNewId();
   const metrics = createMetrics();
-  const { slot, strict, publicUrl, serverTiming, dpopNonce, unsealKeys, tls, controlUrl } = start;
+  const { slot, strict, publicUrl, serverTiming, dpopNonce, unsealKeys, tls, controlUrls } = start;
   const limits = { ...DEFAULT_LIMITS, maxInFlight: start.maxInFlight };
   const shared = openSharedLimits(start.limitMemory, slot, limits, now);
   const spool = createSpoolWriter({
@@ -89,7 +89,7 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
   const policy = createCurrentPolicy({
     allow: start.allowUpstreamRanges,
     listeners: () => (where === undefined ? [] : [where.at, where.admin]),
-    controlUrl,
+    controlUrls,
     log,
   });
   const current = () => active;

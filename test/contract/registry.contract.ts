@@ -207,9 +207,9 @@ const rolloutContract = (store: () => Store): void => {
 
   test('the latest snapshot of a pool is the one of the highest version, and a version is taken once', async () => {
     await store().transact(async ({ snapshots }) => {
-      for (const version of [9, 10, 2]) await snapshots.insert(snapshot('default', version));
-      await snapshots.insert(snapshot('eu', 3));
-      await expect(snapshots.insert(snapshot('eu', 3))).rejects.toMatchObject({ code: 'already_exists' });
+      for (const version of [9, 10, 2]) await snapshots.insert(snapshot('default', version), []);
+      await snapshots.insert(snapshot('eu', 3), []);
+      await expect(snapshots.insert(snapshot('eu', 3), [])).rejects.toMatchObject({ code: 'already_exists' });
     });
     expect(await store().read.snapshots.latest('default')).toStrictEqual(snapshot('default', 10));
     expect(await store().read.snapshots.latest('eu')).toStrictEqual(snapshot('eu', 3));
@@ -222,66 +222,13 @@ const rolloutContract = (store: () => Store): void => {
     2 ** 51 + 1,
     Number.MAX_SAFE_INTEGER,
   ])('the integer %d is kept exactly', async (n) => {
-    await store().transact((tx) => tx.snapshots.insert({ ...snapshot('p', n), issuedAt: n, expiresAt: n - 1 }));
+    await store().transact((tx) => tx.snapshots.insert({ ...snapshot('p', n), issuedAt: n, expiresAt: n - 1 }, []));
     expect(await store().read.snapshots.latest('p')).toMatchObject({ version: n, issuedAt: n, expiresAt: n - 1 });
   });
 
   test.each([2 ** 53, Number.NaN, Number.POSITIVE_INFINITY])('the number %d is refused, not rounded', async (n) => {
-    const work = store().transact((tx) => tx.snapshots.insert(snapshot('p', n)));
+    const work = store().transact((tx) => tx.snapshots.insert(snapshot('p', n), []));
     await expect(work).rejects.toMatchObject({ code: 'internal' });
     expect(await store().read.snapshots.latest('p')).toBeUndefined();
-  });
-
-  test('a node is enrolled, reports, and keeps its report when its key changes', async () => {
-    const report = {
-      name: 'node-1',
-      version: 4,
-      digest: 'd4',
-      leaseExpiresAt: NOW + 1,
-      nackVersion: 5,
-      nackCode: 'snapshot_stale',
-      software: '0.1.0',
-      reportedAt: NOW,
-    };
-    await store().transact(async ({ nodes }) => {
-      await expect(nodes.report(report)).rejects.toMatchObject({ code: 'not_found' });
-      await nodes.enrol({ name: 'node-1', pool: 'default', jwk: '{"x":1}' });
-    });
-    const blank = {
-      version: 0,
-      digest: '',
-      leaseExpiresAt: 0,
-      nackVersion: 0,
-      nackCode: '',
-      software: '',
-      reportedAt: 0,
-    };
-    const enrolled = { name: 'node-1', pool: 'default', jwk: '{"x":1}', ...blank };
-    expect(await store().read.nodes.get('node-1')).toStrictEqual(enrolled);
-    await store().transact((tx) => tx.nodes.report(report));
-    await store().transact((tx) => tx.nodes.enrol({ name: 'node-1', pool: 'eu', jwk: '{"x":2}' }));
-    expect(await store().read.nodes.get('node-1')).toStrictEqual({
-      ...enrolled,
-      ...report,
-      pool: 'eu',
-      jwk: '{"x":2}',
-    });
-    expect(await store().read.nodes.get('node-2')).toBeUndefined();
-  });
-
-  test('pools are those of the nodes, each once and in order', async () => {
-    expect(await store().read.nodes.pools()).toEqual([]);
-    await store().transact(async ({ nodes }) => {
-      for (const [name, pool] of [
-        ['n3', 'us'],
-        ['n2', 'eu'],
-        ['n1', 'us'],
-      ] as const) {
-        await nodes.enrol({ name, pool, jwk: '{}' });
-      }
-    });
-    expect(await store().read.nodes.pools()).toEqual(['eu', 'us']);
-    expect((await store().read.nodes.ofPool('us')).map(({ name }) => name)).toEqual(['n1', 'n3']);
-    expect(await store().read.nodes.ofPool('none')).toEqual([]);
   });
 };

@@ -81,6 +81,7 @@ export const token = (jti: string, changes: Partial<TokenRow> = {}): TokenRow =>
   jkt: undefined,
   parents: [],
   actors: [],
+  sealKid: undefined,
   statusChunk: 0,
   statusIndex: 7,
   createdAt: NOW,
@@ -94,8 +95,14 @@ export const snapshot = (pool: string, version: number): SnapshotRow => ({
   version,
   digest: `digest ${version}`,
   manifest: new Uint8Array([0, 255, 10, version % 256]),
+  signature: new Uint8Array([1, 0, 254]),
+  keyStatement: new Uint8Array([0x7b, 0x7d]),
+  keySignature: new Uint8Array([255]),
   issuedAt: NOW,
   expiresAt: NOW + 3_600_000,
+  caller: 'ci',
+  method: 'ServiceRegistry/Update',
+  subject: 'services/github',
 });
 
 export const record = (node: string, seq: number, hash = `hash ${seq}`): AuditRecordRow => ({

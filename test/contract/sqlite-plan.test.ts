@@ -10,7 +10,7 @@ import { openStore, pragmasFor } from '../../control-plane/store/open.ts';
 import { sqliteDialect } from '../../control-plane/store/sqlite-driver.ts';
 import { openPool } from '../../control-plane/store/sqlite-pool.ts';
 import type { Db, Tables } from '../../control-plane/store/tables.ts';
-import { event, NOW, outcome, record } from './rows.ts';
+import { event, NOW, outcome, record, snapshot } from './rows.ts';
 
 type Line = { readonly parent: number; readonly detail: string };
 
@@ -52,10 +52,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+const CHANGES = [{ kind: 'service', name: 'a', content: undefined }];
 const page = { after: undefined, limit: 100 };
 const details = (plan: readonly Line[]) => plan.map(({ detail }) => detail);
 const TABLES =
-  'services|operations|callers|ceilings|tokens|cut_offs|snapshots|nodes|audit_records|audit_events|audit_outcomes';
+  'services|operations|callers|ceilings|tokens|cut_offs|snapshots|snapshot_entries|nodes|enrolments|audit_records|audit_events|audit_outcomes';
 const scans = (plan: readonly Line[]) => details(plan).filter((line) => new RegExp(`^SCAN (${TABLES})`).test(line));
 const sorts = (plan: readonly Line[]) => details(plan).filter((line) => line.includes('TEMP B-TREE'));
 
@@ -84,7 +85,23 @@ test.each<[string, (aggregates: Aggregates) => Promise<unknown>]>([
   ['how full a chunk is', ({ tokens }) => tokens.aliveInChunk(1, NOW)],
   ['cut-offs', ({ cutOffs }) => cutOffs.all(NOW)],
   ['the latest snapshot', ({ snapshots }) => snapshots.latest('a')],
+  ['a snapshot', ({ snapshots }) => snapshots.at('a', 1)],
+  ['a page of snapshots', ({ snapshots }) => snapshots.list('a', { after: 9, limit: 5 })],
+  ['adding a snapshot', ({ snapshots }) => snapshots.insert(snapshot('a', 1), CHANGES)],
+  ['the first entries of a snapshot', ({ snapshots }) => snapshots.entriesAt('a', 1, page)],
+  [
+    'a page of the entries of a snapshot',
+    ({ snapshots }) => snapshots.entriesAt('a', 1, { after: { kind: 'b', name: 'c' }, limit: 5 }),
+  ],
+  ['what was changed between two snapshots', ({ snapshots }) => snapshots.changesBetween('a', 1, 2)],
+  ['forgetting snapshots', ({ snapshots }) => snapshots.prune('a', 1, 5)],
   ['a node', ({ nodes }) => nodes.get('a')],
+  ['the node of a key', ({ nodes }) => nodes.byKey('a')],
+  ['a page of nodes', ({ nodes }) => nodes.list({ after: 'a', limit: 5 })],
+  ['expelling', ({ nodes }) => nodes.expel('a', NOW)],
+  ['an enrolment', ({ enrolments }) => enrolments.get('a')],
+  ['using an enrolment up', ({ enrolments }) => enrolments.delete('a')],
+  ['deleting enrolments that ended', ({ enrolments }) => enrolments.deleteEnded(NOW)],
   ['the nodes of a pool', ({ nodes }) => nodes.ofPool('a')],
   ['the end of a chain', ({ audit }) => audit.last('a')],
   ['the hashes of a chain', ({ audit }) => audit.hashes('a', 1, 100)],

@@ -11,7 +11,7 @@ for (;;) {
     await tx.audit.insertRecords([record('n', step * 2 - 1), record('n', step * 2)]);
     await tx.audit.insertEvents([event(`d${step}`, { seq: step })]);
     await tx.audit.complete([outcome(`d${step}`)]);
-    await tx.snapshots.insert(snapshot('default', step));
+    await tx.snapshots.insert(snapshot('default', step), []);
   });
   process.stdout.write(`${step}\n`);
 }

@@ -6,7 +6,7 @@ import { merkleRoot, treeRoot } from '@daypass/core/snapshot';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { sha256 } from '../../control-plane/domain/digest.ts';
-import { type Content, createContents } from '../../control-plane/domain/snapshot-content.ts';
+import { type Content, createContents, NOTHING } from '../../control-plane/domain/snapshot-content.ts';
 import { noteServices } from '../../control-plane/domain/written-services.ts';
 import type { Aggregates, Store } from '../../control-plane/store/interface.ts';
 import { openStore } from '../../control-plane/store/open.ts';
@@ -102,7 +102,7 @@ const run = async (tx: Aggregates, one: Step): Promise<void> => {
   }
 };
 
-const contents = () => createContents({ keys: [], now: () => now });
+const contents = () => createContents({ now: () => now });
 const seen = ({ tree, all, services }: Content) => ({
   root: treeRoot(tree, sha256),
   all,
@@ -119,25 +119,25 @@ test('over random changes, some rolled back and some by another process', async 
   await fc.assert(
     fc.asyncProperty(fc.array(turn, { minLength: 1, maxLength: 10 }), async (turns) => {
       const kept = contents();
-      let content = await store.transact((tx) => kept.read(tx, POOL));
+      let { content } = await store.transact((tx) => kept.read(tx, POOL, NOTHING));
       for (const { steps, end } of turns) {
         if (end === 'elsewhere') {
           await other.transact(async (tx) => {
             for (const one of steps) await run(tx, one);
           });
-          content = await store.transact((tx) => kept.read(tx, POOL));
+          content = (await store.transact((tx) => kept.read(tx, POOL, content))).content;
         } else {
           const work = store.transact(async (transaction) => {
             const { tx, written } = noteServices(transaction);
             for (const one of steps) await run(tx, one);
-            const made = await kept.change(tx, POOL, content, written);
+            const made = (await kept.change(tx, POOL, content, written)).content;
             if (end === 'roll back') throw new Error('stop');
             return made;
           });
           content = await work.catch(() => content);
         }
-        const after = await store.transact((tx) => kept.change(tx, POOL, content, new Set()));
-        const fresh = await store.transact((tx) => contents().read(tx, POOL));
+        const { content: after } = await store.transact((tx) => kept.change(tx, POOL, content, new Set()));
+        const { content: fresh } = await store.transact((tx) => contents().read(tx, POOL, NOTHING));
         expect(seen(after)).toEqual(seen(fresh));
         expect(seen(fresh).root).toBe(merkleRoot(fresh.tree.entries, sha256));
       }

@@ -1,0 +1,49 @@
+// What a node is sent, by what it has: nothing, what changed since, or the whole; never anything older.
+import { DaypassError } from '@daypass/core/errors';
+import type { Published, SnapshotState } from './published.ts';
+import type { Publisher } from './publisher.ts';
+import type { SnapshotDelta } from './snapshot-delta.ts';
+
+/** What a node has (version 0: nothing), and whether it takes deltas. */
+export type NodeState = SnapshotState & { readonly acceptsDelta: boolean };
+
+/** The newest snapshot, whole or as what leads there. */
+export type SnapshotEvent =
+  | { readonly kind: 'snapshot'; readonly published: Published }
+  | { readonly kind: 'delta'; readonly published: Published; readonly delta: SnapshotDelta };
+
+/** What is known here of a pool. */
+export type NodeFeed = {
+  /** The newest. Throws `unavailable` before the first. */
+  newest(pool: string): Published;
+  /** What brings a node to the newest; undefined: it is there, or ahead of this replica. Throws as `newest` does. */
+  next(pool: string, has: NodeState): Promise<SnapshotEvent | undefined>;
+};
+
+/** Makes the feed. */
+export const createNodeFeed = (publisher: Pick<Publisher, 'current' | 'delta' | 'learn'>): NodeFeed => {
+  const newest = (pool: string): Published => {
+    const published = publisher.current(pool);
+    if (published === undefined) throw new DaypassError('unavailable', `The pool \`${pool}\` has no snapshot`);
+    return published;
+  };
+  return {
+    newest,
+    next: async (pool, has) => {
+      // Another replica has published what the node has. Where the database does not answer, the node keeps it.
+      if ((publisher.current(pool)?.version ?? 0) < has.version) await publisher.learn().catch(() => {});
+      const published = newest(pool);
+      if (published.version < has.version || isAt(has, published)) return undefined;
+      if (!has.acceptsDelta || has.version === 0) return { kind: 'snapshot', published };
+      // Where the database does not answer, the whole is at hand.
+      const delta = await publisher.delta(pool, has).catch(() => undefined);
+      return delta === undefined
+        ? { kind: 'snapshot', published: newest(pool) }
+        : { kind: 'delta', published: delta.to, delta };
+    },
+  };
+};
+
+/** One that has another digest of the same version is sent the whole: it will say that it was told two things. */
+const isAt = (has: SnapshotState, { version, digest }: SnapshotState): boolean =>
+  has.version === version && has.digest === digest;

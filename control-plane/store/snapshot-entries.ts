@@ -1,0 +1,141 @@
+// The entries of all versions of a pool: each is written once, with the versions that it is in.
+import { compareEntries, type Entry, type EntryChange } from '@daypass/core/snapshot';
+import type { Page } from './interface.ts';
+import { type Db, inParts, limitOf } from './tables.ts';
+
+type Version = { readonly pool: string; readonly version: number };
+type Name = Pick<Entry, 'kind' | 'name'>;
+
+/** Rows become objects on the loop: so many at a time. */
+const PART = 500;
+
+/** Ends what is replaced or gone with this version, and begins what is new in it. */
+export const writeChanges = async (db: Db, at: Version, changes: readonly EntryChange[]): Promise<void> => {
+  const { pool, version } = at;
+  for (const [kind, ofKind] of Map.groupBy(changes, (change) => change.kind)) {
+    for (const part of inParts(ofKind, 1)) {
+      const names = part.map(({ name }) => name);
+      await db
+        .updateTable('snapshotEntries')
+        .set({ toVersion: version })
+        .where('pool', '=', pool)
+        .where('kind', '=', kind)
+        .where('name', 'in', names)
+        .where('toVersion', 'is', null)
+        .execute();
+    }
+  }
+  const rows = changes.flatMap(({ kind, name, content }) =>
+    content === undefined ? [] : [{ pool, kind, name, content, fromVersion: version, toVersion: null }],
+  );
+  for (const part of inParts(rows, 6)) await db.insertInto('snapshotEntries').values(part).execute();
+};
+
+/** A page of those of a version, in the order of kind and name. */
+export const entriesAt = async (db: Db, at: Version, page: Page<Name>): Promise<readonly Entry[]> => {
+  const { pool, version } = at;
+  const { kind, name } = page.after ?? BEFORE_ALL;
+  const rows = await db
+    .selectFrom('snapshotEntries')
+    .select(['kind', 'name', 'content'])
+    .where('pool', '=', pool)
+    .where((where) => where(where.refTuple('kind', 'name'), '>', where.tuple(kind, name)))
+    .where('fromVersion', '<=', version)
+    .where((where) => where.or([where('toVersion', 'is', null), where('toVersion', '>', version)]))
+    .orderBy('kind')
+    .orderBy('name')
+    .limit(limitOf(page))
+    .execute();
+  return rows.map(entryOf);
+};
+
+/** No entry has such a name; by it the first page is read along the same index as the others. */
+const BEFORE_ALL: Name = { kind: '', name: '' };
+
+/** What leads from one version to another, older or newer, in the order of kind and name. */
+export const changesBetween = async (
+  db: Db,
+  pool: string,
+  { from, to }: { readonly from: number; readonly to: number },
+): Promise<readonly EntryChange[]> => {
+  const span = { pool, older: Math.min(from, to), newer: Math.max(from, to) };
+  const [gone, come] = [await partsOf(db, span, 'toVersion'), await partsOf(db, span, 'fromVersion')];
+  const [before, after] = from <= to ? [gone, come] : [come, gone];
+  const changes = new Map<string, EntryChange>(after);
+  for (const [key, entry] of before) {
+    const now = after.get(key);
+    if (now === undefined) changes.set(key, { kind: entry.kind, name: entry.name, content: undefined });
+    // What was changed and changed back is no change.
+    else if (Buffer.compare(now.content, entry.content) === 0) changes.delete(key);
+  }
+  return [...changes.values()].sort(compareEntries);
+};
+
+type Span = { readonly pool: string; readonly older: number; readonly newer: number };
+type Bound = 'fromVersion' | 'toVersion';
+
+/** Those of the older version that end in the span (`toVersion`), or those of the newer that begin in it (`fromVersion`). */
+const partsOf = async (db: Db, span: Span, bound: Bound): Promise<ReadonlyMap<string, Entry>> => {
+  const found = new Map<string, Entry>();
+  for (let after: Row | undefined; ; ) {
+    const rows: readonly Row[] = await partOf(db, span, bound, after);
+    for (const row of rows) found.set(`${row.kind} ${row.name}`, entryOf(row));
+    after = rows.at(-1);
+    if (rows.length < PART) return found;
+  }
+};
+
+type Row = Entry & { readonly version: number | null };
+
+const partOf = (
+  db: Db,
+  { pool, older, newer }: Span,
+  bound: Bound,
+  after: Row | undefined,
+): Promise<readonly Row[]> => {
+  const query = db
+    .selectFrom('snapshotEntries')
+    .select(['kind', 'name', 'content', `${bound} as version`])
+    .where('pool', '=', pool)
+    .where(bound, '>', older)
+    .where(bound, '<=', newer)
+    .where((where) =>
+      bound === 'toVersion'
+        ? where('fromVersion', '<=', older)
+        : where.or([where('toVersion', 'is', null), where('toVersion', '>', newer)]),
+    )
+    .orderBy(bound)
+    .orderBy('kind')
+    .orderBy('name')
+    .limit(PART);
+  if (after === undefined) return query.execute();
+  const { version, kind, name } = after;
+  return query
+    .where((where) => where(where.refTuple(bound, 'kind', 'name'), '>', where.tuple(version, kind, name)))
+    .execute();
+};
+
+/** Forgets entries that are in no version from this one on, so many at most; how many went. */
+export const pruneEntries = async (db: Db, { pool, version }: Version, limit: number): Promise<number> => {
+  const { numDeletedRows } = await db
+    .deleteFrom('snapshotEntries')
+    .where('pool', '=', pool)
+    .where((where) =>
+      where(
+        where.refTuple('kind', 'name', 'fromVersion'),
+        'in',
+        where
+          .selectFrom('snapshotEntries as old')
+          .select(['old.kind', 'old.name', 'old.fromVersion'])
+          .where('old.pool', '=', pool)
+          .where('old.toVersion', '<=', version)
+          .orderBy('old.toVersion')
+          .limit(limitOf({ limit }))
+          .$asTuple('kind', 'name', 'fromVersion'),
+      ),
+    )
+    .executeTakeFirstOrThrow();
+  return Number(numDeletedRows);
+};
+
+const entryOf = ({ kind, name, content }: Entry): Entry => ({ kind, name, content: new Uint8Array(content) });
