@@ -35,7 +35,8 @@ export type MadeHome = { readonly fleet: string; readonly rootFingerprint: strin
 
 const POOL = 'default';
 const NODE = 'node-1';
-const TEN_YEARS_SECONDS = 10 * 366 * 24 * 60 * 60;
+/** How long a key is good that the root signs. */
+export const TEN_YEARS_SECONDS = 10 * 366 * 24 * 60 * 60;
 
 /** Looks at a home without opening anything in it. */
 export const inspectHome = async (folders: HomeFolders): Promise<HomeState> => {
@@ -44,16 +45,25 @@ export const inspectHome = async (folders: HomeFolders): Promise<HomeState> => {
   const data = dataPaths(folders.home);
   const needed = [
     root.publicKey,
-    ...[control.fleet, control.tokenKey, control.snapshotKey, control.snapshotKeyStatement],
-    ...[control.sealingKeys, control.nodes, control.admin],
+    ...[control.fleet, control.snapshotKeyStatement, control.sealingKeys, control.nodes, control.admin],
     ...[data.fleet, data.node, data.nodeKey],
   ];
   // The fleet root's private key and the admin key are for people: they may be taken away to a safer place.
   const apart = await absent([root.key, control.adminKey], folders);
   const missing = await absent(needed, folders);
-  if (!(await hasFile(at(data.sealing, folders)))) missing.push(`${at(data.sealing, folders)}/<kid>.jwk`);
+  // Rotated keys lie in folders; the first one may be gone by then.
+  const either = [
+    [control.tokenKey, control.tokenKeys],
+    [control.snapshotKey, control.snapshotKeys],
+    [undefined, data.sealing],
+  ] as const;
+  for (const [first, folder] of either) {
+    const isThere = first !== undefined && (await exists(at(first, folders)));
+    if (!isThere && !(await hasFile(at(folder, folders))))
+      missing.push(first === undefined ? `${at(folder, folders)}/<kid>.jwk` : at(first, folders));
+  }
   if (missing.length === 0) return { kind: 'whole', apart };
-  const nothing = missing.length === needed.length + 1 && apart.length === 2;
+  const nothing = missing.length === needed.length + either.length && apart.length === 2;
   const database = await absent([control.database], folders);
   return nothing && database.length === 1 ? { kind: 'absent' } : { kind: 'partial', missing };
 };
@@ -141,7 +151,8 @@ export const writeAll = async (files: readonly File[]): Promise<void> => {
   }
 };
 
-const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) => {
+/** Says of a file what cannot be done with it. @throws DaypassError `failed_precondition` */
+export const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) => {
   throw new DaypassError('failed_precondition', `${path} ${what}: ${cause.code ?? 'unknown reason'}`, {
     cause,
     field: path,

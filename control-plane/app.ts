@@ -7,7 +7,6 @@ import { assemble } from './assemble.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import { ADMIN, UNBOUNDED } from './domain/callers.ts';
 import { enrolFromFile } from './domain/node-file.ts';
-import type { Publisher } from './domain/publisher.ts';
 import { type ControlHome, readControlHome } from './home.ts';
 import { watchHome } from './home-watch.ts';
 import type { Log } from './log.ts';
@@ -48,7 +47,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   await using starting = new AsyncDisposableStack();
   const home = await readControlHome(config.home, log, now);
   const tls = config.tls && (await readTls(config.tls));
-  const store = await openStore({ url: config.databaseUrl });
+  const store = await openStore({ url: config.databaseUrl.reveal(), connectionsMax: config.databaseConnections });
   starting.defer(() => store.close());
   await enrol(store, home, log, now);
   const domain = await assemble({ config, home, store, log, now });
@@ -61,13 +60,14 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
       log: (path, error) => log.warn('an answer could not be given', { path, error }),
       bodyMsMax: BODY_MS_MAX,
       isOpen: (method) => accessOf(method) === 'anyone',
+      check: domain.check,
     }),
     tls,
     stopStreams: () => stopping.abort(),
   });
   const { host, port } = await server.listen(config.listen);
   starting.defer(() => server.close());
-  starting.use(renewing(domain.publisher, config.leaseMs, log));
+  starting.use(renewing(domain, config.leaseMs, log));
   const advancing = repeating(
     ADVANCE_MS,
     () => domain.advanceKeys(stopping.signal),
@@ -124,12 +124,17 @@ const enrol = async (store: Store, home: ControlHome, log: Log, now: () => numbe
   for (const one of ignored) log.warn('a node of the file is not enrolled', one);
 };
 
+type Renewed = Pick<Awaited<ReturnType<typeof assemble>>, 'publisher' | 'history'>;
+
 /** Looks often enough that a snapshot is signed afresh soon after a third of its lease; a failure is tried again. */
-const renewing = (publisher: Publisher, leaseMs: number, log: Log): AsyncDisposable => {
+const renewing = ({ publisher, history }: Renewed, leaseMs: number, log: Log): AsyncDisposable => {
   const everyMs = Math.min(Math.max(leaseMs / 30, 500), 60_000);
   return repeating(
     everyMs,
-    () => publisher.renew(),
-    (error) => log.error('a snapshot could not be published', { error }),
+    async () => {
+      await publisher.renew().catch((error: unknown) => log.error('a snapshot could not be published', { error }));
+      await history.prune();
+    },
+    (error) => log.error('old snapshots could not be forgotten', { error }),
   );
 };

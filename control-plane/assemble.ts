@@ -11,6 +11,7 @@ import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
 import { createEnrolments } from './domain/enrolment.ts';
 import { createExchange } from './domain/exchange.ts';
+import { createHistory, type History } from './domain/history.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
 import { createKeyList } from './domain/key-list.ts';
@@ -20,16 +21,21 @@ import { createKeys } from './domain/keys.ts';
 import { createMembership } from './domain/membership.ts';
 import { createMint, createMintBatch } from './domain/mint.ts';
 import { createNodes } from './domain/nodes.ts';
+import { createPublishedVersions } from './domain/published-versions.ts';
 import { createPublisher, type Publisher } from './domain/publisher.ts';
+import { createRelease } from './domain/release.ts';
+import { createReleaseTest } from './domain/release-test.ts';
 import { createRevoke } from './domain/revoke.ts';
 import { createRollouts } from './domain/rollout.ts';
-import { createSetScope } from './domain/scopes.ts';
+import { createPlanScope, createSetScope } from './domain/scopes.ts';
+import { createServicePlans } from './domain/service-plans.ts';
 import { createServices } from './domain/services.ts';
 import { createResign } from './domain/snapshot-keys.ts';
 import { createStatusPlaces } from './domain/status-index.ts';
 import { createTokenKeys } from './domain/token-keys.ts';
 import { createTokenSigners } from './domain/token-signers.ts';
 import { createTokenList } from './domain/tokens.ts';
+import { createTry } from './domain/trial.ts';
 import type { ControlHome } from './home.ts';
 import type { Log } from './log.ts';
 import { ownEndpoints } from './own-endpoints.ts';
@@ -52,13 +58,14 @@ type Parts = {
 /** What the process has to do now and then, besides serving. */
 export type Upkeep = {
   readonly publisher: Publisher;
+  readonly history: History;
   /** Takes the keys of a home that was read again. */
   readonly takeHome: (home: ControlHome) => Promise<void>;
   /** Takes the steps of keys that are due; waits for nodes, at most 5 s. */
   readonly advanceKeys: (signal: AbortSignal) => Promise<void>;
 };
 
-/** The domain, and its publisher, started. */
+/** The domain, its publisher, started, and the history of what that has published. */
 export const assemble = async ({ config, home, store, log, now }: Parts): Promise<Domain & Upkeep> => {
   const newId = (): string => makeId(now(), randomBytes(10));
   const { fleet, root } = home;
@@ -99,6 +106,12 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   await tokenKeys.hold(home.tokenKeys);
   await keys.learn();
 
+  const timed = { now, newId };
+  const plans = createServicePlans({ publisher, rules: { policy, sealingKids }, ...timed });
+  const planScope = createPlanScope({ read, ceilings, publisher, ...timed });
+  const release = createRelease({ changes, rollouts });
+  const attempt = createTry({ store, publisher });
+
   return {
     publisher,
     takeHome: async (fresh) => {
@@ -110,14 +123,15 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       await keys.learn();
       await tokenKeys.advance(signal);
     },
+    history: createHistory({ store, pools: publisher.pools, historyMs: config.historyMs, now }),
     keys,
     keysAdmin: {
       list: createKeyList({ read, held: signers.held, snapshotSigners, sealingKeys, now }),
       retire: createRetireKey({ changes, rollouts, publisher, keys, sealingKeys, now }),
     },
     identify: createIdentify({ read, fleet, now }),
-    services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),
-    setScope: createSetScope({ changes, read, rollouts, ceilings, publisher, now, newId }),
+    services: createServices({ release, plans, read }),
+    setScope: createSetScope({ changes, release, plan: planScope }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
       mint: createMint({ ...issuing, sealingKids }),
@@ -130,6 +144,11 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
     nodes,
     enrolments: createEnrolments({ changes, rollouts, publisher, read, fleet, root, now, randomBytes }),
     membership: createMembership({ changes, rollouts, publisher, read, recheck: nodes.recheck, now }),
+    releases: {
+      versions: createPublishedVersions({ read, hasPool: publisher.hasPool }),
+      test: createReleaseTest({ attempt, read, now }),
+      ...{ plans, planScope },
+    },
     audit: {
       ingest: createIngest({ store, feed }),
       query: createAuditQuery(read),

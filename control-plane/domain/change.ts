@@ -19,6 +19,14 @@ export type Work<T> = {
   readonly more?: readonly Note[];
 };
 
+/** A change that can be made, or tried and taken back. */
+export type Plan<T> = {
+  /** The RPC, as `Service/Method`. */
+  readonly method: string;
+  /** Gets the caller as it is in the transaction. */
+  readonly work: (tx: Aggregates, caller: CallerActor) => Promise<Work<T>>;
+};
+
 /** Makes changes. */
 export type Changes = {
   /**
@@ -92,8 +100,8 @@ export const createChanges = (deps: Deps): Changes => {
   };
 };
 
-/** A caller of the same name that was made later is another one. */
-const asItIs = async (tx: Aggregates, caller: CallerActor): Promise<CallerActor> => {
+/** The caller as it is in this transaction. Throws `unauthenticated`: one of the same name that was made later is another. */
+export const asItIs = async (tx: Aggregates, caller: CallerActor): Promise<CallerActor> => {
   const row = await tx.callers.get(caller.name);
   if (row === undefined || row.createdAt !== caller.createdAt) {
     throw new DaypassError('unauthenticated', 'No caller has this API key');

@@ -18,9 +18,7 @@ import type { SnapshotRow } from '../store/interface.ts';
 import { sha256 } from './digest.ts';
 import type { KnownContent } from './known-contents.ts';
 import type { Content, Size } from './snapshot-content.ts';
-
-/** What a node may have: a version and the hex sha256 of its manifest. */
-export type SnapshotState = { readonly version: number; readonly digest: string };
+import type { SnapshotState, Step } from './snapshot-state.ts';
 
 /** A snapshot that was built and signed. */
 export type Published = SnapshotState & {
@@ -35,9 +33,6 @@ export type Published = SnapshotState & {
   /** A state before, and what has changed since; undefined where that has to be looked up. */
   readonly step?: Step | undefined;
 };
-
-/** What leads from a state to one after it. */
-export type Step = { readonly from: SnapshotState; readonly changes: readonly EntryChange[] };
 
 /** What signs a pool's manifests, and what the root says of it. */
 export type SnapshotSigner = {

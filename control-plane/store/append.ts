@@ -1,9 +1,10 @@
 // What changes only add, minted tokens and the audit of changes, handed to the writer to be written together.
 import type { Aggregates, AuditChange, TokenRow } from './interface.ts';
 import type { LaterTable, LaterValue } from './later-writes.ts';
-import type { AddLater } from './sqlite-writer.ts';
+
 import type { Tables } from './tables.ts';
 import { tokenColumns } from './tokens.ts';
+import type { AddLater } from './writer.ts';
 
 /** The aggregates of a transaction, adding by `add`: a row that the database refuses fails it with the commit at the latest. */
 export const appendLater = (tx: Aggregates, add: AddLater): Aggregates => ({

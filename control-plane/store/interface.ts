@@ -183,6 +183,16 @@ export type SnapshotRow = {
   readonly method: string;
   readonly subject: string;
 };
+/** How many entries of a kind a version has that the one before it had not, or had otherwise, or had alone. */
+export type ChangeCount = {
+  readonly version: number;
+  readonly kind: string;
+  readonly added: number;
+  readonly changed: number;
+  readonly removed: number;
+};
+/** Which versions stay: those issued from a time on, at least and at most so many of the newest; `least` is 1 to 10,000. */
+export type SnapshotsKept = { readonly issuedSince: number; readonly least: number; readonly most: number };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
   /**
@@ -201,8 +211,13 @@ export type SnapshotStore = {
    * that are new or differ, and without content those that are gone. Costs what was changed between them.
    */
   changesBetween(pool: string, from: number, to: number): Promise<readonly EntryChange[]>;
-  /** Forgets versions below `before`, but never the newest, at most `limit` rows of each kind; how many rows went. */
-  prune(pool: string, before: number, limit: number): Promise<number>;
+  /** What changed with each version of a range, both ends included, by version and kind; nothing where nothing did. */
+  changeCounts(pool: string, first: number, last: number): Promise<readonly ChangeCount[]>;
+  /**
+   * Forgets versions from the oldest on, as many as may go, and entries that are in no version any more; at most `limit`
+   * of each. How many went, of both.
+   */
+  prune(pool: string, keep: SnapshotsKept, limit: number): Promise<number>;
 };
 
 export type NodeRow = {
@@ -404,6 +419,19 @@ export type Aggregates = {
   readonly audit: AuditStore;
 };
 
+/** What another control plane on the same database has written: new snapshots, reports of nodes, nodes, keys, audit. */
+export type Topic = 'snapshots' | 'reports' | 'nodes' | 'keys' | 'audit';
+/** Consecutive records of one chain that were stored; the control plane's own chain has an empty name. */
+export type StoredChain = { readonly node: string; readonly firstSeq: number; readonly lastSeq: number };
+/**
+ * What others have written, soon after they have. What this store has written itself is not told. Any of it may be told
+ * more than once, and where a notice may have been lost every topic is told once: look at what is stored.
+ */
+export type Notices = {
+  /** `chain` comes with `audit`, unless any record may have been stored. */
+  on(listener: (topic: Topic, chain?: StoredChain) => void): Disposable;
+};
+
 /** How a transaction takes its turn. */
 export type TransactOptions = {
   /** Ahead of those that are not: a revocation, and the word that it was heard, wait for no queue of mints. */
@@ -416,6 +444,7 @@ export type Store = {
   readonly read: Aggregates;
   /** One writer at a time; rolled back when `work` throws. */
   transact<T>(work: (tx: Aggregates) => Promise<T>, options?: TransactOptions): Promise<T>;
+  readonly notices: Notices;
   /** Throws when the database does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

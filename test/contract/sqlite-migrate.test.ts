@@ -6,10 +6,11 @@ import { Kysely, sql } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { expect, test } from 'vitest';
 import { first } from '../../control-plane/store/migrations/0001-first.ts';
-import { openStore, pragmasFor } from '../../control-plane/store/open.ts';
+import { openStore } from '../../control-plane/store/open.ts';
 import { sqliteDialect } from '../../control-plane/store/sqlite-driver.ts';
 import { APPLICATION_ID, inspectFile, makeFile } from '../../control-plane/store/sqlite-file.ts';
 import { openPool } from '../../control-plane/store/sqlite-pool.ts';
+import { pragmasFor } from '../../control-plane/store/sqlite-store.ts';
 import { caller, NOW, token } from './rows.ts';
 
 const makeFirst = async (file: string): Promise<void> => {

@@ -6,9 +6,10 @@ import { CamelCasePlugin, type CompiledQuery, Kysely, sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createAggregates } from '../../control-plane/store/aggregates.ts';
 import type { Aggregates, AuditEventFilter, TokenFilter } from '../../control-plane/store/interface.ts';
-import { openStore, pragmasFor } from '../../control-plane/store/open.ts';
+import { openStore } from '../../control-plane/store/open.ts';
 import { sqliteDialect } from '../../control-plane/store/sqlite-driver.ts';
 import { openPool } from '../../control-plane/store/sqlite-pool.ts';
+import { pragmasFor } from '../../control-plane/store/sqlite-store.ts';
 import type { Db, Tables } from '../../control-plane/store/tables.ts';
 import { event, NOW, outcome, record, snapshot } from './rows.ts';
 
@@ -94,7 +95,7 @@ test.each<[string, (aggregates: Aggregates) => Promise<unknown>]>([
     ({ snapshots }) => snapshots.entriesAt('a', 1, { after: { kind: 'b', name: 'c' }, limit: 5 }),
   ],
   ['what was changed between two snapshots', ({ snapshots }) => snapshots.changesBetween('a', 1, 2)],
-  ['forgetting snapshots', ({ snapshots }) => snapshots.prune('a', 1, 5)],
+  ['forgetting snapshots', ({ snapshots }) => snapshots.prune('a', { issuedSince: NOW, least: 3, most: 9 }, 5)],
   ['a node', ({ nodes }) => nodes.get('a')],
   ['the node of a key', ({ nodes }) => nodes.byKey('a')],
   ['a page of nodes', ({ nodes }) => nodes.list({ after: 'a', limit: 5 })],
