@@ -14,13 +14,14 @@ import {
   type WatchRequest,
 } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { expect, onTestFinished, test } from 'vitest';
-import { activate } from '../../../data-plane/active.ts';
+import { type ActiveSnapshot, activate } from '../../../data-plane/active.ts';
 import { createSnapshotAgent } from '../../../data-plane/snapshot/agent.ts';
+import { createSnapshotFeed } from '../../../data-plane/snapshot/feed.ts';
 import { openSnapshotStore, type SnapshotStore } from '../../../data-plane/snapshot/store.ts';
 import { DEFAULT_TIMING, type Timing } from '../../../data-plane/snapshot/watch.ts';
 import { until } from '../../kit/deadline.ts';
 import { freshFolder, memoryLog } from '../audit/records.ts';
-import { after, type Change, createFleet, digestOf, FLEET, POOL } from './fleet.ts';
+import { after, type Change, createFleet, digestOf, FLEET, POOL, sharedMessage } from './fleet.ts';
 
 const fleet = await createFleet();
 const stranger = await generateSigningKey();
@@ -77,6 +78,7 @@ function fakeControlPlane() {
   });
   return {
     client: createClient(SnapshotService, transport),
+    feed: createSnapshotFeed(transport),
     reports,
     watches,
     state,
@@ -99,8 +101,10 @@ async function agentOf({ control = fakeControlPlane(), folder = freshFolder(), .
   const { log, lines } = memoryLog();
   const opened = await openSnapshotStore(folder);
   const store = setup.wrapStore?.(opened) ?? opened;
+  let serving: ActiveSnapshot | undefined;
   const agent = createSnapshotAgent({
     client: control.client,
+    feed: control.feed,
     store,
     node: 'node-1',
     fleet: FLEET,
@@ -111,9 +115,10 @@ async function agentOf({ control = fakeControlPlane(), folder = freshFolder(), .
     random: () => 0.5,
     log,
     timing: { ...TIMING, ...setup.timing },
-    async install(_message, verified, keep) {
-      await activate(verified);
+    async install(handover, keep) {
+      const next = await activate(handover.lead(serving?.digest), serving);
       await keep();
+      serving = next;
     },
   });
   onTestFinished(agent.stop);
@@ -134,7 +139,7 @@ test('a snapshot is activated, stored and acknowledged with its digest and lease
   expect(report).toMatchObject({ node: 'node-1', version: 3n, nackCode: '', refusedVersion: 0n, software: '0.1.0' });
   expect(report.digest).toBe(digestOf(snapshot));
   expect(Number(report.leaseExpiresAt?.seconds)).toBe(agent.current()?.expiresAt);
-  expect(readdirSync(folder).sort()).toEqual(['floor.json', 'last-known-good.bin']);
+  expect(readdirSync(folder).sort()).toEqual(['floor.json', 'journal.bin', 'last-known-good.bin']);
 });
 
 test('every new version on the stream is served at once', async () => {
@@ -310,7 +315,7 @@ async function storedHome(version = 7): Promise<{ folder: string; snapshot: Snap
   const folder = freshFolder();
   const store = await openSnapshotStore(folder);
   const snapshot = await fleet.snapshot(version);
-  await store.save(snapshot, { version, digest: digestOf(snapshot) });
+  await store.save(sharedMessage(snapshot), { version, digest: digestOf(snapshot) });
   return { folder, snapshot, path: store.path };
 }
 
@@ -349,9 +354,8 @@ test.each<[string, ErrorCode, (home: Awaited<ReturnType<typeof storedHome>>) => 
   expect(existsSync(home.path)).toBe(true);
 });
 
-async function replaceFile(folder: string, snapshot: Snapshot): Promise<void> {
-  const { encodeFile } = await import('../../../data-plane/snapshot/signed.ts');
-  writeFileSync(join(folder, 'last-known-good.bin'), encodeFile(snapshot));
+function replaceFile(folder: string, snapshot: Snapshot): void {
+  writeFileSync(join(folder, 'last-known-good.bin'), sharedMessage(snapshot));
 }
 
 test('a file whose lease has ended is refused and stays where it is', async () => {
@@ -391,7 +395,7 @@ test('the floor is never lowered', async () => {
   const { folder } = await storedHome(9);
   const store = await openSnapshotStore(folder);
   const older = await fleet.snapshot(3);
-  await store.save(older, { version: 3, digest: digestOf(older) });
+  await store.save(sharedMessage(older), { version: 3, digest: digestOf(older) });
   expect((await openSnapshotStore(folder)).floor()?.version).toBe(9);
 });
 
