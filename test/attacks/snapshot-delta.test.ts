@@ -1,6 +1,12 @@
 // Attacks on deltas from a hostile control plane, played against a whole node: the cases of snapshots, and those of what a delta adds.
+import { create } from '@bufbuild/protobuf';
 import { type Entry, encodeEntry } from '@daypass/core/snapshot';
-import type { ReportRequest, Snapshot, SnapshotDelta } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
+import {
+  type ReportRequest,
+  type Snapshot,
+  type SnapshotDelta,
+  SnapshotEntrySchema,
+} from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { serviceConfig } from '../data-plane/service-config.ts';
 import { until } from '../kit/deadline.ts';
@@ -31,7 +37,7 @@ let node: Node;
 let token: string;
 /** What the node serves, as a whole. */
 let active: Snapshot;
-let version = 0;
+let version = 9;
 
 beforeAll(async () => {
   upstream = await startUpstream((_seen, response) => json(response, 200, {}));
@@ -94,7 +100,7 @@ async function refusalOf(bytes: Uint8Array): Promise<ReportRequest> {
 const honest = (change: Change = {}): Promise<SnapshotDelta> => signDelta(active, second(), change);
 const withChanged = async (change: (changed: readonly Entry[]) => readonly Entry[]): Promise<SnapshotDelta> => {
   const delta = await honest();
-  return { ...delta, changed: change(delta.changed) as SnapshotDelta['changed'] };
+  return { ...delta, changed: change(delta.changed).map((entry) => create(SnapshotEntrySchema, entry)) };
 };
 
 type Attack = readonly [string, () => Promise<SnapshotDelta>, string];
