@@ -6,8 +6,11 @@ import { createHandler } from './adapter.ts';
 import { assemble } from './assemble.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import { ADMIN, UNBOUNDED } from './domain/callers.ts';
+import { enrolFromFile } from './domain/node-file.ts';
 import { type ControlHome, readControlHome } from './home.ts';
+import { watchHome } from './home-watch.ts';
 import type { Log } from './log.ts';
+import { repeating } from './repeating.ts';
 import { accessOf } from './rpc/policy.ts';
 import { createRoutes } from './rpc/routes.ts';
 import { createControlServer, type TlsFiles } from './server.ts';
@@ -18,6 +21,8 @@ import { openStore } from './store/open.ts';
 export type App = {
   /** Origin of the listener. */
   readonly listen: string;
+  /** Looks at once whether the keys of the home have changed, and takes their next steps. */
+  reload(): Promise<void>;
   /** Stops taking requests and lets those that run end. */
   drain(): Promise<void>;
   /** Ends everything at once. */
@@ -25,6 +30,8 @@ export type App = {
 };
 
 const BODY_MS_MAX = 60_000;
+/** Between looks at what keys wait for. */
+const ADVANCE_MS = 2000;
 
 type Deps = {
   readonly log: Log;
@@ -40,9 +47,9 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   await using starting = new AsyncDisposableStack();
   const home = await readControlHome(config.home, log, now);
   const tls = config.tls && (await readTls(config.tls));
-  const store = await openStore({ url: config.databaseUrl });
+  const store = await openStore({ url: config.databaseUrl.reveal(), connectionsMax: config.databaseConnections });
   starting.defer(() => store.close());
-  await enrol(store, home, now);
+  await enrol(store, home, log, now);
   const domain = await assemble({ config, home, store, log, now });
 
   const stopping = new AbortController();
@@ -53,6 +60,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
       log: (path, error) => log.warn('an answer could not be given', { path, error }),
       bodyMsMax: BODY_MS_MAX,
       isOpen: (method) => accessOf(method) === 'anyone',
+      check: domain.check,
     }),
     tls,
     stopStreams: () => stopping.abort(),
@@ -60,11 +68,34 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   const { host, port } = await server.listen(config.listen);
   starting.defer(() => server.close());
   starting.use(renewing(domain, config.leaseMs, log));
+  const advancing = repeating(
+    ADVANCE_MS,
+    () => domain.advanceKeys(stopping.signal),
+    (error) => log.error('a step of a key could not be taken', { error }),
+  );
+  starting.use(advancing);
+  const watching = await watchHome({
+    path: config.home,
+    first: home,
+    read: () => readControlHome(config.home, log, now),
+    take: async (fresh) => {
+      await domain.takeHome(fresh);
+      void advancing.now();
+    },
+    log,
+  });
+  starting.use(watching);
+  // First of all: a run that waits for nodes ends.
+  starting.defer(() => stopping.abort());
 
   const running = starting.move();
   const listen = listenOrigin(tls === undefined ? 'http' : 'https', { host, port });
   log.info('the control plane listens', { listen, fleet: home.fleet, issuer: config.issuer });
-  return { listen, drain: () => server.drain(), close: () => running.disposeAsync() };
+  const reload = async (): Promise<void> => {
+    await watching.now();
+    void advancing.now();
+  };
+  return { listen, reload, drain: () => server.drain(), close: () => running.disposeAsync() };
 };
 
 const readTls = async ({ certPath, keyPath }: NonNullable<ControlPlaneConfig['tls']>): Promise<TlsFiles> => {
@@ -82,32 +113,28 @@ const readTls = async ({ certPath, keyPath }: NonNullable<ControlPlaneConfig['tl
   };
 };
 
-/** The files of the home say who the admin and the nodes are. */
-const enrol = (store: Store, home: ControlHome, now: () => number): Promise<void> =>
-  store.transact(async (tx) => {
+/** The files of the home say who the admin and the first nodes are. */
+const enrol = async (store: Store, home: ControlHome, log: Log, now: () => number): Promise<void> => {
+  const ignored = await store.transact(async (tx) => {
     const known = await tx.callers.get(ADMIN);
     const admin = { ...UNBOUNDED, name: ADMIN, keyHash: home.adminKeyHash, services: [], admin: true };
     await tx.callers.put({ ...admin, etag: '', createdAt: known?.createdAt ?? now() });
-    for (const { name, pool, jwk } of home.nodes) await tx.nodes.enrol({ name, pool, jwk: JSON.stringify(jwk) });
+    return enrolFromFile(tx, home.nodes, now());
   });
+  for (const one of ignored) log.warn('a node of the file is not enrolled', one);
+};
 
 type Renewed = Pick<Awaited<ReturnType<typeof assemble>>, 'publisher' | 'history'>;
 
 /** Looks often enough that a snapshot is signed afresh soon after a third of its lease; a failure is tried again. */
-const renewing = ({ publisher, history }: Renewed, leaseMs: number, log: Log): Disposable => {
+const renewing = ({ publisher, history }: Renewed, leaseMs: number, log: Log): AsyncDisposable => {
   const everyMs = Math.min(Math.max(leaseMs / 30, 500), 60_000);
-  let running = false;
-  const timer = setInterval(() => {
-    if (running) return;
-    running = true;
-    publisher
-      .renew()
-      .catch((error: unknown) => log.error('a snapshot could not be published', { error }))
-      .then(() => history.prune())
-      .catch((error: unknown) => log.error('old snapshots could not be forgotten', { error }))
-      .finally(() => {
-        running = false;
-      });
-  }, everyMs);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  return repeating(
+    everyMs,
+    async () => {
+      await publisher.renew().catch((error: unknown) => log.error('a snapshot could not be published', { error }));
+      await history.prune();
+    },
+    (error) => log.error('old snapshots could not be forgotten', { error }),
+  );
 };

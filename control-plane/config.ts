@@ -1,10 +1,13 @@
 // The control plane's settings: the environment once, into frozen data, or all problems at once.
 import { resolve } from 'node:path';
 import { parseRanges } from '@daypass/core/address';
+import { DaypassError } from '@daypass/core/errors';
 import { controlPaths } from '@daypass/core/home';
 import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
+import { Secret } from '@daypass/core/secret';
 import { isLogLevel, type LogLevel } from './log.ts';
 import { type Environment, readSettings, type Settings } from './settings.ts';
+import { isPostgresUrl, parsePostgresUrl } from './store/postgres-url.ts';
 
 /** PEM files. */
 export type TlsFiles = { readonly certPath: string; readonly keyPath: string };
@@ -14,7 +17,10 @@ export type ControlPlaneConfig = {
   readonly home: string;
   readonly listen: Listen;
   readonly tls: TlsFiles | undefined;
-  readonly databaseUrl: string;
+  /** It may hold a password. */
+  readonly databaseUrl: Secret;
+  /** To PostgreSQL. */
+  readonly databaseConnections: number;
   /** `iss` of the tokens. */
   readonly issuer: string;
   readonly leaseMs: number;
@@ -42,6 +48,7 @@ export const parseConfig = (env: Environment): ControlPlaneConfig => {
     listen: Object.freeze(listen),
     tls,
     databaseUrl: readDatabaseUrl(settings, home),
+    databaseConnections: readConnections(settings),
     issuer: settings.url('DAYPASS_ISSUER') ?? controlUrl,
     leaseMs: readLease(settings),
     historyMs: settings.duration('DAYPASS_SNAPSHOT_HISTORY', '30d', '1h', '3650d'),
@@ -66,12 +73,32 @@ const readTls = (settings: Settings): TlsFiles | undefined => {
   return undefined;
 };
 
-const readDatabaseUrl = (settings: Settings, home: string): string => {
-  const url = settings.text('DAYPASS_DATABASE_URL') ?? `sqlite:${controlPaths(home).database}`;
-  if (!/^sqlite:./.test(url) || url === 'sqlite::memory:') {
-    settings.problem('DAYPASS_DATABASE_URL', 'must be `sqlite:` and the path of a file');
+const readDatabaseUrl = (settings: Settings, home: string): Secret => {
+  const name = 'DAYPASS_DATABASE_URL';
+  const url = settings.text(name) ?? `sqlite:${controlPaths(home).database}`;
+  if (isPostgresUrl(url)) {
+    try {
+      parsePostgresUrl(url);
+    } catch (error) {
+      if (!(error instanceof DaypassError)) throw error;
+      settings.problem(name, error.message.replace(`${name} `, ''));
+    }
+  } else if (!/^sqlite:./.test(url) || url === 'sqlite::memory:') {
+    settings.problem(
+      name,
+      'must be `sqlite:` and the path of a file, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`',
+    );
   }
-  return url;
+  return new Secret(url);
+};
+
+/** One writes, one listens, and the others read. */
+const readConnections = (settings: Settings): number => {
+  const text = settings.text('DAYPASS_DATABASE_CONNECTIONS') ?? '10';
+  const count = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
+  if (count >= 3 && count <= 100) return count;
+  settings.problem('DAYPASS_DATABASE_CONNECTIONS', 'must be a number from 3 to 100');
+  return 10;
 };
 
 /** Manifests count in whole seconds. */

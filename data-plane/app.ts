@@ -12,6 +12,7 @@ import { openSpool, type Spool } from './audit/spool.ts';
 import { createUploader } from './audit/uploader.ts';
 import { createBackoff } from './backoff.ts';
 import { canSharePorts, type DataPlaneConfig } from './config.ts';
+import { createControlPlanes } from './control-planes.ts';
 import { declareMetrics, readinessOf } from './health.ts';
 import { type DataHome, readDataHome } from './home.ts';
 import { lockFolder } from './home-lock.ts';
@@ -20,6 +21,8 @@ import { closeServer, listenOn } from './listener.ts';
 import type { Log } from './log.ts';
 import { createMetrics, renderFamilies, sumFamilies } from './metrics.ts';
 import { createNewId } from './new-id.ts';
+import { patientFetch, SILENCE_MS } from './patient-fetch.ts';
+import { type SealingFolder, watchSealing } from './sealing-folder.ts';
 import { createLimitMemory, declareShared, openSharedLimits } from './shared/limits.ts';
 import { createSnapshotAgent } from './snapshot/agent.ts';
 import { boundedFetch } from './snapshot/bounded-fetch.ts';
@@ -48,7 +51,7 @@ export type DataPlane = {
   readonly workers: number;
   /** Resolves when workers end faster than they can be replaced: the process is of no use any more. */
   readonly failed: Promise<unknown>;
-  /** Reads the certificate again, and replaces the workers one after the other. Throws `config_invalid`. */
+  /** Reads the certificate and the sealing keys again, and replaces the workers one after the other. Throws `config_invalid`. */
   restart(): Promise<void>;
   /** Takes no new request, and resolves when the last one was answered. */
   drain(): Promise<void>;
@@ -70,7 +73,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   building.use(await lockFolder(home.spoolFolder));
 
   const store = await openSnapshotStore(home.snapshotFolder);
-  const transport = createNodeTransport(config, home, newId);
+  const transport = createNodeTransport(config, home, newId, log);
   const clients = clientsOver(transport);
   const { fleet, pool, root, node } = home;
   const common = { node, log, random: Math.random };
@@ -84,9 +87,16 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   const limitMemory = createLimitMemory(limits, now());
   const shared = openSharedLimits(limitMemory, MAIN_SLOT, limits, now);
   const failed = Promise.withResolvers<unknown>();
+  const keyless = async () => {
+    await sealing.look();
+    await workers.unseal(sealing.current());
+  };
   const workers = createWorkers({
     count: config.workers,
-    spawn: (slot) => startWorker({ ...startOf(config, home, spool), slot, tls, limitMemory }, log, spool.appended),
+    spawn: (slot) => {
+      const start = { ...startOf(config, home, spool), unsealKeys: sealing.current(), slot, tls, limitMemory };
+      return startWorker(start, log, spool.appended, keyless);
+    },
     async bury(slot, givenUp) {
       shared.recover(slot);
       await spool.bury(slot, givenUp);
@@ -99,6 +109,13 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
     failed: failed.resolve,
   });
   building.defer(workers.close);
+  const sealing: SealingFolder = watchSealing({
+    folder: home.sealingFolder,
+    first: home.unsealKeys,
+    changed: (keys) => void workers.unseal(keys),
+    log,
+  });
+  building.use(sealing);
   spool.onMended(workers.tellOfSpool);
   workers.start();
 
@@ -143,6 +160,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
     // However often it is asked for, there is one at a time and one to follow.
     restart: createGroupSync(async () => {
       tls = config.tls === undefined ? undefined : await readTls(config.tls);
+      await sealing.look();
       await workers.roll();
     }),
     async drain() {
@@ -158,24 +176,27 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   };
 }
 
-/** Every call carries a fresh assertion under the node's own key. */
+/** Every call, and each of its tries, carries a fresh assertion under the node's own key: none is taken twice. */
 function createNodeTransport(
-  config: DataPlaneConfig,
+  { controlUrls }: DataPlaneConfig,
   { node, fleet, nodeKey }: DataHome,
   newId: () => string,
+  log: Log,
 ): Transport {
   const authorization = async () =>
     `Bearer ${await signNodeAssertion({ node, fleet, now: Date.now() / 1000, jti: newId() }, nodeKey)}`;
-  const fetch = boundedFetch(globalThis.fetch, MESSAGE_BYTES_MAX);
-  const options = { baseUrl: config.controlUrl, authorization, fetch };
-  return streamTransport(createTransport(options), { ...options, bytesMax: MESSAGE_BYTES_MAX });
+  const fetch = boundedFetch(patientFetch(globalThis.fetch, SILENCE_MS), MESSAGE_BYTES_MAX);
+  const connect = (baseUrl: string) => {
+    const options = { baseUrl, authorization, fetch };
+    return streamTransport(createTransport(options), { ...options, bytesMax: MESSAGE_BYTES_MAX });
+  };
+  return createControlPlanes({ origins: controlUrls, connect, random: Math.random, log });
 }
 
 /** What workers start with that is the same for all of them. */
 const startOf = (config: DataPlaneConfig, home: DataHome, spool: Spool) => ({
   node: home.node,
   spoolFolder: home.spoolFolder,
-  unsealKeys: home.unsealKeys,
   spoolMemory: spool.memory,
   strict: config.audit === 'strict',
   auditSpoolBytes: config.auditSpoolBytes,
@@ -183,7 +204,7 @@ const startOf = (config: DataPlaneConfig, home: DataHome, spool: Spool) => ({
   serverTiming: config.serverTiming,
   publicUrl: config.publicUrl,
   dpopNonce: config.dpopNonce,
-  controlUrl: config.controlUrl,
+  controlUrls: config.controlUrls,
   allowUpstreamRanges: config.allowUpstreamRanges,
   logLevel: config.logLevel,
 });
@@ -192,7 +213,7 @@ const startOf = (config: DataPlaneConfig, home: DataHome, spool: Spool) => ({
  * With a limit of its own, a heap that overflows ends one worker and not the process. Without arguments of Node's:
  * most are about the process, modules that are loaded ahead (its parent, its signals) too, or refused for a thread.
  */
-function startWorker(start: WorkerStart, log: Log, appended: () => void) {
+function startWorker(start: WorkerStart, log: Log, appended: () => void, keyless: () => void) {
   const maxOldGenerationSizeMb = Math.floor(getHeapStatistics().heap_size_limit / (1024 * 1024));
   const worker = new Worker(new URL('./workers/worker.ts', import.meta.url), {
     name: `worker ${start.slot}`,
@@ -200,7 +221,7 @@ function startWorker(start: WorkerStart, log: Log, appended: () => void) {
     resourceLimits: { maxOldGenerationSizeMb },
     execArgv: [],
   });
-  return wrapWorker(worker, { slot: start.slot, log, appended });
+  return wrapWorker(worker, { slot: start.slot, log, appended, keyless });
 }
 
 async function openListeners(workers: Workers, admin: AdminServer, config: DataPlaneConfig) {
@@ -218,9 +239,11 @@ async function checkFree(at: Listen): Promise<void> {
 }
 
 function warnAboutCleartext(config: DataPlaneConfig, log: Log): void {
-  const { hostname, protocol } = new URL(config.controlUrl);
-  if (protocol === 'http:' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')))
-    log.warn('the control plane is reached without TLS', { url: config.controlUrl });
+  for (const url of config.controlUrls) {
+    const { hostname, protocol } = new URL(url);
+    if (protocol === 'http:' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')))
+      log.warn('the control plane is reached without TLS', { url });
+  }
   if (config.tls === undefined && !isLoopback(config.listen.host))
     log.warn('tokens come to this listener without TLS', { host: config.listen.host, port: config.listen.port });
 }

@@ -21,8 +21,8 @@ export type DataPlaneConfig = {
   readonly tls: TlsFiles | undefined;
   /** Origin that clients know the proxy by; undefined: the address that it listens at, which then is a loopback one. */
   readonly publicUrl: string | undefined;
-  /** Origin of the control plane. */
-  readonly controlUrl: string;
+  /** Origins of the control planes: at least one. */
+  readonly controlUrls: readonly string[];
   readonly allowUpstreamRanges: readonly string[];
   readonly auditSpoolBytes: number;
   /** `strict`: a decision is durable before the first byte of its request goes upstream. */
@@ -52,7 +52,7 @@ export function parseConfig(env: Environment): DataPlaneConfig {
     adminListen: Object.freeze(adminListen),
     tls,
     publicUrl: readPublicUrl(settings, listen),
-    controlUrl: readControlUrl(settings),
+    controlUrls: Object.freeze(readControlUrls(settings)),
     allowUpstreamRanges: readRanges(settings),
     auditSpoolBytes: settings.bytes('DAYPASS_AUDIT_SPOOL_BYTES', 1024 * MIB, MIB),
     audit: readAuditRule(settings),
@@ -92,10 +92,11 @@ function readPublicUrl(settings: Settings, listen: Listen): string | undefined {
 }
 
 /** By default where a control plane with the same environment listens. */
-function readControlUrl(settings: Settings): string {
-  const given = settings.origin('DAYPASS_CONTROL_URL');
+function readControlUrls(settings: Settings): readonly string[] {
+  const given = settings.origins('DAYPASS_CONTROL_URL');
+  if (given.length > 0) return given;
   const scheme = settings.text('DAYPASS_CONTROL_TLS_CERT') === undefined ? 'http' : 'https';
-  return given?.origin ?? listenOrigin(scheme, settings.listen('DAYPASS_CONTROL_LISTEN', '127.0.0.1:8480'));
+  return [listenOrigin(scheme, settings.listen('DAYPASS_CONTROL_LISTEN', '127.0.0.1:8480'))];
 }
 
 function readRanges(settings: Settings): readonly string[] {

@@ -18,11 +18,15 @@ export type Settings = {
   listen(name: string, fallback: string): Listen;
   /** An `http:` or `https:` origin with nothing behind it. */
   origin(name: string): URL | undefined;
+  /** Such origins, comma separated, each once; empty where it is unset. */
+  origins(name: string): readonly string[];
   /** Says what is wrong with a variable. */
   problem(name: string, message: string): void;
   /** Throws `config_invalid` with one line a problem, each naming its variable. */
   check(): void;
 };
+
+const ORIGINS_MAX = 16;
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
 
@@ -63,6 +67,17 @@ export function readSettings(env: Environment): Settings {
         port: 0,
       },
     origin: (name) => parsed(name, undefined, 'a URL such as https://daypass.example.com', parseOrigin),
+    origins(name) {
+      const given = (text(name) ?? '').split(',').filter((one) => one !== '');
+      if (given.length > ORIGINS_MAX) problem(name, `names more than ${ORIGINS_MAX} URLs`);
+      const origins = given.map((one) => {
+        const origin = parseOrigin(one.trim())?.origin;
+        if (origin === undefined)
+          problem(name, `${JSON.stringify(one.slice(0, 200))} is not a URL such as https://daypass.example.com`);
+        return origin ?? '';
+      });
+      return [...new Set(origins)];
+    },
     check() {
       if (problems.length > 0) throw new DaypassError('config_invalid', problems.join('\n'));
     },

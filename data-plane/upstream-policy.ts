@@ -10,7 +10,8 @@ type Deps = {
   readonly allow: readonly string[];
   /** The listeners as they are now, chosen ports included. */
   readonly listeners: () => readonly Listen[];
-  readonly controlUrl: string;
+  /** All of the list: an upstream is none of them. */
+  readonly controlUrls: readonly string[];
   readonly log: Log;
   /** Throws when the name cannot be resolved. */
   readonly resolve?: (origin: string) => Promise<readonly Endpoint[]>;
@@ -18,27 +19,33 @@ type Deps = {
 
 export type CurrentPolicy = UpstreamPolicy &
   Disposable & {
-    /** Reads the listeners and the control plane's name again; done by itself every minute. Never throws. */
+    /** Reads the listeners and the control planes' names again; done by itself every minute. Never throws. */
     refresh(): Promise<void>;
   };
 
 /** A policy that follows the planes' addresses. Call `refresh` before the first use and when a listener opens. */
 export function createCurrentPolicy(deps: Deps): CurrentPolicy {
-  const { allow, controlUrl, log, resolve = urlEndpoints } = deps;
+  const { allow, controlUrls, log, resolve = urlEndpoints } = deps;
   // A name stands for every inner address at its port, until it is known what it is.
-  let control: readonly Endpoint[] = [nameEndpoint(controlUrl)];
-  let failing = false;
+  const control = new Map<string, readonly Endpoint[]>(controlUrls.map((url) => [url, [nameEndpoint(url)]]));
+  const failing = new Set<string>();
   const build = () =>
-    createUpstreamPolicy({ allow, own: [...deps.listeners().flatMap(listenerEndpoints), ...control] });
+    createUpstreamPolicy({
+      allow,
+      own: [...deps.listeners().flatMap(listenerEndpoints), ...[...control.values()].flat()],
+    });
   let policy = build();
-  const refresh = async () => {
+  const find = async (url: string) => {
     try {
-      control = await resolve(controlUrl);
-      failing = false;
+      control.set(url, await resolve(url));
+      failing.delete(url);
     } catch (error) {
-      if (!failing) log.warn('the control plane cannot be found by its name', { url: controlUrl, error });
-      failing = true;
+      if (!failing.has(url)) log.warn('the control plane cannot be found by its name', { url, error });
+      failing.add(url);
     }
+  };
+  const refresh = async () => {
+    await Promise.all(controlUrls.map(find));
     policy = build();
   };
   const timer = setInterval(refresh, REFRESH_MS).unref();

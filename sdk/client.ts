@@ -4,6 +4,8 @@ import { createConnectTransport } from '@connectrpc/connect-web';
 import { AuditService } from './gen/daypass/v1/audit_pb.ts';
 import { CallerService } from './gen/daypass/v1/caller_pb.ts';
 import { KeyService } from './gen/daypass/v1/key_pb.ts';
+import { NodeService } from './gen/daypass/v1/node_pb.ts';
+import { ReleaseService } from './gen/daypass/v1/release_pb.ts';
 import { ServiceRegistry } from './gen/daypass/v1/service_pb.ts';
 import { SnapshotService } from './gen/daypass/v1/snapshot_pb.ts';
 import { TokenService } from './gen/daypass/v1/token_pb.ts';
@@ -13,9 +15,11 @@ export type Clients = {
   readonly tokens: Client<typeof TokenService>;
   readonly services: Client<typeof ServiceRegistry>;
   readonly snapshots: Client<typeof SnapshotService>;
+  readonly releases: Client<typeof ReleaseService>;
   readonly audit: Client<typeof AuditService>;
   readonly keys: Client<typeof KeyService>;
   readonly callers: Client<typeof CallerService>;
+  readonly nodes: Client<typeof NodeService>;
 };
 
 /** Where the control plane is, and who calls. */
@@ -39,9 +43,11 @@ export const clientsOver = (transport: Transport): Clients => ({
   tokens: createClient(TokenService, transport),
   services: createClient(ServiceRegistry, transport),
   snapshots: createClient(SnapshotService, transport),
+  releases: createClient(ReleaseService, transport),
   audit: createClient(AuditService, transport),
   keys: createClient(KeyService, transport),
   callers: createClient(CallerService, transport),
+  nodes: createClient(NodeService, transport),
 });
 
 /** A Connect transport over fetch, in binary form; it follows no redirect, so a key goes to nobody else. */

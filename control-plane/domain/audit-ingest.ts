@@ -9,6 +9,7 @@ import type { NodeActor } from './actor.ts';
 import { digestRecords } from './audit-event.ts';
 import type { AuditFeed } from './audit-feed.ts';
 import { sha256, sha256Hex } from './digest.ts';
+import { isEnrolled } from './node-row.ts';
 
 /** A signed batch of a node's chain. */
 export type AuditBatch = {
@@ -43,8 +44,12 @@ export const createIngest =
     // 2. Chain within the batch.
     const chain = await readInTurns(batch);
     // 3. Stored once, records and events together.
-    const stored = await deps.store.transact((tx) => storeNew(tx, node.name, chain));
-    // 4. Told to those who follow.
+    const stored = await deps.store.transact(async (tx) => {
+      // 4. Of a node that was expelled meanwhile nothing is stored.
+      if (!isEnrolled(await tx.nodes.get(node.name))) throw notEnrolled();
+      return storeNew(tx, node.name, chain);
+    });
+    // 5. Told to those who follow.
     if (deps.feed.listening()) {
       deps.feed.publish([...stored.events, ...(await completed(deps.store.read, stored.outcomes))]);
     }
@@ -67,12 +72,14 @@ const readInTurns = async ({ node, firstSeq, records }: AuditBatch): Promise<rea
 const checkSignature = async (read: Aggregates, batch: AuditBatch, lastSeq: number): Promise<void> => {
   const row = await read.nodes.get(batch.node);
   const last = batch.records.at(-1);
-  if (row === undefined || last === undefined) throw new DaypassError('unauthenticated', 'The node is not enrolled');
+  if (!isEnrolled(row) || last === undefined) throw notEnrolled();
   const key = await importEd25519(readPublicJwk(parseStrictJson(row.jwk), 'Ed25519', 'jwk'), 'verify');
   const statement = batchStatement(batch.node, batch.firstSeq, lastSeq, sha256Hex(last));
   if (await verifyBytes(key, AUDIT_LABEL, statement, batch.signature)) return;
   throw new DaypassError('invalid_argument', "is not the node's over this batch", { field: 'signature' });
 };
+
+const notEnrolled = (): DaypassError => new DaypassError('unauthenticated', 'The node is not enrolled');
 
 type Stored = { readonly events: readonly AuditEventRow[]; readonly outcomes: readonly AuditOutcomeRow[] };
 

@@ -6,6 +6,7 @@ import type { NodeActor } from './actor.ts';
 import { createNodeFeed, type NodeState, type SnapshotEvent } from './node-feed.ts';
 import type { Notifier } from './notifier.ts';
 import type { Publisher } from './publisher.ts';
+import { createWatches } from './watches.ts';
 import { createWholeSnapshots } from './whole-snapshots.ts';
 
 /** What a node reports. */
@@ -26,22 +27,21 @@ export type WatchEvent = SnapshotEvent | { readonly kind: 'heartbeat'; readonly 
 
 /** The nodes. */
 export type Nodes = {
-  /** What brings a node to the newest snapshot of its pool; undefined: it is there. Throws `unavailable` before the first. */
+  /** What brings a node to the newest snapshot of its pool; undefined: it is there. Throws `unavailable` before the first, `overloaded`. */
   next(node: NodeActor, has: NodeState): Promise<SnapshotEvent | undefined>;
   /** Every newer snapshot from now on, the newest first, with heartbeats between; ends when `signal` aborts. */
   watch(node: NodeActor, has: NodeState, signal: AbortSignal): AsyncIterable<WatchEvent>;
   /** Takes a node's report of itself. Throws `permission_denied` for another's. */
   report(node: NodeActor, report: NodeReport): Promise<void>;
+  /** Somebody was expelled, here or at another control plane: ends those streams, and lets nobody wait for them. */
+  recheck(): Promise<void>;
 };
 
-/** Longest silence of a watch. */
-const HEARTBEAT_MS = 10_000;
-/** Watches at a time: a node needs one, and a second while it reconnects. */
-const WATCHES_MAX = 4096;
-const NODE_WATCHES_MAX = 8;
+/** Longest silence of a watch: a node leaves a control plane that is silent for 5 s (data-plane/control-planes.ts). */
+const HEARTBEAT_MS = 1_500;
 
 type Deps = {
-  readonly store: Pick<Store, 'transact'>;
+  readonly store: Pick<Store, 'transact' | 'read'>;
   readonly publisher: Pick<Publisher, 'current' | 'delta' | 'learn' | 'changed'>;
   readonly reported: Notifier;
   /** Milliseconds. */
@@ -52,58 +52,44 @@ type Deps = {
 
 /** Makes the keeper of nodes. */
 export const createNodes = (deps: Deps): Nodes => {
-  const watches = new Map<string, number>();
-  let total = 0;
+  const watches = createWatches(deps.store.read.nodes);
 
   const feed = createNodeFeed(deps.publisher);
   const wholes = createWholeSnapshots(() => deps.publisher.changed.notify());
 
-  const enter = (node: string): void => {
-    const own = watches.get(node) ?? 0;
-    if (total >= WATCHES_MAX || own >= NODE_WATCHES_MAX)
-      throw new DaypassError('overloaded', 'There are too many watches');
-    watches.set(node, own + 1);
-    total += 1;
-  };
-
-  const leave = (node: string): void => {
-    const own = (watches.get(node) ?? 1) - 1;
-    if (own === 0) watches.delete(node);
-    else watches.set(node, own);
-    total -= 1;
-  };
-
   return {
-    next: (node, has) => feed.next(node.pool, has),
-    watch: async function* (node, has, signal) {
-      enter(node.name);
-      try {
-        let sent = has;
-        // The first message goes out at once, so that the node knows that it is heard.
-        let spoken = Number.NEGATIVE_INFINITY;
-        while (!signal.aborted) {
-          const seen = deps.publisher.changed.generation();
-          const event = await feed.next(node.pool, sent);
-          using room = event?.kind === 'snapshot' ? wholes.enter(node.name, event.published.size.bytes) : undefined;
-          if (event !== undefined && (event.kind === 'delta' || room !== undefined)) {
-            const { version, digest } = event.published;
-            sent = { ...has, version, digest };
-            spoken = performance.now();
-            yield event;
-            continue;
-          }
-          const silence = performance.now() - spoken;
-          if (silence >= HEARTBEAT_MS) {
-            spoken = performance.now();
-            yield { kind: 'heartbeat', version: feed.newest(node.pool).version };
-            continue;
-          }
-          // Another pool's change wakes this one, too: the heartbeat is due all the same.
-          await deps.publisher.changed.wait(seen, HEARTBEAT_MS - silence, signal);
+    next: async (node, has) => {
+      const event = await feed.next(node.pool, has);
+      if (event?.kind === 'snapshot') wholes.pass(node.name, event.published.size.bytes);
+      return event;
+    },
+    watch: async function* (node, has, stopped) {
+      using place = await watches.enter(node);
+      const signal = AbortSignal.any([stopped, place.ended]);
+      let sent = has;
+      // The first message goes out at once, so that the node knows that it is heard.
+      let spoken = Number.NEGATIVE_INFINITY;
+      while (!signal.aborted) {
+        const seen = deps.publisher.changed.generation();
+        const event = await feed.next(node.pool, sent);
+        using room = event?.kind === 'snapshot' ? wholes.enter(node.name, event.published.size.bytes) : undefined;
+        if (event !== undefined && (event.kind === 'delta' || room !== undefined)) {
+          const { version, digest } = event.published;
+          sent = { ...has, version, digest };
+          spoken = performance.now();
+          yield event;
+          continue;
         }
-      } finally {
-        leave(node.name);
+        const silence = performance.now() - spoken;
+        if (silence >= HEARTBEAT_MS) {
+          spoken = performance.now();
+          yield { kind: 'heartbeat', version: feed.newest(node.pool).version };
+          continue;
+        }
+        // Another pool's change wakes this one, too: the heartbeat is due all the same.
+        await deps.publisher.changed.wait(seen, HEARTBEAT_MS - silence, signal);
       }
+      place.ended.throwIfAborted();
     },
     report: async (node, report) => {
       if (report.node !== node.name) {
@@ -120,6 +106,7 @@ export const createNodes = (deps: Deps): Nodes => {
             leaseExpiresAt,
             nackVersion: report.refusedVersion,
             nackCode: report.nackCode,
+            nackMessage: report.nackMessage,
             software: report.software,
             reportedAt: deps.now(),
           }),
@@ -127,6 +114,10 @@ export const createNodes = (deps: Deps): Nodes => {
       );
       if (report.nackCode !== '') deps.refused(report);
       deps.reported.notify();
+    },
+    recheck: async () => {
+      deps.reported.notify();
+      await watches.recheck();
     },
   };
 };

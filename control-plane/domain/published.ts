@@ -34,8 +34,18 @@ export type Published = SnapshotState & {
   readonly step?: Step | undefined;
 };
 
-/** What signs a pool's manifests. */
-export type SnapshotSigner = { readonly key: CryptoKey; readonly signed: SignedKeyBytes };
+/** What signs a pool's manifests, and what the root says of it. */
+export type SnapshotSigner = {
+  readonly kid: string;
+  readonly key: CryptoKey;
+  readonly signed: SignedKeyBytes;
+  readonly generation: number;
+  /** Seconds since the epoch. */
+  readonly notAfter: number;
+};
+
+/** Signers by pool. */
+export type SnapshotSigners = ReadonlyMap<string, SnapshotSigner>;
 
 /** Who has a snapshot made, by which RPC, and what was changed; empty: the control plane by itself. */
 export type Maker = Pick<SnapshotRow, 'caller' | 'method' | 'subject'>;

@@ -17,7 +17,12 @@ export type Rollout = {
   readonly version: number;
   readonly acknowledged: readonly string[];
   readonly missing: readonly MissingNode[];
+  /** From the commit of the change until the last node had it, or until nobody waited any longer. */
+  readonly waitedMs: number;
 };
+
+/** What nodes are to have activated. */
+export type Activated = Pick<Published, 'pool' | 'version' | 'digest'>;
 
 /** Longest and default wait for the data planes. */
 export const LONGEST_WAIT_MS = 5000;
@@ -30,13 +35,11 @@ export type Rollouts = {
   /** Wakes when a node has reported. */
   readonly reported: Notifier;
   /** Waits at most `waitMs` until every node with a running lease has activated what was published. Never rejects for lateness. */
-  wait(published: readonly Published[], waitMs: number, signal: AbortSignal): Promise<Rollout>;
+  wait(published: readonly Activated[], waitMs: number, signal: AbortSignal): Promise<Rollout>;
 };
 
 type Deps = {
   readonly nodes: Pick<NodeStore, 'ofPool'>;
-  /** Names of the nodes that may connect now. */
-  readonly enrolled: ReadonlySet<string>;
   /** Milliseconds. */
   readonly now: () => number;
 };
@@ -44,12 +47,11 @@ type Deps = {
 /** Makes the follower of changes. */
 export const createRollouts = (deps: Deps): Rollouts => {
   const reported = createNotifier();
-  const look = async (published: readonly Published[]): Promise<Rollout> => {
+  const look = async (published: readonly Activated[]): Promise<Omit<Rollout, 'waitedMs'>> => {
     const acknowledged: string[] = [];
     const missing: MissingNode[] = [];
     for (const one of published) {
       for (const node of await deps.nodes.ofPool(one.pool)) {
-        if (!deps.enrolled.has(node.name)) continue;
         if (hasActivated(node, one)) acknowledged.push(node.name);
         else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));
       }
@@ -60,24 +62,25 @@ export const createRollouts = (deps: Deps): Rollouts => {
     reported,
     wait: async (published, waitMs, signal) => {
       // The wall clock may be set while this waits.
-      const deadline = performance.now() + waitMs;
+      const began = performance.now();
       for (;;) {
         const seen = reported.generation();
         const rollout = await look(published);
-        const left = deadline - performance.now();
+        const waitedMs = performance.now() - began;
+        const left = waitMs - waitedMs;
         // A node that refused this very version will not take it later: nothing is left to wait for.
         const waitFor = rollout.missing.filter(({ nackCode }) => nackCode === '');
-        if (waitFor.length === 0 || left <= 0 || signal.aborted) return rollout;
+        if (waitFor.length === 0 || left <= 0 || signal.aborted) return { ...rollout, waitedMs };
         await reported.wait(seen, Math.min(left, LONGEST_WAIT_MS), signal);
       }
     },
   };
 };
 
-const hasActivated = (node: NodeRow, { version, digest }: Published): boolean =>
+const hasActivated = (node: NodeRow, { version, digest }: Activated): boolean =>
   node.version > version || (node.version === version && node.digest === digest);
 
-const missingOf = (node: NodeRow, { version }: Published): MissingNode => ({
+const missingOf = (node: NodeRow, { version }: Activated): MissingNode => ({
   node: node.name,
   leaseExpiresAt: node.leaseExpiresAt,
   version: node.version,

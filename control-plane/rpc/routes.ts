@@ -4,14 +4,18 @@ import { createValidator, type Validator } from '@bufbuild/protovalidate';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { createValidateInterceptor } from '@connectrpc/validate';
 import type { Callers } from '../domain/callers.ts';
+import type { Enrolments } from '../domain/enrolment.ts';
 import type { Identify } from '../domain/identity.ts';
 import type { Keys } from '../domain/keys.ts';
+import type { Membership } from '../domain/membership.ts';
 import type { Nodes } from '../domain/nodes.ts';
 import type { SetScope } from '../domain/scopes.ts';
 import type { Services } from '../domain/services.ts';
 import { AuditService } from '../gen/daypass/v1/audit_pb.ts';
 import { CallerService } from '../gen/daypass/v1/caller_pb.ts';
 import { KeyService } from '../gen/daypass/v1/key_pb.ts';
+import { NodeService } from '../gen/daypass/v1/node_pb.ts';
+import { ReleaseService } from '../gen/daypass/v1/release_pb.ts';
 import { ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
 import { SnapshotService } from '../gen/daypass/v1/snapshot_pb.ts';
 import { TokenService } from '../gen/daypass/v1/token_pb.ts';
@@ -23,8 +27,10 @@ import { createGate } from './authenticate.ts';
 import { callerService } from './caller-service.ts';
 import { health } from './health.ts';
 import { createErrorInterceptor, guardGate, type LogUnexpected } from './intercept.ts';
-import { keyService } from './key-service.ts';
+import { type KeysAdmin, keyService } from './key-service.ts';
+import { nodeService } from './node-service.ts';
 import { reflection, reflectionAlpha } from './reflection.ts';
+import { type Releases, releaseService } from './release-service.ts';
 import { serviceRegistry } from './service-registry.ts';
 import { snapshotService } from './snapshot-service.ts';
 import { type Tokens, tokenService } from './token-service.ts';
@@ -35,7 +41,9 @@ export const services: readonly DescService[] = [
   ServiceRegistry,
   CallerService,
   KeyService,
+  NodeService,
   SnapshotService,
+  ReleaseService,
   AuditService,
   Health,
   ServerReflection,
@@ -44,10 +52,10 @@ export const services: readonly DescService[] = [
 
 /** Largest message, in bytes. */
 export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
-/** Largest message about tokens: a hundred of them, of 6,000 bytes each. To read one must not hold up who revokes. */
-const TOKEN_MESSAGE_BYTES_MAX = 1024 * 1024;
 /** A delta goes to every node at once, and is there sooner than it would be compressed for each. */
 const SNAPSHOT_COMPRESS_BYTES = 64 * 1024;
+/** Largest message about tokens: a hundred of them, of 6,000 bytes each. To read one must not hold up who revokes. */
+const TOKEN_MESSAGE_BYTES_MAX = 1024 * 1024;
 /** Longest timeout that a client may ask for. */
 const TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000;
 
@@ -58,7 +66,11 @@ export type Domain = {
   readonly setScope: SetScope;
   readonly callers: Callers;
   readonly keys: Keys;
+  readonly keysAdmin: KeysAdmin;
   readonly nodes: Nodes;
+  readonly releases: Releases;
+  readonly enrolments: Enrolments;
+  readonly membership: Membership;
   readonly audit: Audit;
   readonly identify: Identify;
   /** Throws when the control plane cannot serve. */
@@ -79,8 +91,10 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
       .service(TokenService, tokenService(domain.tokens), { readMaxBytes: TOKEN_MESSAGE_BYTES_MAX })
       .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
-      .service(KeyService, keyService(domain.keys))
+      .service(KeyService, keyService(domain.keys, domain.keysAdmin))
+      .service(NodeService, nodeService(domain.enrolments, domain.membership))
       .service(SnapshotService, snapshotService(domain.nodes), { compressMinBytes: SNAPSHOT_COMPRESS_BYTES })
+      .service(ReleaseService, releaseService(domain.releases))
       .service(AuditService, auditService(domain.audit))
       .service(Health, health({ services: services.map(({ typeName }) => typeName), check: domain.check }))
       .service(ServerReflection, reflection(services))

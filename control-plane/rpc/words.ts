@@ -53,6 +53,7 @@ export const waitingOf = (wait: Duration | undefined, signal: AbortSignal): Wait
 /** A receipt. */
 export const toRollout = (rollout: DomainRollout) => ({
   version: BigInt(rollout.version),
+  waitDuration: toDuration(rollout.waitedMs),
   acknowledged: [...rollout.acknowledged],
   missing: rollout.missing.map(({ node, leaseExpiresAt, version, nackCode }) => ({
     node,

@@ -3,7 +3,9 @@ import { createAuditStore } from './audit.ts';
 import { createCallerStore } from './callers.ts';
 import { createCeilingStore } from './ceilings.ts';
 import { createCutOffStore } from './cut-offs.ts';
+import { createEnrolmentStore } from './enrolments.ts';
 import type { Aggregates } from './interface.ts';
+import { createKeyStore } from './keys.ts';
 import { createNodeStore } from './nodes.ts';
 import { createOperationStore } from './operations.ts';
 import { createServiceStore } from './services.ts';
@@ -21,5 +23,7 @@ export const createAggregates = (db: Db): Aggregates => ({
   cutOffs: createCutOffStore(db),
   snapshots: createSnapshotStore(db),
   nodes: createNodeStore(db),
+  enrolments: createEnrolmentStore(db),
+  keys: createKeyStore(db),
   audit: createAuditStore(db),
 });

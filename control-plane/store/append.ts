@@ -1,9 +1,10 @@
 // What changes only add, minted tokens and the audit of changes, handed to the writer to be written together.
 import type { Aggregates, AuditChange, TokenRow } from './interface.ts';
 import type { LaterTable, LaterValue } from './later-writes.ts';
-import type { AddLater } from './sqlite-writer.ts';
+
 import type { Tables } from './tables.ts';
 import { tokenColumns } from './tokens.ts';
+import type { AddLater } from './writer.ts';
 
 /** The aggregates of a transaction, adding by `add`: a row that the database refuses fails it with the commit at the latest. */
 export const appendLater = (tx: Aggregates, add: AddLater): Aggregates => ({
@@ -32,7 +33,7 @@ const textOf = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
 
 const TOKEN_COLUMNS = [
   ...(['jti', 'service', 'client', 'subject', 'caller', 'allow', 'credentialId', 'jkt', 'parents', 'actors'] as const),
-  ...(['statusChunk', 'statusIndex', 'createdAt', 'expiresAt', 'revokedAt'] as const),
+  ...(['sealKid', 'statusChunk', 'statusIndex', 'createdAt', 'expiresAt', 'revokedAt'] as const),
 ] satisfies readonly (keyof Tables['tokens'])[];
 const RECORD_COLUMNS = ['node', 'seq', 'hash', 'bytes'] as const satisfies readonly (keyof Tables['auditRecords'])[];
 const EVENT_COLUMNS = [

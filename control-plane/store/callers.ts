@@ -30,6 +30,11 @@ export const createCallerStore = (db: Db): CallerStore => ({
   },
   put: async (row) => {
     const { name, createdAt, ...changed } = toColumns(row);
+    // Asked first: PostgreSQL would take nothing more in a transaction in which it has refused a row.
+    const taken = db.selectFrom('callers').select('name').where('keyHash', '=', row.keyHash).where('name', '!=', name);
+    if ((await taken.executeTakeFirst()) !== undefined) {
+      throw new DaypassError('already_exists', 'Another caller has that key', { field: 'key_hash' });
+    }
     await db
       .insertInto('callers')
       .values({ name, createdAt, ...changed })

@@ -26,6 +26,11 @@ export type ServiceStore = {
   list(page: Page<string>): Promise<readonly ServiceRow[]>;
   /** Those of a pool in name order, for a snapshot. */
   ofPool(pool: string, page: Page<string>): Promise<readonly ServiceRow[]>;
+  /** Those of a pool that have a sealed credential, in name order. */
+  sealed(
+    pool: string,
+    page: Page<string>,
+  ): Promise<readonly { readonly name: string; readonly sealedCredential: string }[]>;
   /** Replaces the row of that name. Throws `not_found`. */
   replace(row: ServiceRow): Promise<void>;
   /** False when it was not there. */
@@ -112,6 +117,8 @@ export type TokenRow = {
   readonly parents: readonly string[];
   /** Who acts for the subject, the latest first. */
   readonly actors: readonly string[];
+  /** The key that the credential which it carries is sealed to; undefined where it carries none, or nobody looked. */
+  readonly sealKid?: string | undefined;
   readonly statusChunk: number;
   readonly statusIndex: number;
   readonly createdAt: number;
@@ -145,6 +152,10 @@ export type TokenStore = {
   indicesTaken(chunk: number, indices: readonly number[], aliveAt: number): Promise<readonly number[]>;
   /** Tokens that end after `aliveAt`, by chunk. */
   aliveInChunk(chunk: number, aliveAt: number): Promise<number>;
+  /** Tokens that end after `aliveAt` and carry a credential that is sealed to the key. */
+  aliveWithSeal(sealKid: string, aliveAt: number): Promise<number>;
+  /** When the last of all tokens ends; 0: there is none. */
+  lastExpiry(): Promise<number>;
 };
 
 export type CutOffRow = { readonly id: string; readonly entry: CutOffEntry; readonly createdAt: number };
@@ -172,8 +183,16 @@ export type SnapshotRow = {
   readonly method: string;
   readonly subject: string;
 };
-/** Which versions stay: those issued from a time on, and at least so many of the newest, 1 to 10,000. */
-export type SnapshotsKept = { readonly issuedSince: number; readonly newest: number };
+/** How many entries of a kind a version has that the one before it had not, or had otherwise, or had alone. */
+export type ChangeCount = {
+  readonly version: number;
+  readonly kind: string;
+  readonly added: number;
+  readonly changed: number;
+  readonly removed: number;
+};
+/** Which versions stay: those issued from a time on, at least and at most so many of the newest; `least` is 1 to 10,000. */
+export type SnapshotsKept = { readonly issuedSince: number; readonly least: number; readonly most: number };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
   /**
@@ -192,9 +211,11 @@ export type SnapshotStore = {
    * that are new or differ, and without content those that are gone. Costs what was changed between them.
    */
   changesBetween(pool: string, from: number, to: number): Promise<readonly EntryChange[]>;
+  /** What changed with each version of a range, both ends included, by version and kind; nothing where nothing did. */
+  changeCounts(pool: string, first: number, last: number): Promise<readonly ChangeCount[]>;
   /**
-   * Forgets versions from the oldest on that were issued before a time and are none of the newest, and entries that are
-   * in no version any more; at most `limit` of each. How many went, of both.
+   * Forgets versions from the oldest on, as many as may go, and entries that are in no version any more; at most `limit`
+   * of each. How many went, of both.
    */
   prune(pool: string, keep: SnapshotsKept, limit: number): Promise<number>;
 };
@@ -210,18 +231,89 @@ export type NodeRow = {
   readonly leaseExpiresAt: number;
   readonly nackVersion: number;
   readonly nackCode: string;
+  readonly nackMessage: string;
   readonly software: string;
   readonly reportedAt: number;
+  /** Undefined: it is not enrolled. */
+  readonly enrolledAt: number | undefined;
+  /** The caller who made its enrolment token; empty: the file of the control plane names it. */
+  readonly enrolledBy: string;
+  /** Undefined: it was not expelled. */
+  readonly expelledAt: number | undefined;
 };
+/** Who a node is, and since when. */
+export type NodeIdentity = Pick<NodeRow, 'name' | 'pool' | 'jwk' | 'enrolledBy'> & { readonly enrolledAt: number };
+/** Nodes are never deleted: a name stands for one key and one chain of audit. Enrolled are those that were not expelled since. */
 export type NodeStore = {
   get(name: string): Promise<NodeRow | undefined>;
+  /** Enrolled or not. */
+  byKey(jwk: string): Promise<NodeRow | undefined>;
+  /** Enrolled or not, in name order. */
+  list(page: Page<string>): Promise<readonly NodeRow[]>;
+  /** Those that are enrolled, in name order. */
   ofPool(pool: string): Promise<readonly NodeRow[]>;
-  /** Inserts, or replaces pool and key of that name and keeps what it reported. */
-  enrol(node: Pick<NodeRow, 'name' | 'pool' | 'jwk'>): Promise<void>;
+  /** How many are enrolled. */
+  count(): Promise<number>;
+  /** Throws `already_exists` for a name that was ever used. */
+  insert(node: NodeIdentity): Promise<void>;
+  /** Replaces pool and key of that name, and enrols it where it is not; what it reported is kept. Throws `not_found`. */
+  replace(node: NodeIdentity): Promise<void>;
+  /** It is not enrolled any more, and may be again. */
+  withdraw(name: string): Promise<void>;
+  /** It is not enrolled any more. False when it was expelled before or is not there. */
+  expel(name: string, at: number): Promise<boolean>;
   /** Throws `not_found` when the node is not enrolled. */
-  report(node: Omit<NodeRow, 'pool' | 'jwk'>): Promise<void>;
-  /** Pools that have a node, in order. */
+  report(node: Omit<NodeRow, keyof NodeIdentity | 'expelledAt'> & Pick<NodeRow, 'name'>): Promise<void>;
+  /** Pools that have an enrolled node, in order. */
   pools(): Promise<readonly string[]>;
+};
+
+/** A token by which one node may enrol. */
+export type EnrolmentRow = {
+  /** Hex sha256. */
+  readonly tokenHash: string;
+  readonly pool: string;
+  /** Empty: the node says it. */
+  readonly name: string;
+  /** Who made it, and when that caller was made. */
+  readonly caller: string;
+  readonly callerCreatedAt: number;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+};
+export type EnrolmentStore = {
+  /** Throws `already_exists`. */
+  insert(row: EnrolmentRow): Promise<void>;
+  get(tokenHash: string): Promise<EnrolmentRow | undefined>;
+  count(): Promise<number>;
+  /** Uses it up: false when it is not there. */
+  delete(tokenHash: string): Promise<boolean>;
+  /** Deletes those that ended at or before a time. */
+  deleteEnded(at: number): Promise<void>;
+};
+
+/** A public key and its state. Of the keys that credentials are sealed to only those are here that were retired. */
+export type KeyRow = {
+  readonly kid: string;
+  readonly use: 'token' | 'seal';
+  /** The public JWK. */
+  readonly jwk: Readonly<Record<string, string>>;
+  readonly alg: string;
+  /** The `iss` of the tokens that it signs; empty for a sealing key. */
+  readonly issuer: string;
+  readonly createdAt: number;
+  /** Since when it may sign; undefined: not yet. */
+  readonly activatedAt: number | undefined;
+  /** Since when nothing of it is good any more. */
+  readonly retiredAt: number | undefined;
+  /** No token of its making ends after this. */
+  readonly lastExpiresAt: number;
+};
+export type KeyStore = {
+  /** Every one, the oldest first: an operator makes each of them. */
+  all(): Promise<readonly KeyRow[]>;
+  /** Inserts, or replaces the row of that `kid`. */
+  put(row: KeyRow): Promise<void>;
 };
 
 /** One record of a node's chain, as it came. */
@@ -322,7 +414,22 @@ export type Aggregates = {
   readonly cutOffs: CutOffStore;
   readonly snapshots: SnapshotStore;
   readonly nodes: NodeStore;
+  readonly enrolments: EnrolmentStore;
+  readonly keys: KeyStore;
   readonly audit: AuditStore;
+};
+
+/** What another control plane on the same database has written: new snapshots, reports of nodes, nodes, keys, audit. */
+export type Topic = 'snapshots' | 'reports' | 'nodes' | 'keys' | 'audit';
+/** Consecutive records of one chain that were stored; the control plane's own chain has an empty name. */
+export type StoredChain = { readonly node: string; readonly firstSeq: number; readonly lastSeq: number };
+/**
+ * What others have written, soon after they have. What this store has written itself is not told. Any of it may be told
+ * more than once, and where a notice may have been lost every topic is told once: look at what is stored.
+ */
+export type Notices = {
+  /** `chain` comes with `audit`, unless any record may have been stored. */
+  on(listener: (topic: Topic, chain?: StoredChain) => void): Disposable;
 };
 
 /** How a transaction takes its turn. */
@@ -337,6 +444,7 @@ export type Store = {
   readonly read: Aggregates;
   /** One writer at a time; rolled back when `work` throws. */
   transact<T>(work: (tx: Aggregates) => Promise<T>, options?: TransactOptions): Promise<T>;
+  readonly notices: Notices;
   /** Throws when the database does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

@@ -1,125 +1,50 @@
-// Opens a store by its URL: makes the file, checks it, brings its schema up to date, and joins the aggregates.
+// Opens a store by its URL.
 import { resolve } from 'node:path';
 import { DaypassError } from '@daypass/core/errors';
-import { CamelCasePlugin, type Dialect, Kysely, sql } from 'kysely';
-import { Migrator } from 'kysely/migration';
-import { createAggregates } from './aggregates.ts';
-import { appendLater } from './append.ts';
 import type { Store } from './interface.ts';
-import { migrations } from './migrations/all.ts';
-import { rememberReads } from './read-memory.ts';
-import { memberDialect, sqliteDialect } from './sqlite-driver.ts';
-import { APPLICATION_ID, identityOf, inspectFile, keepLog, makeFile } from './sqlite-file.ts';
-import { openPool, type Pool } from './sqlite-pool.ts';
-import { createWriter } from './sqlite-writer.ts';
-import type { Db, Tables } from './tables.ts';
+import { openPostgresStore } from './postgres-store.ts';
+import { isPostgresUrl, parsePostgresUrl, readTarget } from './postgres-url.ts';
+import { openSqlite } from './sqlite-store.ts';
 
 export type StoreOptions = {
-  /** `sqlite:` and a path, absolute or relative to the working folder. */
+  /** `sqlite:` and a path, absolute or relative to the working folder; or `postgres:`. */
   readonly url: string;
-  /** How long a statement waits for another process's lock. */
+  /** How long a statement waits for another process's lock. SQLite only. */
   readonly busyTimeoutMs?: number;
+  /** Most connections at a time, 3 or more. PostgreSQL only. */
+  readonly connectionsMax?: number;
 };
 
 /**
- * Opens the store, making the database if there is none. Throws `config_invalid` for a URL that it does not know, and
- * `database_unavailable`, naming the file, when it cannot be made, is locked, damaged, foreign or of a newer version.
+ * Opens the store, making the schema if there is none. Throws `config_invalid` for a URL that it does not know, and
+ * `database_unavailable`, naming the file or the server, when it cannot be made, is locked, damaged, foreign or of a newer
+ * version. No message repeats a password.
  */
-export const openStore = async ({ url, busyTimeoutMs = 5000 }: StoreOptions): Promise<Store> => {
+export const openStore = async ({ url, busyTimeoutMs = 5000, connectionsMax = 10 }: StoreOptions): Promise<Store> => {
+  if (isPostgresUrl(url)) {
+    const target = await readTarget(parsePostgresUrl(url));
+    const open = () => openPostgresStore({ target, connectionsMax });
+    return named(`postgres://${target.host}:${target.port}/${target.database}`, open);
+  }
   const file = fileOf(url);
+  return named(file, () => openSqlite(file, busyTimeoutMs));
+};
+
+/** Whatever keeps it from being opened is said with where it is. */
+const named = async (where: string, open: () => Promise<Store>): Promise<Store> => {
   try {
-    return await openFile(file, busyTimeoutMs);
+    return await open();
   } catch (cause) {
     if (cause instanceof DaypassError && cause.code === 'database_unavailable') {
-      throw new DaypassError(cause.code, `${file}: ${cause.message}`, { cause });
+      throw new DaypassError(cause.code, `${where}: ${cause.message}`, { cause });
     }
-    throw new DaypassError('database_unavailable', `${file}: The database cannot be opened`, { cause });
+    throw new DaypassError('database_unavailable', `${where}: The database cannot be opened`, { cause });
   }
 };
-
-const plugins = [new CamelCasePlugin()];
-const createDb = (dialect: Dialect): Db => new Kysely<Tables>({ dialect, plugins });
-
-/**
- * What every connection is told (https://sqlite.org/pragma.html).
- *
- * `synchronous = full` because of what an answer promises. A node forgets audit records once they are acknowledged, a
- * revoked token must not come back to life, and a minted one must be known: all have to outlast a power cut, and in WAL
- * mode the default of other stores, `normal`, only outlasts a kill -9. It costs one fsync a transaction, and audit comes
- * in batches. `fullfsync` makes the same true on macOS, and does nothing elsewhere.
- */
-export const pragmasFor = (use: 'write' | 'read', busyTimeoutMs: number): readonly string[] => [
-  `busy_timeout = ${busyTimeoutMs}`,
-  'synchronous = full',
-  'fullfsync = on',
-  'checkpoint_fullfsync = on',
-  'foreign_keys = on',
-  'trusted_schema = off',
-  'cell_size_check = on',
-  'temp_store = memory',
-  'cache_size = -16000',
-  'journal_size_limit = 67108864',
-  `query_only = ${use === 'read' ? 'on' : 'off'}`,
-];
 
 const fileOf = (url: string): string => {
   const path = url.startsWith('sqlite:') ? url.slice('sqlite:'.length) : '';
   if (path !== '' && path !== ':memory:' && !path.includes('\0')) return resolve(path);
-  throw new DaypassError('config_invalid', 'DAYPASS_DATABASE_URL must be sqlite:<path of a file>', {
-    field: 'DAYPASS_DATABASE_URL',
-  });
+  const message = 'DAYPASS_DATABASE_URL must be sqlite:<path of a file> or postgres://…';
+  throw new DaypassError('config_invalid', message, { field: 'DAYPASS_DATABASE_URL' });
 };
-
-const openFile = async (file: string, busyTimeoutMs: number): Promise<Store> => {
-  await makeFile(file);
-  await inspectFile(file, { known: Object.keys(migrations), busyTimeoutMs });
-  await keepLog(file, busyTimeoutMs);
-  await using opened = new AsyncDisposableStack();
-  const openSome = async (use: 'write' | 'read', size: number): Promise<Pool> => {
-    const pool = await openPool({ file, size, pragmas: pragmasFor(use, busyTimeoutMs) });
-    opened.defer(() => pool.close());
-    return pool;
-  };
-  // SQLite has one writer. Two read, so that a long question does not hold up the short ones.
-  const writing = await openSome('write', 1);
-  await migrate(createDb(sqliteDialect(writing)));
-  const reader = createDb(sqliteDialect(await openSome('read', 2)));
-  const identity = await identityOf(file);
-  const pools = opened.move();
-
-  // SQLite goes on writing to a file that was deleted or replaced, and all of that would be lost.
-  const requireSameFile = async (): Promise<void> => {
-    if ((await identityOf(file)) === identity) return;
-    throw new DaypassError('database_unavailable', 'The database file was replaced');
-  };
-  const writer = createWriter({ pool: writing, check: requireSameFile });
-  pools.defer(() => writer.close());
-  return {
-    read: createAggregates(reader),
-    transact: (work, options) =>
-      writer.transact(
-        (connection, memory, add) =>
-          work(rememberReads(appendLater(createAggregates(createDb(memberDialect(connection))), add), memory)),
-        options,
-      ),
-    ping: async () => {
-      await requireSameFile();
-      await sql`select name from kysely_migration limit 1`.execute(reader);
-    },
-    close: () => pools.disposeAsync(),
-  };
-};
-
-// All pending migrations in one transaction that holds the write lock: two processes that start together take turns.
-const migrate = (db: Db): Promise<void> =>
-  db
-    .withoutPlugins()
-    .transaction()
-    .execute(async (tx) => {
-      const { error } = await new Migrator({
-        db: tx,
-        provider: { getMigrations: async () => ({ ...migrations }) },
-      }).migrateToLatest();
-      if (error !== undefined) throw error;
-      await sql`pragma application_id = ${sql.lit(APPLICATION_ID)}`.execute(tx);
-    });

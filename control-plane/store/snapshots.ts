@@ -2,7 +2,7 @@
 import { DaypassError } from '@daypass/core/errors';
 import type { Selectable } from 'kysely';
 import type { SnapshotRow, SnapshotStore, SnapshotsKept } from './interface.ts';
-import { changesBetween, entriesAt, pruneEntries, writeChanges } from './snapshot-entries.ts';
+import { changeCounts, changesBetween, entriesAt, pruneEntries, writeChanges } from './snapshot-entries.ts';
 import { type Db, limitOf, type Tables } from './tables.ts';
 
 export const createSnapshotStore = (db: Db): SnapshotStore => ({
@@ -32,6 +32,7 @@ export const createSnapshotStore = (db: Db): SnapshotStore => ({
   },
   entriesAt: (pool, version, page) => entriesAt(db, { pool, version }, page),
   changesBetween: (pool, from, to) => changesBetween(db, pool, { from, to }),
+  changeCounts: (pool, first, last) => changeCounts(db, { pool, first, last }),
   prune: async (pool, keep, limit) => {
     const due = await dueVersions(db, pool, keep, limit);
     const last = due.at(-1);
@@ -51,18 +52,16 @@ const versionsOf = (db: Db, pool: string) =>
 const dueVersions = async (
   db: Db,
   pool: string,
-  { issuedSince, newest }: SnapshotsKept,
+  { issuedSince, least, most }: SnapshotsKept,
   limit: number,
 ): Promise<readonly number[]> => {
-  const kept = versionsOf(db, pool)
-    .orderBy('version', 'desc')
-    .limit(limitOf({ limit: newest }));
-  const first = (await kept.execute()).at(-1);
-  const old = versionsOf(db, pool)
-    .where('version', '<', first?.version ?? 0)
-    .orderBy('version');
-  const found = await old.limit(limitOf({ limit })).execute();
-  const stays = found.findIndex(({ issuedAt }) => issuedAt >= issuedSince);
+  const kept = versionsOf(db, pool).orderBy('version', 'desc');
+  const newest = await kept.limit(limitOf({ limit: least })).execute();
+  const old = versionsOf(db, pool).where('version', '<', newest.at(-1)?.version ?? 0);
+  const found = await old.orderBy('version').limit(limitOf({ limit })).execute();
+  // Versions rise by one.
+  const tooMany = (newest[0]?.version ?? 0) - most;
+  const stays = found.findIndex(({ version, issuedAt }) => version > tooMany && issuedAt >= issuedSince);
   return (stays < 0 ? found : found.slice(0, stays)).map(({ version }) => version);
 };
 

@@ -1,23 +1,10 @@
 // One SQLite connection as promises: checks what is bound, and turns every failure into a DaypassError.
 import { DaypassError } from '@daypass/core/errors';
 import sqlite3 from 'sqlite3';
-
-/** What a statement may bind: text, bytes, null, or a number that SQLite can hold exactly. */
-export type Bindable = string | number | null | Uint8Array;
-
-/** An open connection. Statements are to be awaited one by one; every failure is a DaypassError. */
-export type SqliteConnection = {
-  /** The rows of a statement. */
-  all(sql: string, parameters?: readonly unknown[]): Promise<Record<string, unknown>[]>;
-  /** How many rows a statement changed. */
-  run(sql: string, parameters?: readonly unknown[]): Promise<number>;
-  /** Runs statements that bind nothing, as far as the first that fails. */
-  exec(sql: string): Promise<void>;
-  close(): Promise<void>;
-};
+import { bindable, type Connection } from './connection.ts';
 
 /** Opens an existing file for reading and writing. Throws `database_unavailable`. */
-export const openConnection = async (file: string): Promise<SqliteConnection> => {
+export const openConnection = async (file: string): Promise<Connection> => {
   const database = await new Promise<sqlite3.Database>((resolve, reject) => {
     const opened: sqlite3.Database = new sqlite3.Database(
       file,
@@ -47,9 +34,12 @@ export const openConnection = async (file: string): Promise<SqliteConnection> =>
       });
     },
     exec: (sql) =>
-      new Promise((resolve, reject) => {
+      new Promise<void>((resolve, reject) => {
         database.exec(sql, (error) => (error === null ? resolve() : reject(databaseError(error))));
       }),
+    // A refused statement leaves the rest of a transaction as it is, and a file does not go away like a peer does.
+    aborted: () => false,
+    broken: () => false,
     close: () => {
       statements.close();
       return new Promise((resolve, reject) => {
@@ -94,16 +84,6 @@ const createStatements = (database: sqlite3.Database) => {
       kept.clear();
     },
   };
-};
-
-// The driver binds what it does not know as NULL and rounds what is too large, so both are refused here.
-const bindable = (value: unknown): Bindable => {
-  if (typeof value === 'string' || value === null) return value;
-  if (typeof value === 'number' && (Number.isInteger(value) ? Number.isSafeInteger(value) : Number.isFinite(value))) {
-    return value;
-  }
-  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  throw new DaypassError('internal', 'A value cannot be stored exactly');
 };
 
 const codeOf = (error: Error): string => ('code' in error && typeof error.code === 'string' ? error.code : '');

@@ -1,5 +1,4 @@
 // Kysely's dialect over the `sqlite3` package.
-import { DaypassError } from '@daypass/core/errors';
 import {
   type DatabaseConnection,
   type Dialect,
@@ -8,11 +7,11 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely';
-import { type Lease, lend } from './sqlite-lease.ts';
-import type { Pool } from './sqlite-pool.ts';
+import { memberDriver, poolDriver } from './driver.ts';
+import type { Pool } from './pool.ts';
 
 /** The dialect over a pool. Transactions begin `immediate`: the write lock is taken before anything is read. */
-export const sqliteDialect = (pool: Pool): Dialect => dialectOf(() => createDriver(pool));
+export const sqliteDialect = (pool: Pool): Dialect => dialectOf(() => poolDriver(pool, 'begin immediate'));
 
 /** The dialect over one connection whose transaction is somebody else's. */
 export const memberDialect = (connection: DatabaseConnection): Dialect => dialectOf(() => memberDriver(connection));
@@ -24,21 +23,6 @@ const dialectOf = (makeDriver: () => Driver): Dialect => ({
   createIntrospector: (db) => new SqliteIntrospector(db),
 });
 
-const memberDriver = (connection: DatabaseConnection): Driver => {
-  const refuse = async (): Promise<void> => {
-    throw new DaypassError('internal', 'A transaction is under way already');
-  };
-  return {
-    init: async () => {},
-    acquireConnection: async () => connection,
-    beginTransaction: refuse,
-    commitTransaction: refuse,
-    rollbackTransaction: refuse,
-    releaseConnection: async () => {},
-    destroy: async () => {},
-  };
-};
-
 // Kysely's own adapter speaks for one shared connection; the pool does the sharing here, so a migration can be a transaction.
 class PooledSqliteAdapter extends SqliteAdapter {
   override get supportsMultipleConnections(): boolean {
@@ -48,35 +32,3 @@ class PooledSqliteAdapter extends SqliteAdapter {
     return true;
   }
 }
-
-const createDriver = (pool: Pool): Driver => {
-  const leases = new Map<DatabaseConnection, Lease>();
-  return {
-    init: async () => {},
-    acquireConnection: async () => {
-      const lease = lend(await pool.acquire());
-      leases.set(lease.connection, lease);
-      return lease.connection;
-    },
-    beginTransaction: async (connection) => {
-      await leases.get(connection)?.control('begin immediate');
-    },
-    commitTransaction: async (connection) => {
-      await leases.get(connection)?.end('commit');
-    },
-    // A failed write may have rolled back already; then there is nothing left to roll back.
-    rollbackTransaction: async (connection) => {
-      await leases
-        .get(connection)
-        ?.end('rollback')
-        .catch(() => {});
-    },
-    releaseConnection: async (connection) => {
-      const lease = leases.get(connection);
-      leases.delete(connection);
-      await lease?.settled();
-      if (lease !== undefined) pool.release(lease.borrowed);
-    },
-    destroy: () => pool.close(),
-  };
-};

@@ -3,7 +3,8 @@ import { open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
-import { openConnection, type SqliteConnection } from './sqlite-connection.ts';
+import type { Connection } from './connection.ts';
+import { openConnection } from './sqlite-connection.ts';
 
 /** `application_id` of a Daypass database: "DYPS". */
 export const APPLICATION_ID = 0x44595053;
@@ -91,7 +92,7 @@ export const keepLog = async (file: string, busyTimeoutMs: number): Promise<void
   }
 };
 
-const refuseForeign = async (connection: SqliteConnection, known: readonly string[]): Promise<void> => {
+const refuseForeign = async (connection: Connection, known: readonly string[]): Promise<void> => {
   const tables = await connection.all(`select name from sqlite_master where type = 'table'`);
   if (tables.length === 0) return;
   const [header] = await connection.all('pragma application_id');
@@ -105,13 +106,13 @@ const refuseForeign = async (connection: SqliteConnection, known: readonly strin
 };
 
 /** Those that are there: an older database gets the others only when it is migrated. */
-const guardingTables = async (connection: SqliteConnection): Promise<readonly string[]> => {
+const guardingTables = async (connection: Connection): Promise<readonly string[]> => {
   const found = await connection.all(`select name from sqlite_master where type = 'table'`);
   const names = new Set(found.map(({ name }) => name));
   return GUARDING_TABLES.filter((table) => names.has(table));
 };
 
-const check = async (connection: SqliteConnection, pragma: string): Promise<void> => {
+const check = async (connection: Connection, pragma: string): Promise<void> => {
   const findings = await connection.all(`pragma ${pragma}`);
   if (findings.every((finding) => finding.quick_check === 'ok')) return;
   const cause = new Error(findings.map((finding) => String(finding.quick_check)).join('; '));

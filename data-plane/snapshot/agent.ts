@@ -100,6 +100,7 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
     root: deps.root,
     fleet: deps.fleet,
     pool: deps.pool,
+    node: deps.node,
     active: newestBefore(digest),
     floor: store.floor()?.version ?? 0,
     now: now() / 1000,

@@ -1,7 +1,6 @@
 // A worker thread: serves requests by the snapshots that the main thread gives it, and answers what it is asked.
 import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { CryptoKey } from '@daypass/core/key';
 import { type ActiveSnapshot, activate } from '../active.ts';
 import type { SpoolMemory } from '../audit/spool-memory.ts';
 import { createSpoolSink } from '../audit/spool-sink.ts';
@@ -14,6 +13,7 @@ import { createNewId } from '../new-id.ts';
 import type { NonceRule } from '../proof.ts';
 import { createDataServer } from '../server.ts';
 import { type LimitMemory, openSharedLimits } from '../shared/limits.ts';
+import { createGivenKeys, type KeysById } from '../unseal-keys.ts';
 import { createCurrentPolicy } from '../upstream-policy.ts';
 import { type FromWorker, type Kind, plainFailure, type Questions, type ToWorker } from './asking.ts';
 
@@ -28,11 +28,11 @@ export type WorkerStart = {
   readonly serverTiming: boolean;
   readonly publicUrl: string | undefined;
   readonly dpopNonce: NonceRule;
-  readonly controlUrl: string;
+  readonly controlUrls: readonly string[];
   readonly allowUpstreamRanges: readonly string[];
   readonly logLevel: LogLevel;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
-  readonly unsealKeys: ReadonlyMap<string, CryptoKey>;
+  readonly unsealKeys: KeysById;
   readonly limitMemory: LimitMemory;
   readonly spoolMemory: SpoolMemory;
 };
@@ -69,7 +69,7 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
   const now = Date.now;
   const newId = createNewId();
   const metrics = createMetrics();
-  const { slot, strict, publicUrl, serverTiming, dpopNonce, unsealKeys, tls, controlUrl } = start;
+  const { slot, strict, publicUrl, serverTiming, dpopNonce, tls, controlUrls } = start;
   const limits = { ...DEFAULT_LIMITS, maxInFlight: start.maxInFlight };
   const shared = openSharedLimits(start.limitMemory, slot, limits, now);
   const spool = createSpoolWriter({
@@ -89,10 +89,11 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
   const policy = createCurrentPolicy({
     allow: start.allowUpstreamRanges,
     listeners: () => (where === undefined ? [] : [where.at, where.admin]),
-    controlUrl,
+    controlUrls,
     log,
   });
   const current = () => active;
+  const unsealKeys = createGivenKeys(start.unsealKeys, () => tell({ note: 'keyless' }), now);
   let server: ReturnType<typeof createDataServer> | undefined;
   const close = async () => {
     policy[Symbol.dispose]();
@@ -128,6 +129,10 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
       where = { ...question, at: { host: at.host, port } };
       await policy.refresh();
       return where.at;
+    },
+    unseal(keys) {
+      unsealKeys.give(keys);
+      return undefined;
     },
     metrics: metrics.families,
     async leave(ms) {

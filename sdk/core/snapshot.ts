@@ -12,12 +12,19 @@ import {
   verifyBytes,
   verifyKeyChain,
 } from './key.ts';
-import { MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
+import { CANARY_FEATURE, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
 import { type Entry, merkleRoot } from './merkle.ts';
 import { checkEntries, defaultAmong } from './snapshot-consistency.ts';
 import { type Entries, readEntries } from './snapshot-entry.ts';
 
-export { encodeManifest, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
+export {
+  CANARY_FEATURE,
+  encodeManifest,
+  MAX_CANARY_NODES,
+  MAX_MANIFEST_BYTES,
+  type Manifest,
+  parseManifest,
+} from './manifest.ts';
 export {
   changeTree,
   compareEntries,
@@ -47,6 +54,8 @@ export type SnapshotTrust = {
   readonly root: CryptoKey | PublicJwk;
   readonly fleet: string;
   readonly pool: string;
+  /** This node's name; without one, a snapshot that names its nodes is refused. */
+  readonly node?: string | undefined;
   /** What is served now. */
   readonly active?: { readonly version: number; readonly digest: string } | undefined;
   /** The highest version ever activated, kept apart from the snapshot; 0: none. */
@@ -66,7 +75,7 @@ export type VerifiedSnapshot = Entries & {
 };
 
 /** Features of manifests that this version understands. */
-export const KNOWN_FEATURES: readonly string[] = [];
+export const KNOWN_FEATURES: readonly string[] = [CANARY_FEATURE];
 
 /** Most entries of a snapshot. */
 export const MAX_ENTRIES = 500_000;
@@ -158,9 +167,11 @@ async function checkSignature(snapshot: Omit<SignedSnapshot, 'entries'>, key: Ve
     throw refusal('snapshot_signature_invalid', 'The manifest is not signed by its key');
 }
 
-function checkAudience({ fleet, pool }: Manifest, trust: SnapshotTrust): void {
+function checkAudience({ fleet, pool, nodes }: Manifest, trust: SnapshotTrust): void {
   if (fleet !== trust.fleet || pool !== trust.pool)
     throw refusal('snapshot_foreign', 'The snapshot is of another fleet or pool');
+  if (nodes !== undefined && (trust.node === undefined || !nodes.includes(trust.node)))
+    throw refusal('snapshot_foreign', 'The snapshot is for other nodes');
 }
 
 function checkFeatures({ features }: Manifest): void {

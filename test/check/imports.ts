@@ -57,7 +57,7 @@ const table: readonly Row[] = [
   },
   {
     from: /^control-plane\/store\//,
-    may: [/^control-plane\/store\//, core, /^npm:kysely(?:\/|$)/, /^npm:sqlite3$/, node],
+    may: [/^control-plane\/store\//, core, /^npm:kysely(?:\/|$)/, /^npm:(?:sqlite3|pg)$/, node],
   },
   {
     from: /^control-plane\/rpc\//,

@@ -6,9 +6,10 @@ import { CamelCasePlugin, type CompiledQuery, Kysely, sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createAggregates } from '../../control-plane/store/aggregates.ts';
 import type { Aggregates, AuditEventFilter, TokenFilter } from '../../control-plane/store/interface.ts';
-import { openStore, pragmasFor } from '../../control-plane/store/open.ts';
+import { openStore } from '../../control-plane/store/open.ts';
 import { sqliteDialect } from '../../control-plane/store/sqlite-driver.ts';
 import { openPool } from '../../control-plane/store/sqlite-pool.ts';
+import { pragmasFor } from '../../control-plane/store/sqlite-store.ts';
 import type { Db, Tables } from '../../control-plane/store/tables.ts';
 import { event, NOW, outcome, record, snapshot } from './rows.ts';
 
@@ -56,7 +57,7 @@ const CHANGES = [{ kind: 'service', name: 'a', content: undefined }];
 const page = { after: undefined, limit: 100 };
 const details = (plan: readonly Line[]) => plan.map(({ detail }) => detail);
 const TABLES =
-  'services|operations|callers|ceilings|tokens|cut_offs|snapshots|snapshot_entries|nodes|audit_records|audit_events|audit_outcomes';
+  'services|operations|callers|ceilings|tokens|cut_offs|snapshots|snapshot_entries|nodes|enrolments|audit_records|audit_events|audit_outcomes';
 const scans = (plan: readonly Line[]) => details(plan).filter((line) => new RegExp(`^SCAN (${TABLES})`).test(line));
 const sorts = (plan: readonly Line[]) => details(plan).filter((line) => line.includes('TEMP B-TREE'));
 
@@ -94,8 +95,14 @@ test.each<[string, (aggregates: Aggregates) => Promise<unknown>]>([
     ({ snapshots }) => snapshots.entriesAt('a', 1, { after: { kind: 'b', name: 'c' }, limit: 5 }),
   ],
   ['what was changed between two snapshots', ({ snapshots }) => snapshots.changesBetween('a', 1, 2)],
-  ['forgetting snapshots', ({ snapshots }) => snapshots.prune('a', { issuedSince: NOW, newest: 3 }, 5)],
+  ['forgetting snapshots', ({ snapshots }) => snapshots.prune('a', { issuedSince: NOW, least: 3, most: 9 }, 5)],
   ['a node', ({ nodes }) => nodes.get('a')],
+  ['the node of a key', ({ nodes }) => nodes.byKey('a')],
+  ['a page of nodes', ({ nodes }) => nodes.list({ after: 'a', limit: 5 })],
+  ['expelling', ({ nodes }) => nodes.expel('a', NOW)],
+  ['an enrolment', ({ enrolments }) => enrolments.get('a')],
+  ['using an enrolment up', ({ enrolments }) => enrolments.delete('a')],
+  ['deleting enrolments that ended', ({ enrolments }) => enrolments.deleteEnded(NOW)],
   ['the nodes of a pool', ({ nodes }) => nodes.ofPool('a')],
   ['the end of a chain', ({ audit }) => audit.last('a')],
   ['the hashes of a chain', ({ audit }) => audit.hashes('a', 1, 100)],

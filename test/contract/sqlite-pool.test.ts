@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openPool, type PoolOptions } from '../../control-plane/store/sqlite-pool.ts';
+import { openPool, type SqlitePoolOptions } from '../../control-plane/store/sqlite-pool.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -12,7 +12,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const open = (changes: Partial<PoolOptions> = {}) =>
+const open = (changes: Partial<SqlitePoolOptions> = {}) =>
   openPool({ file: join(folder, 'a.db'), size: 1, pragmas: [], ...changes });
 const unavailable = { code: 'database_unavailable' };
 

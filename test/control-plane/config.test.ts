@@ -5,11 +5,13 @@ import { parseConfig } from '../../control-plane/config.ts';
 
 test('without settings it is the control plane of this machine', () => {
   const config = parseConfig({});
+  expect(config.databaseUrl.reveal()).toBe(`sqlite:${resolve('.daypass')}/control/daypass.db`);
   expect(config).toEqual({
     home: resolve('.daypass'),
     listen: { host: '127.0.0.1', port: 8480 },
     tls: undefined,
-    databaseUrl: `sqlite:${resolve('.daypass')}/control/daypass.db`,
+    databaseUrl: config.databaseUrl,
+    databaseConnections: 10,
     issuer: 'http://127.0.0.1:8480',
     leaseMs: 3_600_000,
     historyMs: 2_592_000_000,
@@ -54,6 +56,9 @@ test.each([
   ['DAYPASS_INSECURE_LISTEN', 'yes'],
   ['DAYPASS_DATABASE_URL', 'sqlite:'],
   ['DAYPASS_DATABASE_URL', 'sqlite::memory:'],
+  ['DAYPASS_DATABASE_URL', 'postgres://host/db'],
+  ['DAYPASS_DATABASE_URL', 'postgres://u@host/db?sslmode=prefer'],
+  ['DAYPASS_DATABASE_CONNECTIONS', '2'],
   ['DAYPASS_ALLOW_UPSTREAM_RANGES', '10.0.0.0/8, nonsense'],
   ['DAYPASS_ISSUER', 'ftp://x'],
   ['DAYPASS_ISSUER', 'https://x/?a'],

@@ -24,6 +24,8 @@ import type { CredentialPlace } from '@daypass/core/service';
 import { AuditService } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import { CallerService } from '@daypass/sdk/gen/daypass/v1/caller_pb';
 import { KeyService } from '@daypass/sdk/gen/daypass/v1/key_pb';
+import { NodeService } from '@daypass/sdk/gen/daypass/v1/node_pb';
+import { ReleaseService } from '@daypass/sdk/gen/daypass/v1/release_pb';
 import { ServiceRegistry } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { TokenService } from '@daypass/sdk/gen/daypass/v1/token_pb';
@@ -178,9 +180,11 @@ export const clientsOf = (transport: Transport) => ({
   tokens: createClient(TokenService, transport),
   services: createClient(ServiceRegistry, transport),
   callers: createClient(CallerService, transport),
+  nodes: createClient(NodeService, transport),
   keys: createClient(KeyService, transport),
   snapshots: createClient(SnapshotService, transport),
   audit: createClient(AuditService, transport),
+  releases: createClient(ReleaseService, transport),
 });
 
 /** Seals a canary for a service. */

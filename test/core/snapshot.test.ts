@@ -209,6 +209,15 @@ test('a version that follows the active one is taken', async () => {
   expect(await refusalOf(next, { active: { version: 5, digest }, floor: 5 })).toBe('nothing');
 });
 
+const canary: Partial<Manifest> = { features: ['canary'], nodes: ['node-1', 'node-2'] };
+test.each([
+  ['by a node that it names', { node: 'node-2' }, 'nothing'],
+  ['by another node', { node: 'node-3' }, 'snapshot_foreign'],
+  ['by a node that does not say who it is', {}, 'snapshot_foreign'],
+] as const)('a snapshot for some nodes is taken or refused %s', async (_what, change, code) => {
+  expect(await refusalOf(await snapshot({ manifest: canary }), change)).toBe(code);
+});
+
 test('SNP-11 entries of two snapshots do not mix', async () => {
   const older = encodeEntry('credential', 'github', { ...credential, sealed: 'old' });
   expect(await refusalOf({ ...honest, entries: entries.with(1, older) })).toBe('snapshot_root_mismatch');
@@ -241,6 +250,17 @@ test.each([
   ['version 5.5', text.replace('"version":5', '"version":5.5')],
   ['v 2', text.replace('"v":1', '"v":2')],
   ['a previous that is no digest', text.replace('"previous":""', '"previous":"x"')],
+  ['nodes without the feature', text.replace('"features"', '"nodes":["a"],"features"')],
+  ['the feature without nodes', text.replace('"features":[]', '"features":["canary"]')],
+  ['no node among its nodes', text.replace('"features":[]', '"features":["canary"],"nodes":[]')],
+  ['a node twice', text.replace('"features":[]', '"features":["canary"],"nodes":["a","a"]')],
+  [
+    '65 nodes',
+    text.replace(
+      '"features":[]',
+      `"features":["canary"],"nodes":${JSON.stringify(Array.from({ length: 65 }, (_, at) => `n${at}`))}`,
+    ),
+  ],
   ['text after it', `${text}x`],
   ['nothing', ''],
 ])('a signed manifest with %s is malformed', async (_what, spelled) => {
@@ -248,9 +268,9 @@ test.each([
   expect(await refusalOf(await signed(utf8(spelled)))).toBe('snapshot_malformed');
 });
 
-test('a manifest reads back as it was', () => {
-  const manifest = parseManifest(honest.manifest);
-  expect(encodeManifest(manifest)).toEqual(honest.manifest);
+test('a manifest reads back as it was', async () => {
+  for (const { manifest } of [honest, await snapshot({ manifest: canary })])
+    expect(encodeManifest(parseManifest(manifest))).toEqual(manifest);
 });
 
 const raw = (kind: string, name: string, value: unknown): Entry => ({

@@ -18,7 +18,7 @@ test('without any setting both ports are on the loopback', () => {
   expect(parseConfig({})).toMatchObject({
     listen: { host: '127.0.0.1', port: 8470 },
     adminListen: { host: '127.0.0.1', port: 8471 },
-    controlUrl: 'http://127.0.0.1:8480',
+    controlUrls: ['http://127.0.0.1:8480'],
     publicUrl: undefined,
     tls: undefined,
     allowUpstreamRanges: [],
@@ -58,10 +58,15 @@ test.each<[string, Environment, object]>([
   [
     'a control plane elsewhere',
     { DAYPASS_CONTROL_URL: 'https://control.example.com' },
-    { controlUrl: 'https://control.example.com' },
+    { controlUrls: ['https://control.example.com'] },
   ],
-  ['one on every address', { DAYPASS_CONTROL_LISTEN: '0.0.0.0:9000' }, { controlUrl: 'http://127.0.0.1:9000' }],
-  ['one with TLS', { DAYPASS_CONTROL_TLS_CERT: 'cert.pem' }, { controlUrl: 'https://127.0.0.1:8480' }],
+  [
+    'several control planes, each once',
+    { DAYPASS_CONTROL_URL: 'https://a.example/, https://b.example:8480,https://a.example' },
+    { controlUrls: ['https://a.example', 'https://b.example:8480'] },
+  ],
+  ['one on every address', { DAYPASS_CONTROL_LISTEN: '0.0.0.0:9000' }, { controlUrls: ['http://127.0.0.1:9000'] }],
+  ['one with TLS', { DAYPASS_CONTROL_TLS_CERT: 'cert.pem' }, { controlUrls: ['https://127.0.0.1:8480'] }],
   [
     'ranges',
     { DAYPASS_ALLOW_UPSTREAM_RANGES: '10.0.0.0/8, 127.0.0.1:8490  [fd00::/8]:443' },
@@ -101,6 +106,16 @@ test.each<[string, Environment, readonly string[]]>([
   ['a control URL with a path', { DAYPASS_CONTROL_URL: 'http://127.0.0.1:8480/api' }, ['DAYPASS_CONTROL_URL']],
   ['a control URL with a user', { DAYPASS_CONTROL_URL: 'http://a:b@127.0.0.1' }, ['DAYPASS_CONTROL_URL']],
   ['a control URL of another scheme', { DAYPASS_CONTROL_URL: 'ftp://127.0.0.1' }, ['DAYPASS_CONTROL_URL']],
+  [
+    'one bad control URL of three',
+    { DAYPASS_CONTROL_URL: 'https://a.example,b.example,https://c.example' },
+    ['DAYPASS_CONTROL_URL'],
+  ],
+  [
+    'too many control URLs',
+    { DAYPASS_CONTROL_URL: Array.from({ length: 17 }, (_, at) => `https://c${at}.example`).join(',') },
+    ['DAYPASS_CONTROL_URL'],
+  ],
   ['a public URL that is none', { DAYPASS_DATA_PUBLIC_URL: 'api.example.com' }, ['DAYPASS_DATA_PUBLIC_URL']],
   [
     'bad ranges, each',
@@ -115,6 +130,13 @@ test.each<[string, Environment, readonly string[]]>([
   ['an unknown level', { DAYPASS_LOG_LEVEL: 'loud' }, ['DAYPASS_LOG_LEVEL']],
 ])('refuses %s and names the variable', (_name, env, expected) => {
   expect(problems(env)).toEqual(expected);
+});
+
+test('of several control planes the bad one is named', () => {
+  const env = { DAYPASS_CONTROL_URL: 'https://a.example,b.example,https://c.example' };
+  expect(() => parseConfig(env)).toThrow(
+    'DAYPASS_CONTROL_URL: "b.example" is not a URL such as https://daypass.example.com',
+  );
 });
 
 test('all problems are reported together', () => {

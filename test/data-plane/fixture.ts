@@ -33,6 +33,7 @@ import { createMetrics } from '../../data-plane/metrics.ts';
 import { createDataServer, type DataServerDeps } from '../../data-plane/server.ts';
 import { createHaste } from '../../data-plane/snapshot/pace.ts';
 import { verifyWhole } from '../../data-plane/snapshot/standing.ts';
+import { fixedKeys } from '../../data-plane/unseal-keys.ts';
 import { serviceConfig } from './service-config.ts';
 import { nextNumber, sharedMessage } from './snapshot/fleet.ts';
 
@@ -47,7 +48,7 @@ const rootKey = await generateSigningKey();
 export const snapshotKey = await generateSigningKey();
 export const tokenKey = await generateSigningKey();
 export const sealingKey = await generateSealingKey();
-const unsealKeys = new Map([[sealingKey.kid, await importX25519(sealingKey.privateJwk, 'open')]]);
+const unsealKeys = fixedKeys(new Map([[sealingKey.kid, await importX25519(sealingKey.privateJwk, 'open')]]));
 
 /** A service of the fixture: its configuration, and the credential that is sealed for it. */
 export type ServiceSpec = Partial<ServiceConfig> & {

@@ -7,17 +7,17 @@ import { memoryLog } from './audit/records.ts';
 
 type Setup = {
   readonly listeners?: readonly Endpoint[];
-  readonly controlUrl?: string;
+  readonly controlUrls?: readonly string[];
   readonly resolve?: (origin: string) => Promise<readonly Endpoint[]>;
 };
 
-async function policyOf({ listeners = [], controlUrl = 'http://127.0.0.1:8480', resolve }: Setup) {
+async function policyOf({ listeners = [], controlUrls = ['http://127.0.0.1:8480'], resolve }: Setup) {
   const { log, lines } = memoryLog();
   const allow = ['127.0.0.0/8', '::1', '10.0.0.0/8'];
   const policy = createCurrentPolicy({
     allow,
     listeners: () => listeners,
-    controlUrl,
+    controlUrls,
     log,
     ...(resolve === undefined ? {} : { resolve }),
   });
@@ -59,16 +59,29 @@ test('a listener on every address is found at each of them', async () => {
 test('the control plane is refused wherever its name points, and when that changes', async () => {
   let address = '10.0.0.5';
   const resolve = async () => [{ host: address, port: 8480 }];
-  const { policy, dial } = await policyOf({ controlUrl: 'http://control:8480', resolve });
+  const { policy, dial } = await policyOf({ controlUrls: ['http://control:8480'], resolve });
   expect([dial('10.0.0.5', 8480), dial('10.0.0.6', 8480)]).toEqual(['refused', 'allowed']);
   address = '10.0.0.6';
   await policy.refresh();
   expect([dial('10.0.0.5', 8480), dial('10.0.0.6', 8480)]).toEqual(['allowed', 'refused']);
 });
 
+test('every control plane of the list is refused, also when one of the names cannot be resolved', async () => {
+  const resolve = async (url: string) => {
+    if (url === 'http://lost:8482') throw new Error('ENOTFOUND');
+    return [{ host: url === 'http://a:8480' ? '10.0.0.5' : '10.0.0.6', port: Number(new URL(url).port) }];
+  };
+  const controlUrls = ['http://a:8480', 'http://b:8481', 'http://lost:8482'];
+  const { dial, lines } = await policyOf({ controlUrls, resolve });
+  expect([dial('10.0.0.5', 8480), dial('10.0.0.6', 8481)]).toEqual(['refused', 'refused']);
+  expect([dial('10.0.0.5', 8482), dial('10.0.0.9', 8482)]).toEqual(['refused', 'refused']);
+  expect([dial('10.0.0.5', 8481), dial('10.0.0.6', 8480)]).toEqual(['allowed', 'allowed']);
+  expect(lines).toHaveLength(1);
+});
+
 test('a name that cannot be resolved stands for every inner address at its port, and is logged once', async () => {
   const resolve = () => Promise.reject(new Error('ENOTFOUND'));
-  const { policy, dial, lines } = await policyOf({ controlUrl: 'http://control:8480', resolve });
+  const { policy, dial, lines } = await policyOf({ controlUrls: ['http://control:8480'], resolve });
   await policy.refresh();
   expect([dial('10.0.0.5', 8480), dial('10.0.0.5', 8490)]).toEqual(['refused', 'allowed']);
   expect(lines).toHaveLength(1);

@@ -6,15 +6,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file daypass/v1/rollout.proto.
  */
 export const file_daypass_v1_rollout: GenFile = /*@__PURE__*/
-  fileDesc("ChhkYXlwYXNzL3YxL3JvbGxvdXQucHJvdG8SCmRheXBhc3MudjEiWgoHUm9sbG91dBIPCgd2ZXJzaW9uGAEgASgEEhQKDGFja25vd2xlZGdlZBgCIAMoCRIoCgdtaXNzaW5nGAMgAygLMhcuZGF5cGFzcy52MS5NaXNzaW5nTm9kZSJ1CgtNaXNzaW5nTm9kZRIMCgRub2RlGAEgASgJEjQKEGxlYXNlX2V4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3ZlcnNpb24YAyABKAQSEQoJbmFja19jb2RlGAQgASgJYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChhkYXlwYXNzL3YxL3JvbGxvdXQucHJvdG8SCmRheXBhc3MudjEijAEKB1JvbGxvdXQSDwoHdmVyc2lvbhgBIAEoBBIUCgxhY2tub3dsZWRnZWQYAiADKAkSKAoHbWlzc2luZxgDIAMoCzIXLmRheXBhc3MudjEuTWlzc2luZ05vZGUSMAoNd2FpdF9kdXJhdGlvbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJ1CgtNaXNzaW5nTm9kZRIMCgRub2RlGAEgASgJEjQKEGxlYXNlX2V4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3ZlcnNpb24YAyABKAQSEQoJbmFja19jb2RlGAQgASgJYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Rollout is the receipt of a change.
@@ -42,6 +42,13 @@ export type Rollout = Message<"daypass.v1.Rollout"> & {
    * @generated from field: repeated daypass.v1.MissingNode missing = 3;
    */
   missing: MissingNode[];
+
+  /**
+   * From the commit of the change until the last node had it, or until nobody waited any longer.
+   *
+   * @generated from field: google.protobuf.Duration wait_duration = 4;
+   */
+  waitDuration?: Duration | undefined;
 };
 
 /**

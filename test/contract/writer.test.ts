@@ -5,16 +5,18 @@ import { join } from 'node:path';
 import { DaypassError } from '@daypass/core/errors';
 import { CompiledQuery, type DatabaseConnection } from 'kysely';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Connection } from '../../control-plane/store/connection.ts';
 import { openStore } from '../../control-plane/store/open.ts';
-import { openConnection, type SqliteConnection } from '../../control-plane/store/sqlite-connection.ts';
+import type { Pool } from '../../control-plane/store/pool.ts';
+import { openConnection } from '../../control-plane/store/sqlite-connection.ts';
 import { makeFile } from '../../control-plane/store/sqlite-file.ts';
-import type { Pool } from '../../control-plane/store/sqlite-pool.ts';
-import { createWriter, type Writer } from '../../control-plane/store/sqlite-writer.ts';
+import { sqliteGrouping } from '../../control-plane/store/sqlite-grouping.ts';
+import { createWriter, type Writer } from '../../control-plane/store/writer.ts';
 import { caller, record, service } from './rows.ts';
 
 let folder: string;
-let own: SqliteConnection;
-let reader: SqliteConnection;
+let own: Connection;
+let reader: Connection;
 /** Statements that the writer ran by itself. */
 let control: string[];
 /** Fails a statement by its text. */
@@ -37,14 +39,20 @@ beforeEach(async () => {
     control.push(sql);
     if (failing !== undefined && sql.includes(failing)) throw broken;
   };
-  const watched: SqliteConnection = {
+  const watched: Connection = {
     ...own,
     all: (sql, parameters) => noted(sql).then(() => own.all(sql, parameters)),
     run: (sql, parameters) => noted(sql).then(() => own.run(sql, parameters)),
     exec: (sql) => noted(sql).then(() => own.exec(sql)),
   };
   const pool: Pool = { acquire: async () => watched, release: () => {}, close: async () => {} };
-  writer = createWriter({ pool, check: async () => {}, waitMs: 200, waitingMax: 100, groupMs: 10_000 });
+  writer = createWriter({
+    pool,
+    grouping: sqliteGrouping(async () => {}),
+    waitMs: 200,
+    waitingMax: 100,
+    groupMs: 10_000,
+  });
 });
 afterEach(async () => {
   await own.close();

@@ -1,13 +1,19 @@
-// The one writer: transactions that come at the same time run one after another inside one SQLite transaction, and share its fsync.
+// The one writer: transactions that come at the same time run one after another inside one transaction of the database, and share its fsync.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
-import type { DatabaseConnection } from 'kysely';
+import type { CompiledQuery, DatabaseConnection } from 'kysely';
+import type { Connection } from './connection.ts';
 import type { TransactOptions } from './interface.ts';
-import { createLaterWrites, type LaterTable, type LaterValue, type LaterWrites } from './later-writes.ts';
+import {
+  createLaterWrites,
+  type InsertLater,
+  type LaterTable,
+  type LaterValue,
+  type LaterWrites,
+} from './later-writes.ts';
+import { lend, writes } from './lease.ts';
+import type { Pool } from './pool.ts';
 import { createReadMemory, type ReadMemory } from './read-memory.ts';
-import type { SqliteConnection } from './sqlite-connection.ts';
-import { lend } from './sqlite-lease.ts';
-import type { Pool } from './sqlite-pool.ts';
 
 /** A group takes in nobody after so many members. */
 const MEMBERS_MAX = 64;
@@ -17,11 +23,22 @@ const DEFAULT_GROUP_MS = 10;
 const DEFAULT_WAITING_MAX = 2000;
 const DEFAULT_WAIT_MS = 15_000;
 
-export type WriterOptions = {
+/** How a database runs a group: the few statements in which databases differ. */
+export type Grouping<One extends Connection> = {
+  /**
+   * Begins a transaction that holds the write lock, with a savepoint `member`. Answers what is another value when anybody
+   * else has written since this writer's last group.
+   */
+  begin(connection: One): Promise<unknown>;
+  /** Commits what was done since `begin`; `wrote` are the texts of the writing statements. */
+  commit(connection: One, wrote: ReadonlySet<string>): Promise<unknown>;
+  readonly insertLater: InsertLater;
+};
+
+export type WriterOptions<One extends Connection> = {
   /** Of a single connection. */
-  readonly pool: Pool;
-  /** Run before each group; what it throws fails the group. */
-  readonly check: () => Promise<void>;
+  readonly pool: Pool<One>;
+  readonly grouping: Grouping<One>;
   /** How long a transaction waits for its turn, and how many may. */
   readonly waitMs?: number;
   readonly waitingMax?: number;
@@ -58,8 +75,8 @@ type Member = {
 const unavailable = (message: string): DaypassError => new DaypassError('database_unavailable', message);
 
 /** Makes the writer. */
-export const createWriter = (options: WriterOptions): Writer => {
-  const { pool, check, waitMs = DEFAULT_WAIT_MS, waitingMax = DEFAULT_WAITING_MAX } = options;
+export const createWriter = <One extends Connection>(options: WriterOptions<One>): Writer => {
+  const { pool, grouping, waitMs = DEFAULT_WAIT_MS, waitingMax = DEFAULT_WAITING_MAX } = options;
   const { groupMs = DEFAULT_GROUP_MS } = options;
   const memory = createReadMemory();
   const urgent = new Set<Member>();
@@ -88,9 +105,7 @@ export const createWriter = (options: WriterOptions): Writer => {
     while (urgent.size + others.size > 0) {
       try {
         const connection = await pool.acquire();
-        await check()
-          .then(() => runGroup(connection, { memory, next, groupMs }))
-          .finally(() => pool.release(connection));
+        await runGroup(connection, { grouping, memory, next, groupMs }).finally(() => pool.release(connection));
       } catch (error) {
         // No group could be begun; the next one to come tries again.
         refuseAll(error);
@@ -122,7 +137,12 @@ export const createWriter = (options: WriterOptions): Writer => {
   };
 };
 
-type Group = { readonly memory: ReadMemory; readonly next: () => Member | undefined; readonly groupMs: number };
+type Group<One extends Connection> = {
+  readonly grouping: Grouping<One>;
+  readonly memory: ReadMemory;
+  readonly next: () => Member | undefined;
+  readonly groupMs: number;
+};
 
 /** The loop gets its turn after so long: a group that asks the database nothing would hold it for all of its members. */
 const TURN_MS = 4;
@@ -130,49 +150,60 @@ const TURN_MS = 4;
 const SAVE = 'release member; savepoint member';
 
 /** Runs members until there are no more or the group is full; answers them once it is committed. */
-const runGroup = async (connection: SqliteConnection, { memory, next, groupMs }: Group): Promise<void> => {
-  await connection.exec('begin immediate; savepoint member');
+const runGroup = async <One extends Connection>(connection: One, group: Group<One>): Promise<void> => {
+  const { grouping, memory, next, groupMs } = group;
+  memory.see(await begin(connection, grouping));
   const fullAt = performance.now() + groupMs;
-  const later = createLaterWrites();
+  const later = createLaterWrites(grouping.insertLater);
+  const wrote = new Set<string>();
   const members: Member[] = [];
   const answers: (() => void)[] = [];
   let turnEnds = performance.now() + TURN_MS;
   try {
-    memory.see(await dataVersion(connection));
     for (let member = next(); member !== undefined; member = next()) {
       members.push(member);
-      answers.push(await runMember({ connection, memory, later }, member));
+      answers.push(await runMember({ connection, memory, later, wrote }, member));
       if (members.length >= MEMBERS_MAX || performance.now() >= fullAt) break;
       if (performance.now() < turnEnds) continue;
       await nextTurn();
       turnEnds = performance.now() + TURN_MS;
     }
     await writeLater(connection, later, later.count());
-    await connection.exec('release member; commit');
+    await grouping.commit(connection, wrote);
   } catch (error) {
     memory.forget();
     // A failed write may have rolled back already; then there is nothing left to roll back.
-    await connection.run('rollback').catch(() => {});
+    await connection.exec('rollback').catch(() => {});
     for (const member of members) member.reject(error);
     return;
   }
   for (const answer of answers) answer();
 };
 
-const writeLater = async (connection: SqliteConnection, later: LaterWrites, count: number): Promise<void> => {
+const begin = async <One extends Connection>(connection: One, grouping: Grouping<One>): Promise<unknown> => {
+  try {
+    return await grouping.begin(connection);
+  } catch (error) {
+    await connection.exec('rollback').catch(() => {});
+    throw error;
+  }
+};
+
+const writeLater = async (connection: Connection, later: LaterWrites, count: number): Promise<void> => {
   if (count === 0) return;
   await connection.exec(SAVE);
   await later.write(connection, count);
 };
 
-/** Changes when another process has changed the database. */
-const dataVersion = async (connection: SqliteConnection): Promise<unknown> =>
-  (await connection.all('pragma data_version'))[0]?.data_version;
-
-type Turn = { readonly connection: SqliteConnection; readonly memory: ReadMemory; readonly later: LaterWrites };
+type Turn = {
+  readonly connection: Connection;
+  readonly memory: ReadMemory;
+  readonly later: LaterWrites;
+  readonly wrote: Set<string>;
+};
 
 /** Runs one member; how to answer it once the group is on disk. A refusal waits, too: it may rest on what others wrote. */
-const runMember = async ({ connection, memory, later }: Turn, member: Member): Promise<() => void> => {
+const runMember = async ({ connection, memory, later, wrote }: Turn, member: Member): Promise<() => void> => {
   const others = later.count();
   const seen = memory.generation();
   let saved = false;
@@ -191,9 +222,11 @@ const runMember = async ({ connection, memory, later }: Turn, member: Member): P
       throw error;
     }
   };
-  const lease = lend(connection, async (writes) => {
+  const lease = lend(connection, async (query: CompiledQuery) => {
     if (lost !== undefined) throw lost.error;
-    if (!saved && (writes || later.count() > 0)) await save();
+    const isWrite = writes(query);
+    if (!saved && (isWrite || later.count() > 0)) await save();
+    if (isWrite) wrote.add(query.sql);
     await later.write(connection, later.count()).catch((error: unknown) => {
       refused ??= { ok: false, error };
       throw error;
@@ -205,11 +238,15 @@ const runMember = async ({ connection, memory, later }: Turn, member: Member): P
   };
   const done = await settled(member.work(lease.connection, memory, add));
   await lease.settled();
-  const outcome = refused ?? done;
   if (lost !== undefined) throw lost.error;
-  // A transaction that SQLite ended by itself takes no more statements: each would be one of its own.
+  // A transaction that the database ended by itself takes no more statements: each would be one of its own.
   const broken = lease.broken();
   if (broken !== undefined) throw broken;
+  // Where one refused statement spoils a transaction, its member fails, whatever it makes of that.
+  if (connection.aborted()) refused ??= { ok: false, error: lease.refused() };
+  const outcome = refused ?? done;
+  // No savepoint is its own to go back to.
+  if (connection.aborted() && !saved) throw lease.refused();
   if (outcome.ok) return () => member.resolve(outcome.value);
   if (saved || memory.generation() !== seen) memory.forget();
   later.dropFrom(saved ? 0 : others);

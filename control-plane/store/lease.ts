@@ -9,14 +9,14 @@ import {
   SelectQueryNode,
   UpdateQueryNode,
 } from 'kysely';
-import type { SqliteConnection } from './sqlite-connection.ts';
+import type { Connection } from './connection.ts';
 
 /** Run before each statement of the lease; what it throws fails the statement. */
-export type BeforeStatement = (writes: boolean) => Promise<void>;
+export type BeforeStatement = (query: CompiledQuery) => Promise<void>;
 
 /** A loan of a connection. */
 export type Lease = {
-  readonly borrowed: SqliteConnection;
+  readonly borrowed: Connection;
   readonly connection: DatabaseConnection;
   control(sql: string): Promise<unknown>;
   /** Ends the transaction after what is under way, and takes no statement from then on. */
@@ -25,15 +25,18 @@ export type Lease = {
   settled(): Promise<void>;
   /** Whether it takes no more statements. */
   ended(): boolean;
-  /** What broke the transaction: SQLite may have rolled it back, and what came after would be no part of it. */
+  /** What broke the transaction: the database may have rolled it back, and what came after would be no part of it. */
   broken(): DaypassError | undefined;
+  /** The first refusal of a statement. */
+  refused(): unknown;
 };
 
 /** One statement at a time: what an abandoned promise still sends must not slip out of its own transaction into the next. */
-export const lend = (borrowed: SqliteConnection, before?: BeforeStatement): Lease => {
+export const lend = (borrowed: Connection, before?: BeforeStatement): Lease => {
   let tail: Promise<unknown> = Promise.resolve();
   let ended = false;
   let broken: DaypassError | undefined;
+  let refused: unknown;
   const queue = <T>(step: () => Promise<T>): Promise<T> => {
     const result = tail.then(step);
     tail = result.catch(() => {});
@@ -42,9 +45,11 @@ export const lend = (borrowed: SqliteConnection, before?: BeforeStatement): Leas
   const run = async <R>(query: CompiledQuery): Promise<QueryResult<R>> => {
     if (broken !== undefined) throw broken;
     try {
-      await before?.(writes(query));
+      borrowed.check?.(query);
+      await before?.(query);
       return await execute<R>(borrowed, query);
     } catch (error) {
+      refused ??= error;
       if (error instanceof DaypassError && error.code === 'database_unavailable') broken = error;
       throw error;
     }
@@ -60,10 +65,10 @@ export const lend = (borrowed: SqliteConnection, before?: BeforeStatement): Leas
         throw new DaypassError('internal', 'Streaming is not supported');
       },
     },
-    control: (sql) => queue(() => borrowed.run(sql)),
+    control: (sql) => queue(() => borrowed.exec(sql)),
     end: (sql) => {
       ended = true;
-      return queue(() => borrowed.run(sql));
+      return queue(() => borrowed.exec(sql));
     },
     settled: async () => {
       ended = true;
@@ -71,11 +76,12 @@ export const lend = (borrowed: SqliteConnection, before?: BeforeStatement): Leas
     },
     ended: () => ended,
     broken: () => broken,
+    refused: () => refused,
   };
 };
 
 const execute = async <R>(
-  connection: SqliteConnection,
+  connection: Connection,
   { query, sql, parameters }: CompiledQuery,
 ): Promise<QueryResult<R>> => {
   if (isChange(query) && query.returning === undefined) {
@@ -90,4 +96,4 @@ const isChange = (query: CompiledQuery['query']): query is Change =>
   InsertQueryNode.is(query) || UpdateQueryNode.is(query) || DeleteQueryNode.is(query);
 
 /** What is no plain question may write. */
-const writes = ({ query }: CompiledQuery): boolean => !SelectQueryNode.is(query);
+export const writes = ({ query }: CompiledQuery): boolean => !SelectQueryNode.is(query);
