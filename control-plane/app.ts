@@ -61,6 +61,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   });
   const { host, port } = await server.listen(config.listen);
   starting.defer(() => server.close());
+  starting.use(store.notices.on(domain.heed));
   starting.use(renewing(domain.publisher, config.leaseMs, log));
 
   const running = starting.move();

@@ -4,6 +4,7 @@ import { createUpstreamPolicy } from '@daypass/core/address';
 import type { KeyEntry } from '@daypass/core/service';
 import { importVerificationKey, type VerificationKey } from '@daypass/core/token';
 import type { ControlPlaneConfig } from './config.ts';
+import { createAuditElsewhere } from './domain/audit-elsewhere.ts';
 import { createAuditFeed } from './domain/audit-feed.ts';
 import { createIngest } from './domain/audit-ingest.ts';
 import { createAuditQuery } from './domain/audit-query.ts';
@@ -27,11 +28,12 @@ import { createServices } from './domain/services.ts';
 import { createStatusPlaces } from './domain/status-index.ts';
 import { createTokenSigner } from './domain/token-signer.ts';
 import { createTokenList } from './domain/tokens.ts';
+import { createHeed } from './heed.ts';
 import type { ControlHome } from './home.ts';
 import type { Log } from './log.ts';
 import { ownEndpoints } from './own-endpoints.ts';
 import type { Domain } from './rpc/routes.ts';
-import type { Store } from './store/interface.ts';
+import type { Notices, Store } from './store/interface.ts';
 
 /** Longest lease that a node may still honour, and clocks that differ: how long a status index rests. */
 const CLOCKS_MS = 60_000;
@@ -46,14 +48,11 @@ type Parts = {
   readonly now: () => number;
 };
 
-/** The domain, and its publisher, started. */
-export const assemble = async ({
-  config,
-  home,
-  store,
-  log,
-  now,
-}: Parts): Promise<Domain & { publisher: Publisher }> => {
+/** The domain, its publisher, started, and what is to hear the store's notices. */
+type Assembled = Domain & { readonly publisher: Publisher; readonly heed: Parameters<Notices['on']>[0] };
+
+/** Joins the domain. */
+export const assemble = async ({ config, home, store, log, now }: Parts): Promise<Assembled> => {
   const newId = (): string => makeId(now(), randomBytes(10));
   const { fleet, root } = home;
   const { kid, publicJwk } = home.tokenKey;
@@ -113,6 +112,10 @@ export const assemble = async ({
       tail: createTail({ read, feed }),
     },
     check: () => store.ping(),
+    heed: createHeed({
+      ...{ publisher, log, reported: rollouts.reported, recheckNodes: nodes.recheck },
+      auditElsewhere: createAuditElsewhere({ read, feed, now }),
+    }),
   };
 };
 

@@ -27,12 +27,15 @@ export const LONGEST_WAIT_MS = 5000;
 /** How long a change may wait, and what ends the wait. */
 export type Waiting = { readonly waitMs: number; readonly signal: AbortSignal };
 
+/** What is to be activated. */
+type Activated = Pick<Published, 'pool' | 'version' | 'digest'>;
+
 /** Follows changes to the data planes. */
 export type Rollouts = {
   /** Wakes when a node has reported. */
   readonly reported: Notifier;
   /** Waits at most `waitMs` until every node with a running lease has activated what was published. Never rejects for lateness. */
-  wait(published: readonly Published[], waitMs: number, signal: AbortSignal): Promise<Rollout>;
+  wait(published: readonly Activated[], waitMs: number, signal: AbortSignal): Promise<Rollout>;
 };
 
 type Deps = {
@@ -44,7 +47,7 @@ type Deps = {
 /** Makes the follower of changes. */
 export const createRollouts = (deps: Deps): Rollouts => {
   const reported = createNotifier();
-  const look = async (published: readonly Published[]): Promise<Omit<Rollout, 'waitedMs'>> => {
+  const look = async (published: readonly Activated[]): Promise<Omit<Rollout, 'waitedMs'>> => {
     const acknowledged: string[] = [];
     const missing: MissingNode[] = [];
     for (const one of published) {
@@ -74,10 +77,10 @@ export const createRollouts = (deps: Deps): Rollouts => {
   };
 };
 
-const hasActivated = (node: NodeRow, { version, digest }: Published): boolean =>
+const hasActivated = (node: NodeRow, { version, digest }: Activated): boolean =>
   node.version > version || (node.version === version && node.digest === digest);
 
-const missingOf = (node: NodeRow, { version }: Published): MissingNode => ({
+const missingOf = (node: NodeRow, { version }: Activated): MissingNode => ({
   node: node.name,
   leaseExpiresAt: node.leaseExpiresAt,
   version: node.version,

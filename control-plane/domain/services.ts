@@ -4,6 +4,7 @@ import type { Aggregates, OperationRow, ServiceRow } from '../store/interface.ts
 import { type CallerActor, mayMintFor } from './actor.ts';
 import { withdrawService } from './callers.ts';
 import type { Changes, Work } from './change.ts';
+import { timeOfCutOff } from './cut-off.ts';
 import { lookupAmong, operationLookup } from './operations.ts';
 import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
 import { servicesOf } from './pool-services.ts';
@@ -110,7 +111,7 @@ export const createServices = (deps: Deps): Services => ({
       await tx.services.delete(name);
       await tx.operations.deleteAll(name);
       // A later service of the same name must find neither old tokens nor old permissions.
-      const entry = { service: name, minted_before: deps.now() / 1000 };
+      const entry = { service: name, minted_before: (await timeOfCutOff(tx, deps.now())) / 1000 };
       await tx.cutOffs.insert({ id: deps.newId(), entry, createdAt: deps.now() });
       await withdrawService(tx, name, deps.newId);
       return changed(stored);

@@ -331,6 +331,10 @@ export type AuditStore = {
   hashes(node: string, firstSeq: number, lastSeq: number): Promise<ReadonlyMap<number, string>>;
   /** The bytes of one stored record. */
   bytes(node: string, seq: number): Promise<Uint8Array | undefined>;
+  /** The bytes of the first stored records of a node in a range, both ends included, in order. */
+  records(node: string, firstSeq: number, lastSeq: number, limit: number): Promise<readonly Uint8Array[]>;
+  /** The events of these decisions, in no order. */
+  ofDecisions(decisionIds: readonly string[]): Promise<readonly AuditEventRow[]>;
   /** Stores changes that are new. Throws `already_exists`, in a transaction as tokens do. */
   append(changes: readonly AuditChange[]): Promise<void>;
   /** Stores raw records; one that is there already is left. Throws `audit_conflict` when it differs from the stored one. */
