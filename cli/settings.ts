@@ -92,6 +92,12 @@ const settings: readonly Setting[] = [
     takers: ['control', 'up'],
   },
   {
+    name: 'DAYPASS_SNAPSHOT_HISTORY',
+    value: 'DURATION',
+    text: 'how long published snapshots can be shown, 1h to 3650d (default 30d)',
+    takers: ['control', 'up'],
+  },
+  {
     name: 'DAYPASS_AUDIT_SPOOL_BYTES',
     value: 'BYTES',
     text: 'the most that the audit spool may hold (default 1 GiB)',

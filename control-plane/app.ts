@@ -7,9 +7,10 @@ import { assemble } from './assemble.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import { ADMIN, UNBOUNDED } from './domain/callers.ts';
 import { enrolFromFile } from './domain/node-file.ts';
-import type { Publisher } from './domain/publisher.ts';
 import { type ControlHome, readControlHome } from './home.ts';
+import { watchHome } from './home-watch.ts';
 import type { Log } from './log.ts';
+import { repeating } from './repeating.ts';
 import { accessOf } from './rpc/policy.ts';
 import { createRoutes } from './rpc/routes.ts';
 import { createControlServer, type TlsFiles } from './server.ts';
@@ -20,6 +21,8 @@ import { openStore } from './store/open.ts';
 export type App = {
   /** Origin of the listener. */
   readonly listen: string;
+  /** Looks at once whether the keys of the home have changed, and takes their next steps. */
+  reload(): Promise<void>;
   /** Stops taking requests and lets those that run end. */
   drain(): Promise<void>;
   /** Ends everything at once. */
@@ -27,6 +30,8 @@ export type App = {
 };
 
 const BODY_MS_MAX = 60_000;
+/** Between looks at what keys wait for. */
+const ADVANCE_MS = 2000;
 
 type Deps = {
   readonly log: Log;
@@ -55,6 +60,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
       log: (path, error) => log.warn('an answer could not be given', { path, error }),
       bodyMsMax: BODY_MS_MAX,
       isOpen: (method) => accessOf(method) === 'anyone',
+      check: domain.check,
     }),
     tls,
     stopStreams: () => stopping.abort(),
@@ -62,12 +68,35 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   const { host, port } = await server.listen(config.listen);
   starting.defer(() => server.close());
   starting.use(store.notices.on(domain.heed));
-  starting.use(renewing(domain.publisher, config.leaseMs, log));
+  starting.use(renewing(domain, config.leaseMs, log));
+  const advancing = repeating(
+    ADVANCE_MS,
+    () => domain.advanceKeys(stopping.signal),
+    (error) => log.error('a step of a key could not be taken', { error }),
+  );
+  starting.use(advancing);
+  const watching = await watchHome({
+    path: config.home,
+    first: home,
+    read: () => readControlHome(config.home, log, now),
+    take: async (fresh) => {
+      await domain.takeHome(fresh);
+      void advancing.now();
+    },
+    log,
+  });
+  starting.use(watching);
+  // First of all: a run that waits for nodes ends.
+  starting.defer(() => stopping.abort());
 
   const running = starting.move();
   const listen = listenOrigin(tls === undefined ? 'http' : 'https', { host, port });
   log.info('the control plane listens', { listen, fleet: home.fleet, issuer: config.issuer });
-  return { listen, drain: () => server.drain(), close: () => running.disposeAsync() };
+  const reload = async (): Promise<void> => {
+    await watching.now();
+    void advancing.now();
+  };
+  return { listen, reload, drain: () => server.drain(), close: () => running.disposeAsync() };
 };
 
 const readTls = async ({ certPath, keyPath }: NonNullable<ControlPlaneConfig['tls']>): Promise<TlsFiles> => {
@@ -96,19 +125,17 @@ const enrol = async (store: Store, home: ControlHome, log: Log, now: () => numbe
   for (const one of ignored) log.warn('a node of the file is not enrolled', one);
 };
 
+type Renewed = Pick<Awaited<ReturnType<typeof assemble>>, 'publisher' | 'history'>;
+
 /** Looks often enough that a snapshot is signed afresh soon after a third of its lease; a failure is tried again. */
-const renewing = (publisher: Publisher, leaseMs: number, log: Log): Disposable => {
+const renewing = ({ publisher, history }: Renewed, leaseMs: number, log: Log): AsyncDisposable => {
   const everyMs = Math.min(Math.max(leaseMs / 30, 500), 60_000);
-  let running = false;
-  const timer = setInterval(() => {
-    if (running) return;
-    running = true;
-    publisher
-      .renew()
-      .catch((error: unknown) => log.error('a snapshot could not be published', { error }))
-      .finally(() => {
-        running = false;
-      });
-  }, everyMs);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  return repeating(
+    everyMs,
+    async () => {
+      await publisher.renew().catch((error: unknown) => log.error('a snapshot could not be published', { error }));
+      await history.prune();
+    },
+    (error) => log.error('old snapshots could not be forgotten', { error }),
+  );
 };

@@ -1,8 +1,6 @@
 // Joins the parts of the domain over an open store: everything by hand, nothing global.
 import { randomBytes, randomInt } from 'node:crypto';
 import { createUpstreamPolicy } from '@daypass/core/address';
-import type { KeyEntry } from '@daypass/core/service';
-import { importVerificationKey, type VerificationKey } from '@daypass/core/token';
 import type { ControlPlaneConfig } from './config.ts';
 import { createAuditElsewhere } from './domain/audit-elsewhere.ts';
 import { createAuditFeed } from './domain/audit-feed.ts';
@@ -14,20 +12,31 @@ import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
 import { createEnrolments } from './domain/enrolment.ts';
 import { createExchange } from './domain/exchange.ts';
+import { createHistory, type History } from './domain/history.ts';
 import { createIdentify } from './domain/identity.ts';
 import { createIntrospect } from './domain/introspect.ts';
+import { createKeyList } from './domain/key-list.ts';
+import { createRetireKey } from './domain/key-retire.ts';
+import { createKeyring } from './domain/keyring.ts';
 import { createKeys } from './domain/keys.ts';
 import { createMembership } from './domain/membership.ts';
 import { createMint, createMintBatch } from './domain/mint.ts';
 import { createNodes } from './domain/nodes.ts';
+import { createPublishedVersions } from './domain/published-versions.ts';
 import { createPublisher, type Publisher } from './domain/publisher.ts';
+import { createRelease } from './domain/release.ts';
+import { createReleaseTest } from './domain/release-test.ts';
 import { createRevoke } from './domain/revoke.ts';
 import { createRollouts } from './domain/rollout.ts';
-import { createSetScope } from './domain/scopes.ts';
+import { createPlanScope, createSetScope } from './domain/scopes.ts';
+import { createServicePlans } from './domain/service-plans.ts';
 import { createServices } from './domain/services.ts';
+import { createResign } from './domain/snapshot-keys.ts';
 import { createStatusPlaces } from './domain/status-index.ts';
-import { createTokenSigner } from './domain/token-signer.ts';
+import { createTokenKeys } from './domain/token-keys.ts';
+import { createTokenSigners } from './domain/token-signers.ts';
 import { createTokenList } from './domain/tokens.ts';
+import { createTry } from './domain/trial.ts';
 import { createHeed } from './heed.ts';
 import type { ControlHome } from './home.ts';
 import type { Log } from './log.ts';
@@ -48,17 +57,25 @@ type Parts = {
   readonly now: () => number;
 };
 
-/** The domain, its publisher, started, and what is to hear the store's notices. */
-type Assembled = Domain & { readonly publisher: Publisher; readonly heed: Parameters<Notices['on']>[0] };
+/** What the process has to do now and then, besides serving. */
+export type Upkeep = {
+  readonly publisher: Publisher;
+  readonly history: History;
+  /** Hears the store's notices. */
+  readonly heed: Parameters<Notices['on']>[0];
+  /** Takes the keys of a home that was read again. */
+  readonly takeHome: (home: ControlHome) => Promise<void>;
+  /** Takes the steps of keys that are due; waits for nodes, at most 5 s. */
+  readonly advanceKeys: (signal: AbortSignal) => Promise<void>;
+};
 
-/** Joins the domain. */
-export const assemble = async ({ config, home, store, log, now }: Parts): Promise<Assembled> => {
+/** The domain, its publisher, started, and the history of what that has published. */
+export const assemble = async ({ config, home, store, log, now }: Parts): Promise<Domain & Upkeep> => {
   const newId = (): string => makeId(now(), randomBytes(10));
   const { fleet, root } = home;
-  const { kid, publicJwk } = home.tokenKey;
-  const { x } = publicJwk;
-  const tokenKey: KeyEntry = { kid, alg: 'Ed25519', issuer: config.issuer, jwk: { kty: 'OKP', crv: 'Ed25519', x } };
-  const keyring: ReadonlyMap<string, VerificationKey> = new Map([[kid, await importVerificationKey(tokenKey)]]);
+  let keysOfHome: Pick<ControlHome, 'snapshotSigners' | 'sealingKeys'> = home;
+  const snapshotSigners = () => keysOfHome.snapshotSigners;
+  const sealingKeys = () => keysOfHome.sealingKeys;
   const policy = createUpstreamPolicy({ allow: config.allowUpstreamRanges, own: ownEndpoints(config.ownListeners) });
   const { read } = store;
 
@@ -66,19 +83,17 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   const places = createStatusPlaces({ now, random: (bound) => randomInt(bound), restMs });
   const publisher = createPublisher({
     ...{ store, fleet, root, now },
-    signers: home.snapshotSigners,
-    keys: [tokenKey],
+    signers: snapshotSigners,
     leaseMs: config.leaseMs,
   });
-  await publisher.start();
-
   const feed = createAuditFeed();
   const changes = createChanges({ store, publisher, announce: feed.publish, now, newId });
+  const tell = (message: string, kid: string): void => log.info(message, { kid });
   const rollouts = createRollouts({ nodes: read.nodes, now });
-  const { hasPool } = publisher;
-  const keys = createKeys({ fleet, root, verification: [tokenKey], sealing: home.sealingKeys, hasPool, now });
+  const keys = createKeys({ fleet, root, read, sealingKeys, hasPool: publisher.hasPool, now });
   const { sealingKids } = keys;
-  const signer = createTokenSigner(config.issuer, kid, home.tokenKey.key);
+  const keyring = createKeyring(read);
+  const signers = createTokenSigners();
   const ceilings = createCallerCeilings();
   const nodes = createNodes({
     ...{ store, publisher, now },
@@ -86,26 +101,58 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
     refused: ({ node, refusedVersion, nackCode, nackMessage }) =>
       log.warn('a node refused a snapshot', { node, version: refusedVersion, code: nackCode, why: nackMessage }),
   });
-  const issuing = { changes, ceilings, places, signer, fleet, now, newId };
+  const issuing = { changes, ceilings, places, signers, fleet, now, newId };
+  const resign = createResign({ changes, publisher, signers: snapshotSigners, tell });
+  const { issuer } = config;
+  const tokenKeys = createTokenKeys({ store, changes, rollouts, publisher, signers, issuer, now, tell });
+  await tokenKeys.begin(home.tokenKeys);
+  await publisher.start();
+  await tokenKeys.hold(home.tokenKeys);
+  await keys.learn();
+
+  const timed = { now, newId };
+  const plans = createServicePlans({ publisher, rules: { policy, sealingKids }, ...timed });
+  const planScope = createPlanScope({ read, ceilings, publisher, ...timed });
+  const release = createRelease({ changes, rollouts });
+  const attempt = createTry({ store, publisher });
 
   return {
     publisher,
+    takeHome: async (fresh) => {
+      keysOfHome = fresh;
+      await resign();
+      await tokenKeys.hold(fresh.tokenKeys);
+    },
+    advanceKeys: async (signal) => {
+      await keys.learn();
+      await tokenKeys.advance(signal);
+    },
+    history: createHistory({ store, pools: publisher.pools, historyMs: config.historyMs, now }),
     keys,
+    keysAdmin: {
+      list: createKeyList({ read, held: signers.held, snapshotSigners, sealingKeys, now }),
+      retire: createRetireKey({ changes, rollouts, publisher, keys, sealingKeys, now }),
+    },
     identify: createIdentify({ read, fleet, now }),
-    services: createServices({ changes, rollouts, publisher, rules: { policy, sealingKids }, read, now, newId }),
-    setScope: createSetScope({ changes, read, rollouts, ceilings, publisher, now, newId }),
+    services: createServices({ release, plans, read }),
+    setScope: createSetScope({ changes, release, plan: planScope }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
     tokens: {
       mint: createMint({ ...issuing, sealingKids }),
       mintBatch: createMintBatch({ ...issuing, sealingKids }),
-      exchange: createExchange({ ...issuing, keys: keyring }),
-      introspect: createIntrospect({ read, keys: keyring, fleet, now }),
-      revoke: createRevoke({ changes, rollouts, publisher, keys: keyring, fleet, now, newId }),
+      exchange: createExchange({ ...issuing, keyring }),
+      introspect: createIntrospect({ read, keyring, fleet, now }),
+      revoke: createRevoke({ changes, rollouts, publisher, keyring, fleet, now, newId }),
       list: createTokenList({ read, now }),
     },
     nodes,
     enrolments: createEnrolments({ changes, rollouts, publisher, read, fleet, root, now, randomBytes }),
     membership: createMembership({ changes, rollouts, publisher, read, recheck: nodes.recheck, now }),
+    releases: {
+      versions: createPublishedVersions({ read, hasPool: publisher.hasPool }),
+      test: createReleaseTest({ attempt, read, now }),
+      ...{ plans, planScope },
+    },
     audit: {
       ingest: createIngest({ store, feed }),
       query: createAuditQuery(read),
@@ -113,7 +160,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
     },
     check: () => store.ping(),
     heed: createHeed({
-      ...{ publisher, log, reported: rollouts.reported, recheckNodes: nodes.recheck },
+      ...{ publisher, log, reported: rollouts.reported, recheckNodes: nodes.recheck, learnKeys: keys.learn },
       auditElsewhere: createAuditElsewhere({ read, feed, now }),
     }),
   };

@@ -24,6 +24,8 @@ export type ControlPlaneConfig = {
   /** `iss` of the tokens. */
   readonly issuer: string;
   readonly leaseMs: number;
+  /** How long published snapshots are kept. */
+  readonly historyMs: number;
   readonly allowUpstreamRanges: readonly string[];
   /** Where the planes listen: never an upstream. */
   readonly ownListeners: readonly Listen[];
@@ -49,6 +51,7 @@ export const parseConfig = (env: Environment): ControlPlaneConfig => {
     databaseConnections: readConnections(settings),
     issuer: settings.url('DAYPASS_ISSUER') ?? controlUrl,
     leaseMs: readLease(settings),
+    historyMs: settings.duration('DAYPASS_SNAPSHOT_HISTORY', '30d', '1h', '3650d'),
     allowUpstreamRanges: readRanges(settings),
     ownListeners: Object.freeze([
       listen,

@@ -10,6 +10,8 @@ type Deps = {
   readonly reported: Pick<Notifier, 'notify'>;
   /** Ends the streams of nodes that were expelled. */
   readonly recheckNodes: () => Promise<void>;
+  /** Reads the public keys again. */
+  readonly learnKeys: () => Promise<void>;
   readonly auditElsewhere: (chain: StoredChain | undefined) => Promise<void>;
   readonly log: Pick<Log, 'error'>;
 };
@@ -34,7 +36,7 @@ export const createHeed = (deps: Deps): Parameters<Notices['on']>[0] => {
       case 'audit':
         return run(topic, deps.auditElsewhere(chain));
       case 'keys':
-        return undefined;
+        return run(topic, deps.learnKeys());
       default:
         return topic satisfies never;
     }

@@ -18,18 +18,12 @@ export const readFleet = (value: JsonValue): { readonly fleet: string; readonly 
   return { fleet, root: readPublicJwk(object.root, 'Ed25519', 'root') };
 };
 
-/** `snapshot-key.json`: a signed key by pool. */
-export const readStatements = (value: JsonValue): ReadonlyMap<string, SignedKeyBytes> =>
-  new Map(
-    Object.entries(readObject(value, 'file')).map(([pool, one]) => [poolName(pool), readSigned(one, `"${pool}"`)]),
-  );
-
-/** `sealing-keys.json`: signed keys by pool. */
+/** `snapshot-key.json` and `sealing-keys.json`: signed keys by pool; one that stands alone is a list of one. */
 export const readStatementLists = (value: JsonValue): ReadonlyMap<string, readonly SignedKeyBytes[]> =>
   new Map(
     Object.entries(readObject(value, 'file')).map(([pool, list]) => [
       poolName(pool),
-      readArray(list, pool).map((one, i) => readSigned(one, `"${pool}"[${i}]`)),
+      (Array.isArray(list) ? readArray(list, pool) : [list]).map((one, i) => readSigned(one, `"${pool}"[${i}]`)),
     ]),
   );
 

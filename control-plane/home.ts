@@ -1,6 +1,6 @@
 // Reads what the control plane is from `control/` of the home: fleet, keys, nodes, the admin's key hash. Nothing else.
-import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { createPrivateKey } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { DaypassError } from '@daypass/core/errors';
 import { controlPaths } from '@daypass/core/home';
 import { type JsonValue, parseStrictJson } from '@daypass/core/json';
@@ -14,8 +14,9 @@ import {
   type VerifiedKey,
   verifySignedKey,
 } from '@daypass/core/key';
-import type { SealingKey } from './domain/keys.ts';
-import type { SnapshotSigner } from './domain/publisher.ts';
+import type { SealingKey, SealingKeys } from './domain/keys.ts';
+import type { SnapshotSigner, SnapshotSigners } from './domain/publisher.ts';
+import type { TokenKey } from './domain/token-signers.ts';
 import {
   type EnrolledNode,
   readAdmin,
@@ -23,7 +24,6 @@ import {
   readNodes,
   readPrivateJwk,
   readStatementLists,
-  readStatements,
 } from './home-files.ts';
 import type { Log } from './log.ts';
 
@@ -37,11 +37,12 @@ export type ControlHome = {
   readonly fleet: string;
   /** The fleet root's public key. */
   readonly root: PublicJwk;
-  readonly tokenKey: Omit<SigningKey, 'key'> & { readonly key: KeyObject };
+  /** At least one, the oldest first. */
+  readonly tokenKeys: readonly TokenKey[];
   /** What signs manifests, by pool. */
-  readonly snapshotSigners: ReadonlyMap<string, SnapshotSigner>;
+  readonly snapshotSigners: SnapshotSigners;
   /** What credentials are sealed to, by pool. */
-  readonly sealingKeys: ReadonlyMap<string, readonly SealingKey[]>;
+  readonly sealingKeys: SealingKeys;
   readonly nodes: readonly EnrolledNode[];
   /** Hex sha256 of the admin's API key. */
   readonly adminKeyHash: string;
@@ -61,56 +62,71 @@ export const readControlHome = async (home: string, log: Log, now: () => number 
     }
   };
   const fleet = await attempt(readJson(paths.fleet, readFleet));
-  const tokenKey = await attempt(readTokenKey(paths.tokenKey, log));
-  const snapshotKey = await attempt(readSigningKey(paths.snapshotKey, log));
-  const statements = await attempt(readJson(paths.snapshotKeyStatement, readStatements));
+  const tokenKeys = await attempt(readTokenKeys(paths, log));
+  const snapshotKeys = await attempt(readSnapshotKeys(paths, log));
+  const statements = await attempt(readJson(paths.snapshotKeyStatement, readStatementLists));
   const sealing = await attempt(readJson(paths.sealingKeys, readStatementLists));
   const nodes = await attempt(readJson(paths.nodes, readNodes));
   const adminKeyHash = await attempt(readJson(paths.admin, readAdmin));
   const chained = fleet && { ...fleet, now: now() / 1000 };
   const signers =
-    chained && snapshotKey && statements && (await attempt(chainSigners(paths, statements, snapshotKey, chained)));
+    chained && snapshotKeys && statements && (await attempt(chainSigners(paths, statements, snapshotKeys, chained)));
   const sealingKeys = chained && sealing && (await attempt(chainSealing(paths.sealingKeys, sealing, chained)));
-  if (!fleet || !tokenKey || !signers || !sealingKeys || !nodes || adminKeyHash === undefined) {
+  if (!fleet || !tokenKeys || !signers || !sealingKeys || !nodes || adminKeyHash === undefined) {
     throw new DaypassError('config_invalid', problems.join('\n'), { field: 'DAYPASS_HOME' });
   }
   checkPools(paths.nodes, nodes, signers);
-  return { ...fleet, tokenKey, snapshotSigners: signers, sealingKeys, nodes, adminKeyHash };
+  return { ...fleet, tokenKeys, snapshotSigners: signers, sealingKeys, nodes, adminKeyHash };
 };
 
-type Statements = ReadonlyMap<string, SignedKeyBytes>;
+type Statements = ReadonlyMap<string, readonly SignedKeyBytes[]>;
 type Chained = { readonly fleet: string; readonly root: PublicJwk; readonly now: number };
 
 const chainSigners = async (
-  paths: ReturnType<typeof controlPaths>,
+  paths: Paths,
   statements: Statements,
-  snapshotKey: SigningKey,
+  keys: readonly SigningKey[],
   trust: Chained,
-): Promise<ReadonlyMap<string, SnapshotSigner>> => {
+): Promise<SnapshotSigners> => {
   const signers = new Map<string, SnapshotSigner>();
-  for (const [pool, signed] of statements) {
-    const verified = await chain(paths.snapshotKeyStatement, pool, signed, 'snapshot', trust);
-    if (verified.jwk.x !== snapshotKey.publicJwk.x) {
-      throw wrongFile(paths.snapshotKeyStatement, `"${pool}" is signed for another key than ${paths.snapshotKey}`);
+  for (const [pool, list] of statements) {
+    const verified = await chainList(paths.snapshotKeyStatement, pool, list, 'snapshot', trust);
+    const first = verified.map((one) => signerOf(one, keys)).find((one) => one !== undefined);
+    if (first === undefined) {
+      const folder = `${paths.snapshotKey} and ${paths.snapshotKeys}`;
+      throw wrongFile(paths.snapshotKeyStatement, `"${pool}" is signed for another key than ${folder} hold`);
     }
-    signers.set(pool, { key: snapshotKey.key, signed });
+    signers.set(pool, first);
   }
   if (signers.size === 0) throw wrongFile(paths.snapshotKeyStatement, 'holds no pool');
   return signers;
 };
 
-const chainSealing = async (
-  path: string,
-  lists: ReadonlyMap<string, readonly SignedKeyBytes[]>,
-  trust: Chained,
-): Promise<ReadonlyMap<string, readonly SealingKey[]>> => {
+const signerOf = ({ verified, signed }: SealingKey, keys: readonly SigningKey[]): SnapshotSigner | undefined => {
+  const found = keys.find(({ publicJwk }) => publicJwk.x === verified.jwk.x);
+  const { kid, generation = 0, not_after: notAfter } = verified;
+  return found && { kid, key: found.key, signed, generation, notAfter };
+};
+
+const chainSealing = async (path: string, lists: Statements, trust: Chained): Promise<SealingKeys> => {
   const keys = new Map<string, readonly SealingKey[]>();
-  for (const [pool, list] of lists) {
-    const chained: SealingKey[] = [];
-    for (const signed of list) chained.push({ signed, verified: await chain(path, pool, signed, 'seal', trust) });
-    keys.set(pool, chained);
-  }
+  for (const [pool, list] of lists) keys.set(pool, await chainList(path, pool, list, 'seal', trust));
   return keys;
+};
+
+/** Those that have not ended: a key that was rotated may end. None of them may be wrong, nor may all have ended. */
+const chainList = async (
+  path: string,
+  pool: string,
+  list: readonly SignedKeyBytes[],
+  use: KeyUse,
+  trust: Chained,
+): Promise<readonly SealingKey[]> => {
+  const all: SealingKey[] = [];
+  for (const signed of list) all.push({ signed, verified: await chain(path, pool, signed, use, trust) });
+  const living = all.filter(({ verified }) => trust.now < verified.not_after);
+  if (list.length > 0 && living.length === 0) throw wrongFile(path, `"${pool}": The key has ended`);
+  return living;
 };
 
 const chain = async (
@@ -121,7 +137,7 @@ const chain = async (
   trust: Chained,
 ): Promise<VerifiedKey> => {
   try {
-    return await verifySignedKey(signed, { ...trust, use, pool });
+    return await verifySignedKey(signed, { ...trust, use, pool, now: 0 });
   } catch (error) {
     throw wrongFile(path, `"${pool}": ${error instanceof DaypassError ? error.message : 'cannot be verified'}`);
   }
@@ -132,15 +148,51 @@ const checkPools = (path: string, nodes: readonly EnrolledNode[], signers: Reado
   if (lost !== undefined) throw wrongFile(path, `the pool "${lost.pool}" of "${lost.name}" has no snapshot key`);
 };
 
-const readSigningKey = async (path: string, log: Log): Promise<SigningKey> =>
-  signingKeyOf(path, await readKeyFile(path, log));
+type Paths = ReturnType<typeof controlPaths>;
+
+const readSnapshotKeys = async (paths: Paths, log: Log): Promise<readonly SigningKey[]> => {
+  const keys: SigningKey[] = [];
+  for (const path of await keyFiles(paths.snapshotKey, paths.snapshotKeys))
+    keys.push(await signingKeyOf(path, await readKeyFile(path, log)));
+  return keys;
+};
 
 /** Tokens are signed by node itself (token-signer.ts). */
-const readTokenKey = async (path: string, log: Log): Promise<ControlHome['tokenKey']> => {
-  const jwk = await readKeyFile(path, log);
-  const { kid, publicJwk } = await signingKeyOf(path, jwk);
-  const { kty, crv, x, d } = jwk;
-  return { kid, publicJwk, key: createPrivateKey({ format: 'jwk', key: { kty, crv, x, d } }) };
+const readTokenKeys = async (paths: Paths, log: Log): Promise<readonly TokenKey[]> => {
+  const keys: TokenKey[] = [];
+  for (const path of await keyFiles(paths.tokenKey, paths.tokenKeys)) {
+    const jwk = await readKeyFile(path, log);
+    const { kid, publicJwk } = await signingKeyOf(path, jwk);
+    const { kty, crv, x, d } = jwk;
+    keys.push({ kid, publicJwk, key: createPrivateKey({ format: 'jwk', key: { kty, crv, x, d } }) });
+  }
+  return keys;
+};
+
+const KEY_FILES_MAX = 64;
+
+/** The one that `init` made, and those that came after it, the oldest first. One at least. */
+const keyFiles = async (first: string, folder: string): Promise<readonly string[]> => {
+  const names = (await namesIn(folder)).filter((name) => name.endsWith('.jwk'));
+  if (names.length > KEY_FILES_MAX) throw wrongFile(folder, `holds more than ${KEY_FILES_MAX} keys`);
+  const dated = await Promise.all(names.map(async (name) => ({ name, at: (await stat(`${folder}/${name}`)).mtimeMs })));
+  const later = dated.sort((a, b) => a.at - b.at || (a.name < b.name ? -1 : 1));
+  const isThere = await stat(first).then(
+    () => true,
+    () => false,
+  );
+  // Where there is none at all, the first is the one that is missed.
+  return [...(isThere || later.length === 0 ? [first] : []), ...later.map(({ name }) => `${folder}/${name}`)];
+};
+
+/** A folder that is not there has none. */
+const namesIn = async (folder: string): Promise<readonly string[]> => {
+  try {
+    return await readdir(folder);
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return [];
+    throw wrongFile(folder, `cannot be read (${cause instanceof Error ? cause.message : 'unknown'})`);
+  }
 };
 
 const readKeyFile = async (path: string, log: Log): Promise<PrivateJwk> => {

@@ -66,6 +66,7 @@ const stopped = (app: App): Promise<void> =>
       setTimeout(() => process.exit(), HARD_STOP_MS).unref();
       void app.drain().then(end, end);
     };
+    process.on('SIGHUP', () => void app.reload());
     process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
     // A parent that is gone cannot send a signal any more.
     process.once('disconnect', () => {

@@ -13,7 +13,7 @@ export type Settings = {
   flag(name: string): boolean;
   /** `host:port` or `[v6]:port`. */
   listen(name: string, fallback: string): Listen;
-  /** `15m`, `90s`, `250ms`, `1h`, in milliseconds and within bounds. */
+  /** `15m`, `90s`, `250ms`, `1h`, `30d`, in milliseconds and within bounds. */
   duration(name: string, fallback: string, least: string, most: string): number;
   /** An `http:` or `https:` URL without user, query, fragment and slash at the end. */
   url(name: string): string | undefined;
@@ -61,10 +61,10 @@ export const readSettings = (env: Environment): Settings => {
   };
 };
 
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 const parseDuration = (value: string): number | undefined => {
-  const [, digits, unit] = /^(\d{1,12})(ms|s|m|h)$/.exec(value) ?? [];
+  const [, digits, unit] = /^(\d{1,12})(ms|s|m|h|d)$/.exec(value) ?? [];
   return digits === undefined || unit === undefined ? undefined : Number(digits) * (UNIT_MS[unit] ?? Number.NaN);
 };
 

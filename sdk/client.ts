@@ -5,6 +5,7 @@ import { AuditService } from './gen/daypass/v1/audit_pb.ts';
 import { CallerService } from './gen/daypass/v1/caller_pb.ts';
 import { KeyService } from './gen/daypass/v1/key_pb.ts';
 import { NodeService } from './gen/daypass/v1/node_pb.ts';
+import { ReleaseService } from './gen/daypass/v1/release_pb.ts';
 import { ServiceRegistry } from './gen/daypass/v1/service_pb.ts';
 import { SnapshotService } from './gen/daypass/v1/snapshot_pb.ts';
 import { TokenService } from './gen/daypass/v1/token_pb.ts';
@@ -14,6 +15,7 @@ export type Clients = {
   readonly tokens: Client<typeof TokenService>;
   readonly services: Client<typeof ServiceRegistry>;
   readonly snapshots: Client<typeof SnapshotService>;
+  readonly releases: Client<typeof ReleaseService>;
   readonly audit: Client<typeof AuditService>;
   readonly keys: Client<typeof KeyService>;
   readonly callers: Client<typeof CallerService>;
@@ -41,6 +43,7 @@ export const clientsOver = (transport: Transport): Clients => ({
   tokens: createClient(TokenService, transport),
   services: createClient(ServiceRegistry, transport),
   snapshots: createClient(SnapshotService, transport),
+  releases: createClient(ReleaseService, transport),
   audit: createClient(AuditService, transport),
   keys: createClient(KeyService, transport),
   callers: createClient(CallerService, transport),

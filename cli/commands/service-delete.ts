@@ -4,28 +4,35 @@ import { Command } from 'commander';
 import { openConnection } from '../connection.ts';
 import { type Context, examples, type With } from '../context.ts';
 import { jsonLine } from '../output.ts';
+import { addTest, testChange } from '../release-test.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
 
-type Options = With<{ readonly etag?: string; readonly wait?: string }>;
+type Options = With<{ readonly etag?: string; readonly wait?: string; readonly test?: boolean }>;
 
 /** The command. */
 export const serviceDeleteCommand = (context: Context): Command =>
   examples(
-    addWait(
-      new Command('delete')
-        .description('remove a service; its tokens are refused from then on')
-        .argument('<name>', 'the service')
-        .option('--etag <etag>', 'be refused when the service was changed since'),
+    addTest(
+      addWait(
+        new Command('delete')
+          .description('remove a service; its tokens are refused from then on')
+          .argument('<name>', 'the service')
+          .option('--etag <etag>', 'be refused when the service was changed since'),
+      ),
     ).action((name: string, _options: unknown, command: Command) =>
       deleteService(context, name, command.optsWithGlobals<Options>()),
     ),
     'daypass service delete github',
   );
 
-const deleteService = async ({ io }: Context, name: string, options: Options): Promise<void> => {
+const deleteService = async (context: Context, name: string, options: Options): Promise<void> => {
   const wait = waitField(options.wait);
+  const { io } = context;
   const connection = await openConnection(options, io);
-  const response = await connection.services.delete({ name, etag: options.etag ?? '', ...wait });
+  const removal = { name, etag: options.etag ?? '', ...wait };
+  if (options.test === true)
+    return testChange(context, connection, { change: { case: 'delete', value: removal } }, options.json === true);
+  const response = await connection.services.delete(removal);
   if (options.json === true) io.out(jsonLine(ServiceRegistryDeleteResponseSchema, response));
   else io.out(`Removed ${name}.\n${rolloutText(response.rollout)}`);
 };

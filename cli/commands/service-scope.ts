@@ -6,6 +6,7 @@ import { openConnection } from '../connection.ts';
 import { type Context, examples, type With } from '../context.ts';
 import { UsageError } from '../failure.ts';
 import { jsonLine } from '../output.ts';
+import { addTest, testChange } from '../release-test.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
 import { rulesFile } from '../rules-argument.ts';
 import { canonicalRules } from '../service-flags.ts';
@@ -15,6 +16,7 @@ type Options = With<{
   readonly rulesFile?: string;
   readonly etag?: string;
   readonly wait?: string;
+  readonly test?: boolean;
 }>;
 
 /** The command and its subcommands. */
@@ -49,11 +51,13 @@ const deleteCommand = (context: Context): Command =>
   );
 
 const withNames = (command: Command): Command =>
-  addWait(
-    command
-      .argument('<name>', 'the service')
-      .argument('<scope>', 'the named scope')
-      .option('--etag <etag>', 'be refused when the service was changed since'),
+  addTest(
+    addWait(
+      command
+        .argument('<name>', 'the service')
+        .argument('<scope>', 'the named scope')
+        .option('--etag <etag>', 'be refused when the service was changed since'),
+    ),
   );
 
 const set = async (context: Context, name: string, scope: string, options: Options): Promise<void> => {
@@ -66,14 +70,18 @@ const set = async (context: Context, name: string, scope: string, options: Optio
 
 type Change = { readonly name: string; readonly scope: string; readonly rules: readonly string[] | undefined };
 
-const change = async ({ io }: Context, { name, scope, rules }: Change, options: Options): Promise<void> => {
+const change = async (context: Context, { name, scope, rules }: Change, options: Options): Promise<void> => {
   const wait = waitField(options.wait);
+  const { io } = context;
   const connection = await openConnection(options, io);
-  const response = await connection.services.setScope({
+  const asked = {
     ...{ service: name, scope, etag: options.etag ?? '' },
     ...(rules === undefined ? {} : { rules: { rules: [...rules] } }),
     ...wait,
-  });
+  };
+  if (options.test === true)
+    return testChange(context, connection, { change: { case: 'setScope', value: asked } }, options.json === true);
+  const response = await connection.services.setScope(asked);
   if (options.json === true) {
     io.out(jsonLine(ServiceRegistrySetScopeResponseSchema, response));
     return;

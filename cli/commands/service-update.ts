@@ -8,13 +8,19 @@ import { UsageError } from '../failure.ts';
 import { noteOpenApi, readOpenApi } from '../openapi-file.ts';
 import { jsonLine } from '../output.ts';
 import { parsePlace, placeFromMessage } from '../place.ts';
+import { addTest, testChange } from '../release-test.ts';
 import { addWait, rolloutText, waitField } from '../rollout.ts';
 import { readSecret } from '../secret-input.ts';
 import { addServiceFlags, type ServiceFields, type ServiceOptions, serviceFields } from '../service-flags.ts';
 import { noteSeal, noteTarget, refuseSealFlags, sealForService } from '../service-seal.ts';
 
 type Options = With<
-  ServiceOptions & { readonly clear?: readonly string[]; readonly etag?: string; readonly wait?: string }
+  ServiceOptions & {
+    readonly clear?: readonly string[];
+    readonly etag?: string;
+    readonly wait?: string;
+    readonly test?: boolean;
+  }
 >;
 
 /** What `--clear` can put back to its default. */
@@ -44,20 +50,22 @@ export const serviceUpdateCommand = (context: Context): Command => {
     .option('--upstream <url>', 'the API; another one needs the credential again')
     .option('--clear <field...>', `back to the default: ${Object.keys(CLEARABLE).join(', ')}`)
     .option('--etag <etag>', 'be refused when the service was changed since');
-  addWait(addServiceFlags(command)).action((name: string, _options: unknown, self: Command) =>
+  addTest(addWait(addServiceFlags(command))).action((name: string, _options: unknown, self: Command) =>
     updateService(context, name, self.optsWithGlobals<Options>()),
   );
   return examples(
     command,
     'daypass service update github --secret-stdin < new-token.txt',
     'daypass service update github --client ci release-bot --max-ttl 1h',
+    'daypass service update github --max-ttl 1h --test',
     'daypass service update github --openapi api.github.com.json',
     'daypass service update github --no-clients',
     'daypass service update github --clear clients limit-per-token',
   );
 };
 
-const updateService = async ({ io }: Context, name: string, options: Options): Promise<void> => {
+const updateService = async (context: Context, name: string, options: Options): Promise<void> => {
+  const { io } = context;
   const given = serviceFields(options);
   const cleared = (options.clear ?? []).flatMap(clearedPaths);
   const document = options.openapi === undefined ? undefined : await readOpenApi(options.openapi);
@@ -86,7 +94,7 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
   ];
   // What is sealed fits the service as it was read: a change in between is refused.
   const etag = options.etag ?? (sealed === undefined && given.fields.upstream === undefined ? '' : current.etag);
-  const response = await connection.services.update({
+  const update = {
     // Fields outside the mask are not taken, but the API checks the form of all: they are sent as they are.
     service: {
       upstream: current.upstream,
@@ -98,7 +106,10 @@ const updateService = async ({ io }: Context, name: string, options: Options): P
     },
     updateMask: { paths: [...new Set(paths)] },
     ...wait,
-  });
+  };
+  if (options.test === true)
+    return testChange(context, connection, { change: { case: 'update', value: update } }, options.json === true);
+  const response = await connection.services.update(update);
   if (sealed !== undefined) noteSeal(io, name, options);
   if (options.json === true) io.out(jsonLine(ServiceRegistryUpdateResponseSchema, response));
   else io.out(`Changed ${name}: ${[...new Set(paths)].join(', ')}.\n${rolloutText(response.rollout)}`);

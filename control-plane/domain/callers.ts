@@ -107,7 +107,7 @@ export const createCallers = (deps: Deps): Callers => ({
       await tx.ceilings.replaceAll(name, {});
       const entry = { caller: name, minted_before: (await timeOfCutOff(tx, deps.now())) / 1000 };
       await tx.cutOffs.insert({ id: deps.newId(), entry, createdAt: deps.now() });
-      return { value: undefined, pools: deps.publisher.pools, note: { path: `callers/${name}` } };
+      return { value: undefined, pools: deps.publisher.pools(), note: { path: `callers/${name}` } };
     });
     return deps.rollouts.wait(published, waitMs, signal);
   },

@@ -19,6 +19,14 @@ export type Work<T> = {
   readonly more?: readonly Note[];
 };
 
+/** A change that can be made, or tried and taken back. */
+export type Plan<T> = {
+  /** The RPC, as `Service/Method`. */
+  readonly method: string;
+  /** Gets the caller as it is in the transaction. */
+  readonly work: (tx: Aggregates, caller: CallerActor) => Promise<Work<T>>;
+};
+
 /** Makes changes. */
 export type Changes = {
   /**
@@ -31,6 +39,8 @@ export type Changes = {
     work: (tx: Aggregates, caller: CallerActor) => Promise<Work<T>>,
     options?: TransactOptions,
   ): Promise<{ readonly value: T; readonly published: readonly Published[] }>;
+  /** The same for what the control plane does by itself; undefined: there was nothing to do. */
+  own(method: string, work: (tx: Aggregates) => Promise<Work<void> | undefined>): Promise<readonly Published[]>;
   /** Writes the audit row of something that was refused. */
   refuse(caller: CallerActor, method: string, note: Note): Promise<void>;
 };
@@ -46,36 +56,52 @@ type Deps = {
 };
 
 /** Makes the one way of changing something. */
-export const createChanges = (deps: Deps): Changes => ({
-  run: async (caller, method, work, options) => {
+export const createChanges = (deps: Deps): Changes => {
+  const make = async <T>(
+    caller: string,
+    method: string,
+    work: (tx: Aggregates) => Promise<Work<T> | undefined>,
+    options?: TransactOptions,
+  ): Promise<{ readonly value: T; readonly published: readonly Published[] } | undefined> => {
     const done = await deps.store.transact(async (transaction) => {
       const { tx, written } = noteServices(transaction);
-      const { value, pools, note, more = [] } = await work(tx, await asItIs(tx, caller));
+      const made = await work(tx);
+      if (made === undefined) return undefined;
+      const { value, pools, note, more = [] } = made;
       const published: Published[] = [];
-      const maker = { caller: caller.name, method, subject: note.path };
+      const maker = { caller, method, subject: note.path };
       for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool, written, maker));
       // The next snapshot is made of the last one and what is written with it.
       if (written.size > 0 && published.length === 0) throw new DaypassError('internal', 'A service was not published');
       const version = Math.max(0, ...published.map((one) => one.version));
-      const stamp = { time: deps.now(), outcome: 'allowed', snapshotVersion: version, caller: caller.name } as const;
+      const stamp = { time: deps.now(), outcome: 'allowed', snapshotVersion: version, caller } as const;
       const notes = [note, ...more].map((one) => ({ ...one, ...stamp, id: deps.newId(), method }));
       return { value, published, events: await recordChanges(tx, notes) };
     }, options);
+    if (done === undefined) return undefined;
     for (const one of done.published) deps.publisher.activate(one);
     deps.announce(done.events);
     return { value: done.value, published: done.published };
-  },
-  refuse: async (caller, method, note) => {
-    const stamp = { id: deps.newId(), time: deps.now(), outcome: 'refused' } as const;
-    const events = await deps.store.transact((tx) =>
-      recordChanges(tx, [{ ...note, ...stamp, caller: caller.name, method }]),
-    );
-    deps.announce(events);
-  },
-});
+  };
+  return {
+    run: async (caller, method, work, options) => {
+      const made = await make(caller.name, method, async (tx) => work(tx, await asItIs(tx, caller)), options);
+      if (made === undefined) throw new DaypassError('internal', 'A change came to nothing');
+      return made;
+    },
+    own: async (method, work) => (await make('', method, work))?.published ?? [],
+    refuse: async (caller, method, note) => {
+      const stamp = { id: deps.newId(), time: deps.now(), outcome: 'refused' } as const;
+      const events = await deps.store.transact((tx) =>
+        recordChanges(tx, [{ ...note, ...stamp, caller: caller.name, method }]),
+      );
+      deps.announce(events);
+    },
+  };
+};
 
-/** A caller of the same name that was made later is another one. */
-const asItIs = async (tx: Aggregates, caller: CallerActor): Promise<CallerActor> => {
+/** The caller as it is in this transaction. Throws `unauthenticated`: one of the same name that was made later is another. */
+export const asItIs = async (tx: Aggregates, caller: CallerActor): Promise<CallerActor> => {
   const row = await tx.callers.get(caller.name);
   if (row === undefined || row.createdAt !== caller.createdAt) {
     throw new DaypassError('unauthenticated', 'No caller has this API key');

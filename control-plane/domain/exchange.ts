@@ -1,17 +1,12 @@
 // Exchanges a token for a narrower, shorter one of the same subject (RFC 8693): checks all of it, signs, stores and audits.
 import { DaypassError, type ErrorCode } from '@daypass/core/errors';
-import {
-  checkTokenTime,
-  MAX_PARENTS,
-  type VerificationKey,
-  type VerifiedClaims,
-  verifyToken,
-} from '@daypass/core/token';
+import { checkTokenTime, MAX_PARENTS, type VerifiedClaims, verifyToken } from '@daypass/core/token';
 import type { Aggregates, ServiceRow, TokenRow } from '../store/interface.ts';
 import { type CallerActor, mayMintFor } from './actor.ts';
 import { type CallerCeilings, checkWithin, fieldsOf, readCeiling } from './ceiling.ts';
 import type { Changes, Work } from './change.ts';
 import { type Issuing, issue, type Minted } from './issue.ts';
+import type { Keyring } from './keyring.ts';
 import { checkLabels } from './labels.ts';
 import { AUDITED } from './mint.ts';
 import { type ExpandOperation, operationLookup } from './operations.ts';
@@ -31,7 +26,7 @@ export type ExchangeInput = {
 type Deps = Issuing & {
   readonly changes: Changes;
   readonly ceilings: CallerCeilings;
-  readonly keys: ReadonlyMap<string, VerificationKey>;
+  readonly keyring: Keyring;
 };
 
 const METHOD = 'TokenService/Exchange';
@@ -98,9 +93,9 @@ const FIELD = { field: 'subject_token' } as const;
 const notGood = (why: DaypassError): DaypassError =>
   new DaypassError('invalid_argument', `is not good: ${why.message} (${why.code})`, { ...FIELD, cause: why });
 
-const readSubjectToken = async (text: string, { keys, fleet }: Deps): Promise<VerifiedClaims> => {
+const readSubjectToken = async (text: string, { keyring, fleet }: Deps): Promise<VerifiedClaims> => {
   try {
-    return await verifyToken(text, { keys, audience: fleet });
+    return await verifyToken(text, { keys: await keyring(), audience: fleet });
   } catch (error) {
     throw error instanceof DaypassError ? notGood(error) : error;
   }

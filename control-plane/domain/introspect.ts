@@ -1,8 +1,9 @@
 // Says whether a token would be accepted now, as the control plane knows it (RFC 7662 §2.2).
 import { DaypassError, type ErrorCode } from '@daypass/core/errors';
-import { checkTokenTime, type VerificationKey, type VerifiedClaims, verifyToken } from '@daypass/core/token';
+import { checkTokenTime, type VerifiedClaims, verifyToken } from '@daypass/core/token';
 import type { Aggregates, TokenRow } from '../store/interface.ts';
 import { type CallerActor, ownsToken } from './actor.ts';
+import type { Keyring } from './keyring.ts';
 import { lookAtStanding } from './standing.ts';
 
 /** What is known of a token. */
@@ -12,7 +13,7 @@ export type Introspection =
 
 type Deps = {
   readonly read: Pick<Aggregates, 'tokens' | 'services' | 'cutOffs'>;
-  readonly keys: ReadonlyMap<string, VerificationKey>;
+  readonly keyring: Keyring;
   readonly fleet: string;
   /** Milliseconds. */
   readonly now: () => number;
@@ -23,7 +24,7 @@ export const createIntrospect =
   (deps: Deps) =>
   async (caller: CallerActor, text: string): Promise<Introspection> => {
     try {
-      const claims = await verifyToken(text, { keys: deps.keys, audience: deps.fleet });
+      const claims = await verifyToken(text, { keys: await deps.keyring(), audience: deps.fleet });
       const row = await ownToken(deps.read, caller, claims);
       checkTokenTime(claims, deps.now() / 1000);
       const fall = (await (await lookAtStanding(deps.read, deps.now()))([row])).get(row.jti);

@@ -1,12 +1,14 @@
 // Issues a token that was granted: its place in the status lists, its time, its signature and its row.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
+import { readSealKid } from '@daypass/core/seal';
 import { type Actor, MAX_TOKEN_BYTES, type TokenClaims } from '@daypass/core/token';
 import type { Aggregates, ServiceRow, TokenRow } from '../store/interface.ts';
 import { cutsOff } from './cut-off.ts';
 import type { StatusPlaces } from './status-index.ts';
 import { claimsOf, type Grant } from './token-claims.ts';
 import type { TokenSigner } from './token-signer.ts';
+import type { TokenSigners } from './token-signers.ts';
 
 /** A token and what is stored of it. */
 export type Minted = { readonly token: string; readonly row: TokenRow };
@@ -14,7 +16,7 @@ export type Minted = { readonly token: string; readonly row: TokenRow };
 /** What it takes to issue tokens. */
 export type Issuing = {
   readonly places: StatusPlaces;
-  readonly signer: TokenSigner;
+  readonly signers: Pick<TokenSigners, 'of' | 'used'>;
   readonly fleet: string;
   /** Milliseconds. */
   readonly now: () => number;
@@ -37,7 +39,8 @@ export const issue = async (
   { grants, service, caller }: ToIssue,
   named: NameGrant = (_, work) => work(),
 ): Promise<readonly Minted[]> => {
-  const { signer, fleet } = deps;
+  const { fleet } = deps;
+  const signer = await deps.signers.of(tx);
   const places = await deps.places.take(tx, grants.length);
   const claimed: { readonly grant: Grant; readonly claims: TokenClaims; readonly row: TokenRow }[] = [];
   for (const [index, grant] of grants.entries()) {
@@ -49,6 +52,7 @@ export const issue = async (
     const claims = claimsOf(grant, service.name, stamp);
     claimed.push({ grant, claims, row: rowOf(claims, stamp) });
   }
+  await deps.signers.used(tx, signer.kid, Math.max(0, ...claimed.map(({ row }) => row.expiresAt)));
   const minted: Minted[] = [];
   for (const [index, { grant, claims, row }] of claimed.entries()) {
     if (index > 0 && index % SIGNED_AT_ONCE === 0) await nextTurn();
@@ -116,6 +120,7 @@ const rowOf = (claims: TokenClaims, { issuedAt, expiresAt, status }: Times): Tok
   jkt: claims.cnf?.jkt,
   parents: (claims.parents ?? []).map(({ jti }) => jti),
   actors: actorsOf(claims.act),
+  sealKid: claims.credential === undefined ? undefined : readSealKid(claims.credential),
   statusChunk: status.chunk,
   statusIndex: status.index,
   createdAt: issuedAt,

@@ -1,6 +1,6 @@
 // Contents of snapshots that the next ones are made of, by the digest of their manifests.
-import type { Step } from './published.ts';
 import type { Content } from './snapshot-content.ts';
+import type { Step } from './snapshot-state.ts';
 
 /** A content, and what led to it where that is known. */
 export type KnownContent = Content & { readonly step?: Step | undefined };

@@ -18,9 +18,7 @@ import type { SnapshotRow } from '../store/interface.ts';
 import { sha256 } from './digest.ts';
 import type { KnownContent } from './known-contents.ts';
 import type { Content, Size } from './snapshot-content.ts';
-
-/** What a node may have: a version and the hex sha256 of its manifest. */
-export type SnapshotState = { readonly version: number; readonly digest: string };
+import type { SnapshotState, Step } from './snapshot-state.ts';
 
 /** A snapshot that was built and signed. */
 export type Published = SnapshotState & {
@@ -36,11 +34,18 @@ export type Published = SnapshotState & {
   readonly step?: Step | undefined;
 };
 
-/** What leads from a state to one after it. */
-export type Step = { readonly from: SnapshotState; readonly changes: readonly EntryChange[] };
+/** What signs a pool's manifests, and what the root says of it. */
+export type SnapshotSigner = {
+  readonly kid: string;
+  readonly key: CryptoKey;
+  readonly signed: SignedKeyBytes;
+  readonly generation: number;
+  /** Seconds since the epoch. */
+  readonly notAfter: number;
+};
 
-/** What signs a pool's manifests. */
-export type SnapshotSigner = { readonly key: CryptoKey; readonly signed: SignedKeyBytes };
+/** Signers by pool. */
+export type SnapshotSigners = ReadonlyMap<string, SnapshotSigner>;
 
 /** Who has a snapshot made, by which RPC, and what was changed; empty: the control plane by itself. */
 export type Maker = Pick<SnapshotRow, 'caller' | 'method' | 'subject'>;

@@ -1,7 +1,5 @@
 // Publishes snapshots: builds and signs a pool's in the transaction of a change, and keeps the newest of all replicas at hand.
-
 import { DaypassError } from '@daypass/core/errors';
-import type { KeyEntry } from '@daypass/core/service';
 import { type Manifest, treeRoot } from '@daypass/core/snapshot';
 import type { Aggregates, SnapshotRow, Store } from '../store/interface.ts';
 import { sha256 } from './digest.ts';
@@ -15,16 +13,17 @@ import {
   publishedOf,
   rowOf,
   type SnapshotSigner,
-  type SnapshotState,
+  type SnapshotSigners,
   signPublished,
 } from './published.ts';
 import { shareRuns } from './shared-run.ts';
 import { createContents, NOTHING, type Size } from './snapshot-content.ts';
 import { createDeltas, type SnapshotDelta } from './snapshot-delta.ts';
+import type { SnapshotState } from './snapshot-state.ts';
 import { readStored, readVersion } from './stored-content.ts';
 import type { WrittenServices } from './written-services.ts';
 
-export type { Published, SnapshotSigner } from './published.ts';
+export type { Published, SnapshotSigner, SnapshotSigners } from './published.ts';
 
 /** Publishes snapshots. */
 export type Publisher = {
@@ -43,7 +42,7 @@ export type Publisher = {
   delta(pool: string, has: SnapshotState): Promise<SnapshotDelta | undefined>;
   /** Whether there is such a pool. */
   hasPool(pool: string): boolean;
-  readonly pools: readonly string[];
+  pools(): readonly string[];
   /** Wakes when any pool has a new snapshot. */
   readonly changed: Notifier;
   /** Takes up the stored snapshots where they still say what the store says, and publishes the others anew. */
@@ -56,8 +55,8 @@ export type Publisher = {
 
 type Deps = NodeTrust & {
   readonly store: Pick<Store, 'transact' | 'read'>;
-  readonly signers: ReadonlyMap<string, SnapshotSigner>;
-  readonly keys: readonly KeyEntry[];
+  /** By pool, as they are now. */
+  readonly signers: () => SnapshotSigners;
   readonly leaseMs: number;
 };
 
@@ -80,9 +79,9 @@ export const createPublisher = (deps: Deps): Publisher => {
     if (row === undefined) return undefined;
     const kept = known.get(row.pool, row.digest);
     if (kept !== undefined) return kept;
-    const from = newest.get(row.pool);
-    const base = from && known.get(row.pool, from.digest);
-    const content = await readVersion(snapshots, row, from && base && { from, content: base });
+    const active = newest.get(row.pool);
+    const base = active && known.get(row.pool, active.digest);
+    const content = await readVersion(snapshots, row, active && base && { from: stateOf(active), content: base });
     return content && known.keep(row.pool, row.digest, content);
   };
 
@@ -96,7 +95,7 @@ export const createPublisher = (deps: Deps): Publisher => {
     const published = await signPublished(manifest, content, signerOf(deps, pool));
     await checkAsNode(published, last, old === undefined ? content.tree.entries : changes, deps);
     await tx.snapshots.insert(rowOf(published, maker), changes);
-    const step = old && last && { from: { version: last.version, digest: last.digest }, changes };
+    const step = old && last && { from: stateOf(last), changes };
     known.keep(pool, published.digest, { ...content, step });
     return { ...published, step };
   };
@@ -131,15 +130,22 @@ export const createPublisher = (deps: Deps): Publisher => {
     changed.notify();
   };
 
-  const learn = shareRuns(async () => {
-    for (const pool of deps.signers.keys()) {
-      const row = await store.read.snapshots.latest(pool);
-      if (row === undefined || row.version <= (newest.get(pool)?.version ?? 0)) continue;
-      const content = await contentOf(store.read, row);
-      // A release that keeps no entries has published it: what it stands for is published with them.
-      activate(content === undefined ? await store.transact((tx) => resume(tx, pool)) : await takeUp(row, content));
-    }
-  });
+  const learnPool = async (pool: string): Promise<void> => {
+    const row = await store.read.snapshots.latest(pool);
+    if (row === undefined || row.version <= (newest.get(pool)?.version ?? 0)) return;
+    const content = await contentOf(store.read, row);
+    // A release that keeps no entries has published it: what it stands for is published with them.
+    activate(content === undefined ? await store.transact((tx) => resume(tx, pool)) : await takeUp(row, content));
+  };
+
+  const renewPool = async (pool: string): Promise<void> => {
+    const active = newest.get(pool);
+    if (active !== undefined && !isDue(active, deps)) return;
+    activate(await store.transact((tx) => resume(tx, pool)));
+  };
+
+  const forAll = (work: (pool: string) => Promise<void>): Promise<void> => forEach(deps.signers().keys(), work);
+  const learn = shareRuns(() => forAll(learnPool));
 
   return {
     build,
@@ -153,25 +159,19 @@ export const createPublisher = (deps: Deps): Publisher => {
       const to = newest.get(pool);
       return to && to.version > has.version ? deltas(to, has) : undefined;
     },
-    hasPool: (pool) => deps.signers.has(pool),
-    pools: [...deps.signers.keys()],
+    hasPool: (pool) => deps.signers().has(pool),
+    pools: () => [...deps.signers().keys()],
     changed,
     start: async () => {
-      for (const pool of deps.signers.keys()) {
+      for (const pool of deps.signers().keys()) {
         // However many entries there are, no change of another replica waits while they are read.
         await contentOf(store.read, await store.read.snapshots.latest(pool));
         activate(await store.transact((tx) => resume(tx, pool)));
       }
     },
     learn,
-    renew: async () => {
-      await learn();
-      for (const pool of deps.signers.keys()) {
-        const active = newest.get(pool);
-        if (active !== undefined && !isDue(active, deps)) continue;
-        activate(await store.transact((tx) => resume(tx, pool)));
-      }
-    },
+    // What another replica has published and nobody would take is no reason to let a lease end.
+    renew: () => forEach([learn, () => forAll(renewPool)], (step) => step()),
   };
 };
 
@@ -198,15 +198,27 @@ const nextManifest = (
   };
 };
 
+const stateOf = ({ version, digest }: SnapshotState): SnapshotState => ({ version, digest });
+
+/** Does all of them, whatever becomes of one; throws what the first that failed threw. */
+const forEach = async <T>(all: Iterable<T>, work: (one: T) => Promise<void>): Promise<void> => {
+  const failed: unknown[] = [];
+  for (const one of all) await work(one).catch((error: unknown) => failed.push(error));
+  if (failed.length > 0) throw failed[0];
+};
+
 const signerOf = ({ signers }: Deps, pool: string): SnapshotSigner => {
-  const signer = signers.get(pool);
+  const signer = signers().get(pool);
   if (signer === undefined) throw new DaypassError('failed_precondition', `There is no pool \`${pool}\``);
   return signer;
 };
 
+/** So much may the clocks of two replicas differ before one publishes anew what the other has published. */
+const CLOCKS_MS = 60_000;
+
 /** A third of the lease is over, or the lease is another one than is configured now. */
 const isDue = (row: Pick<SnapshotRow, 'issuedAt' | 'expiresAt'>, { now, leaseMs }: Deps): boolean =>
-  now() >= row.issuedAt + leaseMs / 3 || now() < row.issuedAt - 1000 || row.expiresAt - row.issuedAt !== leaseMs;
+  now() >= row.issuedAt + leaseMs / 3 || now() < row.issuedAt - CLOCKS_MS || row.expiresAt - row.issuedAt !== leaseMs;
 
 const isSignedBy = ({ keyStatement }: SnapshotRow, { signed }: SnapshotSigner): boolean =>
   keyStatement !== undefined && Buffer.compare(keyStatement, signed.statement) === 0;

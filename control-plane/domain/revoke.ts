@@ -1,11 +1,12 @@
 // Revokes tokens: one by its id or text, or all of a kind by a cut-off (RFC 7009).
 import { DaypassError } from '@daypass/core/errors';
 import { LARGEST_TTL_SECONDS } from '@daypass/core/service';
-import { type VerificationKey, verifyToken } from '@daypass/core/token';
+import { verifyToken } from '@daypass/core/token';
 import type { Aggregates, SnapshotRow } from '../store/interface.ts';
 import { type CallerActor, ownsToken } from './actor.ts';
 import type { Changes, Work } from './change.ts';
 import { type CutOffInput, checkOwnCutOffs, readCutOff, timeOfCutOff } from './cut-off.ts';
+import type { Keyring } from './keyring.ts';
 import type { Publisher } from './publisher.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 
@@ -19,7 +20,7 @@ type Deps = {
   readonly changes: Changes;
   readonly rollouts: Rollouts;
   readonly publisher: Pick<Publisher, 'pools'>;
-  readonly keys: ReadonlyMap<string, VerificationKey>;
+  readonly keyring: Keyring;
   readonly fleet: string;
   /** Milliseconds. */
   readonly now: () => number;
@@ -45,7 +46,7 @@ export const createRevoke =
 const readJti = async (target: Exclude<RevokeTarget, { kind: 'cut_off' }>, deps: Deps): Promise<string> => {
   if (target.kind === 'jti') return target.jti;
   try {
-    return (await verifyToken(target.token, { keys: deps.keys, audience: deps.fleet })).jti;
+    return (await verifyToken(target.token, { keys: await deps.keyring(), audience: deps.fleet })).jti;
   } catch (cause) {
     const message = 'is not a token that this control plane signed';
     throw new DaypassError('invalid_argument', message, { field: 'token', cause });
@@ -78,7 +79,7 @@ const cutOff = async (tx: Aggregates, deps: Deps, caller: CallerActor, input: Cu
   await tx.cutOffs.insert(row);
   const service = entry.service === undefined ? undefined : await tx.services.get(entry.service);
   const touched =
-    entry.service === undefined ? deps.publisher.pools : service === undefined ? [] : [service.config.pool];
+    entry.service === undefined ? deps.publisher.pools() : service === undefined ? [] : [service.config.pool];
   return {
     value: undefined,
     pools: touched,

@@ -21,14 +21,14 @@ export type Rollout = {
   readonly waitedMs: number;
 };
 
+/** What nodes are to have activated. */
+export type Activated = Pick<Published, 'pool' | 'version' | 'digest'>;
+
 /** Longest and default wait for the data planes. */
 export const LONGEST_WAIT_MS = 5000;
 
 /** How long a change may wait, and what ends the wait. */
 export type Waiting = { readonly waitMs: number; readonly signal: AbortSignal };
-
-/** What is to be activated. */
-type Activated = Pick<Published, 'pool' | 'version' | 'digest'>;
 
 /** Follows changes to the data planes. */
 export type Rollouts = {

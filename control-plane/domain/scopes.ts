@@ -3,12 +3,12 @@ import { DaypassError } from '@daypass/core/errors';
 import type { Aggregates, ServiceRow } from '../store/interface.ts';
 import { type CallerActor, mayMintFor } from './actor.ts';
 import { type CallerCeilings, fieldsOf, firstGap, readCeiling } from './ceiling.ts';
-import type { Changes, Work } from './change.ts';
+import type { Changes, Plan, Work } from './change.ts';
 import { AUDITED } from './mint.ts';
 import { operationLookup } from './operations.ts';
 import { createProblems } from './problems.ts';
 import type { Publisher } from './publisher.ts';
-import type { Rollouts, Waiting } from './rollout.ts';
+import type { Release, Releasing } from './release.ts';
 import { checkRoom } from './room.ts';
 import { checkLength, readRulesInTurns } from './rules.ts';
 import { type ServiceChange, seenBy } from './services.ts';
@@ -23,15 +23,16 @@ export type ScopeInput = {
 };
 
 /** Sets named scopes. */
-export type SetScope = (caller: CallerActor, input: ScopeInput, waiting: Waiting) => Promise<ServiceChange>;
+export type SetScope = (caller: CallerActor, input: ScopeInput, releasing: Releasing) => Promise<ServiceChange>;
+
+/** Reads what a named scope is to be. */
+export type PlanScope = (caller: CallerActor, input: ScopeInput) => Promise<Plan<ServiceRow>>;
 
 type Read = Pick<Aggregates, 'services' | 'operations' | 'ceilings'>;
 
-type Deps = {
-  readonly changes: Changes;
+type PlanDeps = {
   /** Outside a transaction. */
   readonly read: Read;
-  readonly rollouts: Rollouts;
   readonly ceilings: CallerCeilings;
   readonly publisher: Pick<Publisher, 'taken'>;
   /** Milliseconds. */
@@ -39,9 +40,26 @@ type Deps = {
   readonly newId: () => string;
 };
 
+type Deps = {
+  readonly changes: Pick<Changes, 'refuse'>;
+  readonly release: Release;
+  readonly plan: PlanScope;
+};
+
 const METHOD = 'ServiceRegistry/SetScope';
 /** Named scopes of one service, as its message has them. */
 const SCOPES_MAX = 1000;
+
+/**
+ * Makes the planner of named scopes. Long lists are read before the transaction: whoever shares its commit would wait.
+ * @throws {DaypassError} `permission_denied`, `not_found`, or what is wrong by its field; so does the work, and `etag_stale`
+ */
+export const createPlanScope =
+  (deps: PlanDeps): PlanScope =>
+  async (caller, input) => {
+    const ready = await prepare(deps, caller, input);
+    return { method: METHOD, work: (tx, asItIs) => setScope(tx, deps, asItIs, input, ready) };
+  };
 
 /**
  * Makes SetScope.
@@ -49,16 +67,16 @@ const SCOPES_MAX = 1000;
  */
 export const createSetScope =
   (deps: Deps): SetScope =>
-  async (caller, input, { waitMs, signal }) => {
-    const { value: row, published } = await prepare(deps, caller, input)
-      .then((ready) => deps.changes.run(caller, METHOD, (tx, asItIs) => setScope(tx, deps, asItIs, input, ready)))
-      .catch(async (error: unknown) => {
-        if (error instanceof DaypassError && AUDITED.has(error.code)) {
-          await deps.changes.refuse(caller, METHOD, { ...noteOf(input), reason: error.code });
-        }
-        throw error;
-      });
-    return { row: seenBy(caller, row), rollout: await deps.rollouts.wait(published, waitMs, signal) };
+  async (caller, input, releasing) => {
+    try {
+      const { value: row, rollout } = await deps.release(caller, await deps.plan(caller, input), releasing);
+      return { row: seenBy(caller, row), rollout };
+    } catch (error) {
+      if (error instanceof DaypassError && AUDITED.has(error.code)) {
+        await deps.changes.refuse(caller, METHOD, { ...noteOf(input), reason: error.code });
+      }
+      throw error;
+    }
   };
 
 const noteOf = ({ service, scope }: ScopeInput) => ({ path: `services/${service}/scopes/${scope}`, service });
@@ -66,8 +84,7 @@ const noteOf = ({ service, scope }: ScopeInput) => ({ path: `services/${service}
 /** Rules that were read for a service and a caller as they were: good for as long as they are the same. */
 type Ready = { readonly rules: readonly string[]; readonly service: ServiceRow; readonly caller: CallerActor };
 
-/** Long lists are read before the transaction: whoever shares its commit would wait for them. */
-const prepare = async (deps: Deps, caller: CallerActor, input: ScopeInput): Promise<Ready | undefined> => {
+const prepare = async (deps: PlanDeps, caller: CallerActor, input: ScopeInput): Promise<Ready | undefined> => {
   if (input.rules === undefined) return undefined;
   const service = await findService(deps.read, caller, input);
   const old = scopeOf(service, input.scope) ?? [];
@@ -87,7 +104,7 @@ const scopeOf = ({ scopes }: ServiceRow, name: string): readonly string[] | unde
 
 const setScope = async (
   tx: Aggregates,
-  deps: Deps,
+  deps: PlanDeps,
   caller: CallerActor,
   input: ScopeInput,
   ready: Ready | undefined,
@@ -140,7 +157,7 @@ type Asked = ScopeInput & { readonly rules: readonly string[]; readonly old: rea
 
 const FIELD = 'rules.rules';
 
-const readScope = async (tx: Read, deps: Deps, caller: CallerActor, asked: Asked): Promise<readonly string[]> => {
+const readScope = async (tx: Read, deps: PlanDeps, caller: CallerActor, asked: Asked): Promise<readonly string[]> => {
   const problems = createProblems();
   const expand = await operationLookup(tx, asked.service, asked.rules);
   const rules = await readRulesInTurns(asked.rules, FIELD, undefined, problems, expand);

@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { deflateSync } from 'node:zlib';
 import { encodeBase64url } from '@daypass/core/base64url';
-import { type KeyEntry, LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from '@daypass/core/service';
+import { LARGEST_TTL_SECONDS, STATUS_CHUNK_BITS } from '@daypass/core/service';
 import {
   changeTree,
   compareEntries,
@@ -18,6 +18,7 @@ import { setBit } from '@daypass/core/status';
 import type { Aggregates, CutOffRow, RevokedRow, ServiceRow } from '../store/interface.ts';
 import { standingCutOffs } from './cut-off.ts';
 import { sha256 } from './digest.ts';
+import { keyEntry, livingKeys } from './key-states.ts';
 import { servicesOf } from './pool-services.ts';
 import type { WrittenServices } from './written-services.ts';
 
@@ -47,7 +48,6 @@ export type Contents = {
 };
 
 type Deps = {
-  readonly keys: readonly KeyEntry[];
   /** Milliseconds. */
   readonly now: () => number;
 };
@@ -67,7 +67,7 @@ export const createContents = (deps: Deps): Contents => {
     const cutOffs = await tx.cutOffs.all(deps.now() - LARGEST_TTL_SECONDS * 1000 - SKEW_MS);
     const revoked = await tx.tokens.revoked(deps.now() - SKEW_MS);
     return [
-      ...deps.keys.map((key) => encodeEntry('key', key.kid, key)),
+      ...livingKeys(await tx.keys.all()).map((row) => encodeEntry('key', row.kid, keyEntry(row))),
       ...statusEntries(revoked),
       encodeEntry('pool', pool, { nodes: (await tx.nodes.ofPool(pool)).length }),
       ...cutOffEntries(cutOffs, hasService),

@@ -1,7 +1,8 @@
 // What leads from the state that a node has to the newest snapshot, made once for all nodes that have it.
 import { type Entry, type EntryChange, entryBytes } from '@daypass/core/snapshot';
 import type { SnapshotStore } from '../store/interface.ts';
-import type { Published, SnapshotState } from './published.ts';
+import type { Published } from './published.ts';
+import type { SnapshotState } from './snapshot-state.ts';
 
 /** A delta; its manifest, signature and key are those of the snapshot that it leads to. */
 export type SnapshotDelta = {

@@ -3,8 +3,8 @@ import { type Manifest, parseManifest, treeRoot } from '@daypass/core/snapshot';
 import type { SnapshotRow, SnapshotStore } from '../store/interface.ts';
 import { sha256 } from './digest.ts';
 import type { KnownContent } from './known-contents.ts';
-import type { SnapshotState } from './published.ts';
 import { type Content, changeContent, NOTHING } from './snapshot-content.ts';
+import type { SnapshotState } from './snapshot-state.ts';
 
 type Reads = Pick<SnapshotStore, 'changesBetween'>;
 

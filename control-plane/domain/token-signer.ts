@@ -4,6 +4,7 @@ import { checkTokenSize, TOKEN_TYP, type TokenClaims, tokenPayload } from '@dayp
 
 /** Signs tokens in the name of an issuer. */
 export type TokenSigner = {
+  readonly kid: string;
   readonly issuer: string;
   /** The compact JWS. Throws `invalid_argument` for claims that no verifier would take, or that are too large. */
   sign(claims: TokenClaims): string;
@@ -13,6 +14,7 @@ export type TokenSigner = {
 export const createTokenSigner = (issuer: string, kid: string, key: KeyObject): TokenSigner => {
   const head = encode(JSON.stringify({ alg: 'Ed25519', typ: TOKEN_TYP, kid }));
   return {
+    kid,
     issuer,
     sign: (claims) => {
       const input = `${head}.${encode(tokenPayload(claims, kid))}`;

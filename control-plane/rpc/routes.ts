@@ -15,6 +15,7 @@ import { AuditService } from '../gen/daypass/v1/audit_pb.ts';
 import { CallerService } from '../gen/daypass/v1/caller_pb.ts';
 import { KeyService } from '../gen/daypass/v1/key_pb.ts';
 import { NodeService } from '../gen/daypass/v1/node_pb.ts';
+import { ReleaseService } from '../gen/daypass/v1/release_pb.ts';
 import { ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
 import { SnapshotService } from '../gen/daypass/v1/snapshot_pb.ts';
 import { TokenService } from '../gen/daypass/v1/token_pb.ts';
@@ -26,9 +27,10 @@ import { createGate } from './authenticate.ts';
 import { callerService } from './caller-service.ts';
 import { health } from './health.ts';
 import { createErrorInterceptor, guardGate, type LogUnexpected } from './intercept.ts';
-import { keyService } from './key-service.ts';
+import { type KeysAdmin, keyService } from './key-service.ts';
 import { nodeService } from './node-service.ts';
 import { reflection, reflectionAlpha } from './reflection.ts';
+import { type Releases, releaseService } from './release-service.ts';
 import { serviceRegistry } from './service-registry.ts';
 import { snapshotService } from './snapshot-service.ts';
 import { type Tokens, tokenService } from './token-service.ts';
@@ -41,6 +43,7 @@ export const services: readonly DescService[] = [
   KeyService,
   NodeService,
   SnapshotService,
+  ReleaseService,
   AuditService,
   Health,
   ServerReflection,
@@ -63,7 +66,9 @@ export type Domain = {
   readonly setScope: SetScope;
   readonly callers: Callers;
   readonly keys: Keys;
+  readonly keysAdmin: KeysAdmin;
   readonly nodes: Nodes;
+  readonly releases: Releases;
   readonly enrolments: Enrolments;
   readonly membership: Membership;
   readonly audit: Audit;
@@ -86,9 +91,10 @@ export const createRoutes = (domain: Domain, log: LogUnexpected) => ({
       .service(TokenService, tokenService(domain.tokens), { readMaxBytes: TOKEN_MESSAGE_BYTES_MAX })
       .service(ServiceRegistry, serviceRegistry(domain.services, domain.setScope))
       .service(CallerService, callerService(domain.callers))
-      .service(KeyService, keyService(domain.keys))
+      .service(KeyService, keyService(domain.keys, domain.keysAdmin))
       .service(NodeService, nodeService(domain.enrolments, domain.membership))
       .service(SnapshotService, snapshotService(domain.nodes), { compressMinBytes: SNAPSHOT_COMPRESS_BYTES })
+      .service(ReleaseService, releaseService(domain.releases))
       .service(AuditService, auditService(domain.audit))
       .service(Health, health({ services: services.map(({ typeName }) => typeName), check: domain.check }))
       .service(ServerReflection, reflection(services))

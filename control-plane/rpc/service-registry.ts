@@ -1,11 +1,10 @@
 // ServiceRegistry: Create, Get, List, Update, SetScope, ListOperations, Delete.
 import type { ServiceImpl } from '@connectrpc/connect';
-import { DaypassError } from '@daypass/core/errors';
 import type { SetScope } from '../domain/scopes.ts';
 import type { Services } from '../domain/services.ts';
-import type { Service, ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
+import type { ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
 import { callerOf } from './authenticate.ts';
-import { toInput, toService } from './service-words.ts';
+import { present, toInput, toService, toUpdate } from './service-words.ts';
 import { toRollout, waitingOf } from './words.ts';
 
 /** The handlers. */
@@ -21,9 +20,8 @@ export const serviceRegistry = (services: Services, setScope: SetScope): Service
     return { services: page.rows.map(toService), nextPageToken: page.nextPageToken };
   },
   update: async (request, context) => {
-    const service = present(request.service);
-    const update = { input: toInput(service), mask: request.updateMask?.paths ?? [], etag: service.etag };
-    const change = await services.update(callerOf(context), update, waitingOf(request.wait, context.signal));
+    const waiting = waitingOf(request.wait, context.signal);
+    const change = await services.update(callerOf(context), toUpdate(request), waiting);
     return { service: toService(change.row), rollout: toRollout(change.rollout) };
   },
   setScope: async ({ service, scope, rules, etag, wait }, context) => {
@@ -40,8 +38,3 @@ export const serviceRegistry = (services: Services, setScope: SetScope): Service
     rollout: toRollout(await services.delete(callerOf(context), name, etag, waitingOf(wait, context.signal))),
   }),
 });
-
-const present = (service: Service | undefined): Service => {
-  if (service === undefined) throw new DaypassError('invalid_argument', 'is required', { field: 'service' });
-  return service;
-};

@@ -1,5 +1,6 @@
 // A service between proto and the registry's words, both ways.
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { DaypassError } from '@daypass/core/errors';
 import type { CredentialPlace, Rate } from '@daypass/core/service';
 import { inputOf, printTokenPlaces, type ServiceInput } from '../domain/service-input.ts';
 import type { ServiceChange } from '../domain/services.ts';
@@ -8,11 +9,25 @@ import {
   type CredentialPlace as ProtoPlace,
   type Rate as ProtoRate,
   type Service,
+  type ServiceRegistryUpdateRequest,
   type ServiceSchema,
 } from '../gen/daypass/v1/service_pb.ts';
 import { durationMs, toDuration, toTime } from './words.ts';
 
 type Row = ServiceChange['row'];
+
+/** The service of a request. Throws `invalid_argument` where there is none. */
+export const present = (service: Service | undefined): Service => {
+  if (service === undefined) throw new DaypassError('invalid_argument', 'is required', { field: 'service' });
+  return service;
+};
+
+/** An update, in the registry's words. */
+export const toUpdate = ({ service, updateMask }: ServiceRegistryUpdateRequest) => ({
+  input: toInput(present(service)),
+  mask: updateMask?.paths ?? [],
+  etag: present(service).etag,
+});
 
 /** What is asked, in the registry's words. */
 export const toInput = (service: Service): ServiceInput => ({

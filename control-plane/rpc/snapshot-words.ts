@@ -1,5 +1,4 @@
 // Snapshots and deltas as messages; in the binary form each is encoded once for all nodes that it is sent to.
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { create, type Message, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Entry } from '@daypass/core/snapshot';
@@ -76,7 +75,7 @@ function* encodeSnapshot({ snapshot }: Published): Generator<Uint8Array> {
 const withLength = async (encoding: Iterable<Uint8Array>): Promise<Uint8Array> => {
   const parts: Uint8Array[] = [];
   for (const part of encoding) {
-    if (parts.length > 0) await nextTurn();
+    if (parts.length > 0) await new Promise((resolve) => setImmediate(resolve));
     parts.push(part);
   }
   const length = parts.reduce((sum, part) => sum + part.length, 0);

@@ -5,6 +5,7 @@ import { createCeilingStore } from './ceilings.ts';
 import { createCutOffStore } from './cut-offs.ts';
 import { createEnrolmentStore } from './enrolments.ts';
 import type { Aggregates } from './interface.ts';
+import { createKeyStore } from './keys.ts';
 import { createNodeStore } from './nodes.ts';
 import { createOperationStore } from './operations.ts';
 import { createServiceStore } from './services.ts';
@@ -23,5 +24,6 @@ export const createAggregates = (db: Db): Aggregates => ({
   snapshots: createSnapshotStore(db),
   nodes: createNodeStore(db),
   enrolments: createEnrolmentStore(db),
+  keys: createKeyStore(db),
   audit: createAuditStore(db),
 });

@@ -33,7 +33,7 @@ const textOf = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
 
 const TOKEN_COLUMNS = [
   ...(['jti', 'service', 'client', 'subject', 'caller', 'allow', 'credentialId', 'jkt', 'parents', 'actors'] as const),
-  ...(['statusChunk', 'statusIndex', 'createdAt', 'expiresAt', 'revokedAt'] as const),
+  ...(['sealKid', 'statusChunk', 'statusIndex', 'createdAt', 'expiresAt', 'revokedAt'] as const),
 ] satisfies readonly (keyof Tables['tokens'])[];
 const RECORD_COLUMNS = ['node', 'seq', 'hash', 'bytes'] as const satisfies readonly (keyof Tables['auditRecords'])[];
 const EVENT_COLUMNS = [

@@ -26,6 +26,11 @@ export type ServiceStore = {
   list(page: Page<string>): Promise<readonly ServiceRow[]>;
   /** Those of a pool in name order, for a snapshot. */
   ofPool(pool: string, page: Page<string>): Promise<readonly ServiceRow[]>;
+  /** Those of a pool that have a sealed credential, in name order. */
+  sealed(
+    pool: string,
+    page: Page<string>,
+  ): Promise<readonly { readonly name: string; readonly sealedCredential: string }[]>;
   /** Replaces the row of that name. Throws `not_found`. */
   replace(row: ServiceRow): Promise<void>;
   /** False when it was not there. */
@@ -112,6 +117,8 @@ export type TokenRow = {
   readonly parents: readonly string[];
   /** Who acts for the subject, the latest first. */
   readonly actors: readonly string[];
+  /** The key that the credential which it carries is sealed to; undefined where it carries none, or nobody looked. */
+  readonly sealKid?: string | undefined;
   readonly statusChunk: number;
   readonly statusIndex: number;
   readonly createdAt: number;
@@ -145,6 +152,10 @@ export type TokenStore = {
   indicesTaken(chunk: number, indices: readonly number[], aliveAt: number): Promise<readonly number[]>;
   /** Tokens that end after `aliveAt`, by chunk. */
   aliveInChunk(chunk: number, aliveAt: number): Promise<number>;
+  /** Tokens that end after `aliveAt` and carry a credential that is sealed to the key. */
+  aliveWithSeal(sealKid: string, aliveAt: number): Promise<number>;
+  /** When the last of all tokens ends; 0: there is none. */
+  lastExpiry(): Promise<number>;
 };
 
 export type CutOffRow = { readonly id: string; readonly entry: CutOffEntry; readonly createdAt: number };
@@ -172,6 +183,16 @@ export type SnapshotRow = {
   readonly method: string;
   readonly subject: string;
 };
+/** How many entries of a kind a version has that the one before it had not, or had otherwise, or had alone. */
+export type ChangeCount = {
+  readonly version: number;
+  readonly kind: string;
+  readonly added: number;
+  readonly changed: number;
+  readonly removed: number;
+};
+/** Which versions stay: those issued from a time on, and at least so many of the newest, 1 to 10,000. */
+export type SnapshotsKept = { readonly issuedSince: number; readonly newest: number };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
   /**
@@ -190,8 +211,13 @@ export type SnapshotStore = {
    * that are new or differ, and without content those that are gone. Costs what was changed between them.
    */
   changesBetween(pool: string, from: number, to: number): Promise<readonly EntryChange[]>;
-  /** Forgets versions below `before`, but never the newest, at most `limit` rows of each kind; how many rows went. */
-  prune(pool: string, before: number, limit: number): Promise<number>;
+  /** What changed with each version of a range, both ends included, by version and kind; nothing where nothing did. */
+  changeCounts(pool: string, first: number, last: number): Promise<readonly ChangeCount[]>;
+  /**
+   * Forgets versions from the oldest on that were issued before a time and are none of the newest, and entries that are
+   * in no version any more; at most `limit` of each. How many went, of both.
+   */
+  prune(pool: string, keep: SnapshotsKept, limit: number): Promise<number>;
 };
 
 export type NodeRow = {
@@ -264,6 +290,30 @@ export type EnrolmentStore = {
   delete(tokenHash: string): Promise<boolean>;
   /** Deletes those that ended at or before a time. */
   deleteEnded(at: number): Promise<void>;
+};
+
+/** A public key and its state. Of the keys that credentials are sealed to only those are here that were retired. */
+export type KeyRow = {
+  readonly kid: string;
+  readonly use: 'token' | 'seal';
+  /** The public JWK. */
+  readonly jwk: Readonly<Record<string, string>>;
+  readonly alg: string;
+  /** The `iss` of the tokens that it signs; empty for a sealing key. */
+  readonly issuer: string;
+  readonly createdAt: number;
+  /** Since when it may sign; undefined: not yet. */
+  readonly activatedAt: number | undefined;
+  /** Since when nothing of it is good any more. */
+  readonly retiredAt: number | undefined;
+  /** No token of its making ends after this. */
+  readonly lastExpiresAt: number;
+};
+export type KeyStore = {
+  /** Every one, the oldest first: an operator makes each of them. */
+  all(): Promise<readonly KeyRow[]>;
+  /** Inserts, or replaces the row of that `kid`. */
+  put(row: KeyRow): Promise<void>;
 };
 
 /** One record of a node's chain, as it came. */
@@ -369,6 +419,7 @@ export type Aggregates = {
   readonly snapshots: SnapshotStore;
   readonly nodes: NodeStore;
   readonly enrolments: EnrolmentStore;
+  readonly keys: KeyStore;
   readonly audit: AuditStore;
 };
 

@@ -22,7 +22,7 @@ const ENTRIES_MAX = 500;
 const WEIGHT_MAX = 1_000_000;
 
 /** One each, and dear to read again. */
-const LISTS: ReadonlySet<string> = new Set(['cut-offs', 'revoked']);
+const LISTS: ReadonlySet<string> = new Set(['cut-offs', 'revoked', 'keys']);
 
 /** Makes an empty memory. */
 export const createReadMemory = (): ReadMemory => {
@@ -72,7 +72,7 @@ export const createReadMemory = (): ReadMemory => {
   };
 };
 
-/** The aggregates of a transaction, with what every Mint looks at remembered: caller, service, cut-offs, end of a chain. */
+/** The aggregates of a transaction, with what every Mint looks at remembered: caller, service, cut-offs, keys, end of a chain. */
 export const rememberReads = (tx: Aggregates, memory: ReadMemory): Aggregates => {
   /** Both ends: what is asked meanwhile may have seen either state. */
   const writing =
@@ -81,7 +81,7 @@ export const rememberReads = (tx: Aggregates, memory: ReadMemory): Aggregates =>
       memory.forget(keyOf(...args));
       return write(...args).finally(() => memory.forget(keyOf(...args)));
     };
-  const { services, callers, tokens, cutOffs, audit } = tx;
+  const { services, callers, tokens, cutOffs, keys, audit } = tx;
   const ofService = ({ name }: Named): string => `service ${name}`;
   const ofCaller = ({ name }: Named): string => `caller ${name}`;
   const chained = (rows: readonly AuditRecordRow[]): void => {
@@ -113,6 +113,10 @@ export const rememberReads = (tx: Aggregates, memory: ReadMemory): Aggregates =>
         return (await memory.of('cut-offs', async () => [since, await cutOffs.all(since)] as const))[1];
       },
       insert: writing((_row) => 'cut-offs', cutOffs.insert),
+    },
+    keys: {
+      all: () => memory.of('keys', keys.all),
+      put: writing((_row) => 'keys', keys.put),
     },
     tokens: {
       ...tokens,

@@ -29,6 +29,17 @@ export const createServiceStore = (db: Db): ServiceStore => ({
     const found = await (page.after === undefined ? query : query.where('name', '>', page.after)).execute();
     return found.map(toRow);
   },
+  sealed: async (pool, page) => {
+    const query = db
+      .selectFrom('services')
+      .select(['name', 'sealedCredential'])
+      .where('pool', '=', pool)
+      .where('sealedCredential', 'is not', null)
+      .orderBy('name')
+      .limit(limitOf(page));
+    const found = await (page.after === undefined ? query : query.where('name', '>', page.after)).execute();
+    return found.map(({ name, sealedCredential }) => ({ name, sealedCredential: sealedCredential ?? '' }));
+  },
   replace: async (row) => {
     const { numUpdatedRows } = await db
       .updateTable('services')

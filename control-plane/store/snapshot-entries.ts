@@ -1,6 +1,6 @@
 // The entries of all versions of a pool: each is written once, with the versions that it is in.
 import { compareEntries, type Entry, type EntryChange } from '@daypass/core/snapshot';
-import type { Page } from './interface.ts';
+import type { ChangeCount, Page } from './interface.ts';
 import { type Db, inParts, limitOf } from './tables.ts';
 
 type Version = { readonly pool: string; readonly version: number };
@@ -115,7 +115,64 @@ const partOf = (
     .execute();
 };
 
-/** Forgets entries that are in no version from this one on, so many at most; how many went. */
+type Range = { readonly pool: string; readonly first: number; readonly last: number };
+
+/** What changed with each version of a range, by version and kind. */
+export const changeCounts = async (db: Db, range: Range): Promise<readonly ChangeCount[]> => {
+  const [come, gone] = [await countsOf(db, range, 'fromVersion'), await countsOf(db, range, 'toVersion')];
+  const both = new Map((await replacedIn(db, range)).map((row) => [keyOf(row), row.count]));
+  const counts = new Map<string, ChangeCount>();
+  for (const row of come) {
+    const changed = both.get(keyOf(row)) ?? 0;
+    const { version, kind } = row;
+    counts.set(keyOf(row), { version, kind, added: row.count - changed, changed, removed: 0 });
+  }
+  for (const row of gone) {
+    const { version, kind } = row;
+    const known = counts.get(keyOf(row)) ?? { version, kind, added: 0, changed: 0, removed: 0 };
+    counts.set(keyOf(row), { ...known, removed: row.count - known.changed });
+  }
+  return [...counts.values()]
+    .filter(({ added, changed, removed }) => added + changed + removed > 0)
+    .sort((a, b) => a.version - b.version || (a.kind < b.kind ? -1 : 1));
+};
+
+type Count = { readonly version: number; readonly kind: string; readonly count: number };
+const keyOf = ({ version, kind }: Pick<Count, 'version' | 'kind'>): string => `${version} ${kind}`;
+
+const countsOf = async (db: Db, { pool, first, last }: Range, bound: Bound): Promise<readonly Count[]> => {
+  const rows = await db
+    .selectFrom('snapshotEntries')
+    .select((where) => [`${bound} as version`, 'kind', where.fn.countAll<number>().as('count')])
+    .where('pool', '=', pool)
+    .where(bound, '>=', first)
+    .where(bound, '<=', last)
+    .groupBy([bound, 'kind'])
+    .execute();
+  return rows.map(({ version, kind, count }) => ({ version: Number(version), kind, count: Number(count) }));
+};
+
+/** Entries that ended where one of the same name began. */
+const replacedIn = async (db: Db, { pool, first, last }: Range): Promise<readonly Count[]> => {
+  const rows = await db
+    .selectFrom('snapshotEntries as fresh')
+    .innerJoin('snapshotEntries as old', (join) =>
+      join
+        .onRef('old.pool', '=', 'fresh.pool')
+        .onRef('old.kind', '=', 'fresh.kind')
+        .onRef('old.name', '=', 'fresh.name')
+        .onRef('old.toVersion', '=', 'fresh.fromVersion'),
+    )
+    .select((where) => ['fresh.fromVersion as version', 'fresh.kind as kind', where.fn.countAll<number>().as('count')])
+    .where('fresh.pool', '=', pool)
+    .where('fresh.fromVersion', '>=', first)
+    .where('fresh.fromVersion', '<=', last)
+    .groupBy(['fresh.fromVersion', 'fresh.kind'])
+    .execute();
+  return rows.map(({ version, kind, count }) => ({ version, kind, count: Number(count) }));
+};
+
+/** Forgets entries that are in neither this version nor a later one, so many at most; how many went. */
 export const pruneEntries = async (db: Db, { pool, version }: Version, limit: number): Promise<number> => {
   const { numDeletedRows } = await db
     .deleteFrom('snapshotEntries')

@@ -1,8 +1,8 @@
 // Signed manifests in the database: versions go on rising after a restart, and any of them can be shown or sent again.
 import { DaypassError } from '@daypass/core/errors';
 import type { Selectable } from 'kysely';
-import type { SnapshotRow, SnapshotStore } from './interface.ts';
-import { changesBetween, entriesAt, pruneEntries, writeChanges } from './snapshot-entries.ts';
+import type { SnapshotRow, SnapshotStore, SnapshotsKept } from './interface.ts';
+import { changeCounts, changesBetween, entriesAt, pruneEntries, writeChanges } from './snapshot-entries.ts';
 import { type Db, limitOf, type Tables } from './tables.ts';
 
 export const createSnapshotStore = (db: Db): SnapshotStore => ({
@@ -32,32 +32,40 @@ export const createSnapshotStore = (db: Db): SnapshotStore => ({
   },
   entriesAt: (pool, version, page) => entriesAt(db, { pool, version }, page),
   changesBetween: (pool, from, to) => changesBetween(db, pool, { from, to }),
-  prune: async (pool, before, limit) => {
-    const [newest] = await db
-      .selectFrom('snapshots')
-      .select('version')
-      .where('pool', '=', pool)
-      .orderBy('version', 'desc')
-      .limit(1)
-      .execute();
-    if (newest === undefined) return 0;
-    const end = Math.min(before, newest.version);
-    const due = await db
-      .selectFrom('snapshots')
-      .select('version')
-      .where('pool', '=', pool)
-      .where('version', '<', end)
-      .orderBy('version')
-      .limit(limitOf({ limit }))
-      .execute();
-    const last = due.at(-1)?.version;
+  changeCounts: (pool, first, last) => changeCounts(db, { pool, first, last }),
+  prune: async (pool, keep, limit) => {
+    const due = await dueVersions(db, pool, keep, limit);
+    const last = due.at(-1);
     if (last !== undefined) {
       await db.deleteFrom('snapshots').where('pool', '=', pool).where('version', '<=', last).execute();
     }
-    // What was in these versions alone; the entries of versions that are still there stay whole.
-    return due.length + (await pruneEntries(db, { pool, version: due.length < limit ? end : (last ?? 0) + 1 }, limit));
+    const oldest = await versionsOf(db, pool).orderBy('version').limit(1).executeTakeFirst();
+    if (oldest === undefined) return due.length;
+    return due.length + (await pruneEntries(db, { pool, version: oldest.version }, limit));
   },
 });
+
+const versionsOf = (db: Db, pool: string) =>
+  db.selectFrom('snapshots').select(['version', 'issuedAt']).where('pool', '=', pool);
+
+/** Those that may go, from the oldest on. */
+const dueVersions = async (
+  db: Db,
+  pool: string,
+  { issuedSince, newest }: SnapshotsKept,
+  limit: number,
+): Promise<readonly number[]> => {
+  const kept = versionsOf(db, pool)
+    .orderBy('version', 'desc')
+    .limit(limitOf({ limit: newest }));
+  const first = (await kept.execute()).at(-1);
+  const old = versionsOf(db, pool)
+    .where('version', '<', first?.version ?? 0)
+    .orderBy('version');
+  const found = await old.limit(limitOf({ limit })).execute();
+  const stays = found.findIndex(({ issuedAt }) => issuedAt >= issuedSince);
+  return (stays < 0 ? found : found.slice(0, stays)).map(({ version }) => version);
+};
 
 const rowsOf = (db: Db, pool: string) => db.selectFrom('snapshots').selectAll().where('pool', '=', pool);
 

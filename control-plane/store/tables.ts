@@ -9,6 +9,7 @@ import type {
   CallerRow,
   CutOffRow,
   EnrolmentRow,
+  KeyRow,
   NodeRow,
   OperationRow,
   Page,
@@ -39,13 +40,14 @@ export type Tables = {
     readonly editsScopes: number;
   };
   ceilings: { readonly caller: string; readonly service: string; readonly rules: string };
-  tokens: WithNull<WithJson<TokenRow, 'allow' | 'parents' | 'actors'>>;
+  tokens: Required<WithNull<WithJson<TokenRow, 'allow' | 'parents' | 'actors'>>>;
   cutOffs: WithJson<CutOffRow, 'entry'> & { readonly mintedBefore: number };
   snapshots: WithNull<SnapshotRow>;
   /** An entry is in the versions from the first up to and without the second; NULL: in the newest, too. */
   snapshotEntries: Entry & { readonly pool: string; readonly fromVersion: number; readonly toVersion: number | null };
   nodes: WithNull<NodeRow>;
   enrolments: EnrolmentRow;
+  keys: WithNull<WithJson<KeyRow, 'jwk'>>;
   auditRecords: AuditRecordRow;
   auditEvents: AuditEventRow & { readonly id: Generated<number> };
   auditOutcomes: AuditOutcomeRow;

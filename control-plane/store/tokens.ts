@@ -7,7 +7,7 @@ import { type Db, fromJson, inParts, limitOf, type Tables } from './tables.ts';
 // The filter that narrows most leads, by its index; there are no statistics for the database to choose by.
 const FILTERS = ['client', 'caller', 'service'] as const;
 
-const COLUMNS = 15;
+const COLUMNS = 16;
 
 export const createTokenStore = (db: Db): TokenStore => ({
   insert: async (...rows) => {
@@ -77,6 +77,22 @@ export const createTokenStore = (db: Db): TokenStore => ({
       .executeTakeFirstOrThrow();
     return alive;
   },
+  aliveWithSeal: async (sealKid, aliveAt) => {
+    const { alive } = await db
+      .selectFrom('tokens')
+      .select((eb) => eb.fn.countAll<number>().as('alive'))
+      .where('sealKid', '=', sealKid)
+      .where('expiresAt', '>', aliveAt)
+      .executeTakeFirstOrThrow();
+    return Number(alive);
+  },
+  lastExpiry: async () => {
+    const { last } = await db
+      .selectFrom('tokens')
+      .select((eb) => eb.fn.max('expiresAt').as('last'))
+      .executeTakeFirstOrThrow();
+    return Number(last ?? 0);
+  },
 });
 
 /** Rows become objects on the loop: so many at a time. */
@@ -127,6 +143,7 @@ export const tokenColumns = (row: TokenRow): Tables['tokens'] => ({
   jkt: row.jkt ?? null,
   parents: JSON.stringify(row.parents),
   actors: JSON.stringify(row.actors),
+  sealKid: row.sealKid ?? null,
   statusChunk: row.statusChunk,
   statusIndex: row.statusIndex,
   createdAt: row.createdAt,
@@ -141,5 +158,6 @@ const toRow = (columns: Selectable<Tables['tokens']>): TokenRow => ({
   jkt: columns.jkt ?? undefined,
   parents: fromJson(columns.parents, `token ${columns.jti}`),
   actors: fromJson(columns.actors, `token ${columns.jti}`),
+  sealKid: columns.sealKid ?? undefined,
   revokedAt: columns.revokedAt ?? undefined,
 });

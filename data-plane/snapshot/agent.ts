@@ -82,6 +82,7 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
       root: deps.root,
       fleet: deps.fleet,
       pool: deps.pool,
+      node: deps.node,
       active: newestBefore(manifestDigest(signed.manifest, sha256)),
       floor: store.floor()?.version ?? 0,
       now: now() / 1000,

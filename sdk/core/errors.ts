@@ -160,6 +160,8 @@ export const catalogue = {
   snapshot_stale: nack('The snapshot has expired, or is from the future'),
   snapshot_root_mismatch: nack('The entries do not fit the manifest'),
   snapshot_feature_unknown: nack('The snapshot needs a feature that this node does not know'),
+  snapshot_base_unknown: nack('The delta leads from another snapshot than the active one'),
+  snapshot_too_large: nack('The snapshot is larger than a node takes'),
   snapshot_inconsistent: nack('The entries contradict each other'),
 } as const satisfies Record<string, Entry>;
 

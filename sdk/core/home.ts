@@ -20,13 +20,17 @@ export const controlPaths = (home: string) => {
   return {
     folder,
     fleet: `${folder}/fleet.json`,
-    /** Private Ed25519 JWK that signs tokens. */
+    /** Private Ed25519 JWK that signs tokens: the one that `init` makes. */
     tokenKey: `${folder}/token-key.jwk`,
-    /** Private Ed25519 JWK that signs manifests. */
+    /** Folder of those that came after it, `<kid>.jwk`. */
+    tokenKeys: `${folder}/token-keys`,
+    /** Private Ed25519 JWK that signs manifests: the one that `init` makes. */
     snapshotKey: `${folder}/snapshot-key.jwk`,
-    /** The root's signature over the snapshot key, by pool. */
+    /** Folder of those that came after it, `<kid>.jwk`. */
+    snapshotKeys: `${folder}/snapshot-keys`,
+    /** The root's signatures over the snapshot keys, by pool: one, or a list with the one to sign with first. */
     snapshotKeyStatement: `${folder}/snapshot-key.json`,
-    /** Public, root-signed sealing keys, by pool. */
+    /** Public, root-signed sealing keys, by pool, the one to seal to first. */
     sealingKeys: `${folder}/sealing-keys.json`,
     nodes: `${folder}/nodes.json`,
     /** The admin API key's hash. */
@@ -60,9 +64,15 @@ export const isFleet = (text: string): boolean => /^[a-z][a-z0-9+.-]*:[!-~]{1,20
  * The file of one private sealing key.
  * @throws DaypassError `invalid_argument` for a `kid` that is not a plain base64url text
  */
-export const sealingKeyPath = (home: string, kid: string): string => {
+export const sealingKeyPath = (home: string, kid: string): string => keyFile(dataPaths(home).sealing, kid);
+
+/**
+ * The file of a private key in a folder of such.
+ * @throws DaypassError `invalid_argument` for a `kid` that is not a plain base64url text
+ */
+export const keyFile = (folder: string, kid: string): string => {
   if (!KID.test(kid)) throw new DaypassError('invalid_argument', 'a key id is base64url text', { field: 'kid' });
-  return `${dataPaths(home).sealing}/${kid}.jwk`;
+  return `${folder}/${kid}.jwk`;
 };
 
 const KID = /^[A-Za-z0-9_-]{1,128}$/;

@@ -2,7 +2,15 @@
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
 import { decodeBase64url } from './base64url.ts';
 import { DaypassError } from './errors.ts';
-import { type JsonValue, parseStrictJsonBytes, readNumber, readObject, readString, refuseUnknown } from './json.ts';
+import {
+  type JsonValue,
+  parseStrictJsonBytes,
+  readCount,
+  readNumber,
+  readObject,
+  readString,
+  refuseUnknown,
+} from './json.ts';
 
 export type { CryptoKey } from 'jose';
 
@@ -34,6 +42,8 @@ export type KeyStatement = {
   readonly jwk: PublicJwk;
   /** Seconds since the epoch. */
   readonly not_after: number;
+  /** Of snapshot keys only; absent: 0. Who has trusted one generation trusts no lower one again. */
+  readonly generation?: number;
 };
 
 /** A statement's exact bytes and the root's signature over them. */
@@ -52,8 +62,9 @@ const MAX_STATEMENT_BYTES = 2048;
 
 /** Signs a key statement with the fleet root. */
 export async function signKeyStatement(statement: KeyStatement, rootPrivate: CryptoKey): Promise<SignedKeyBytes> {
-  const { v, fleet, pool, use, kid, jwk, not_after } = statement;
-  const text = JSON.stringify({ v, fleet, pool, use, kid, jwk: { kty: jwk.kty, crv: jwk.crv, x: jwk.x }, not_after });
+  const { v, fleet, pool, use, kid, jwk, not_after, generation } = statement;
+  const publicJwk = { kty: jwk.kty, crv: jwk.crv, x: jwk.x };
+  const text = JSON.stringify({ v, fleet, pool, use, kid, jwk: publicJwk, not_after, ...generationOf(generation) });
   const bytes = new TextEncoder().encode(text);
   readStatement(bytes);
   return { statement: bytes, signature: await signBytes(rootPrivate, KEY_LABEL, bytes) };
@@ -166,8 +177,9 @@ async function generate(alg: string, crv: 'Ed25519' | 'X25519'): Promise<Generat
 function readStatement(bytes: Uint8Array): KeyStatement {
   const where = 'statement';
   const object = readObject(parseStrictJsonBytes(bytes), where);
-  refuseUnknown(object, ['v', 'fleet', 'pool', 'use', 'kid', 'jwk', 'not_after'], where);
   const use = readString(object.use, 'use');
+  const members = ['v', 'fleet', 'pool', 'use', 'kid', 'jwk', 'not_after'];
+  refuseUnknown(object, use === 'snapshot' ? [...members, 'generation'] : members, where);
   if (object.v !== 1 || (use !== 'seal' && use !== 'snapshot'))
     throw new DaypassError('invalid_json', 'The key statement has an unknown version or use');
   const statement: KeyStatement = {
@@ -178,11 +190,16 @@ function readStatement(bytes: Uint8Array): KeyStatement {
     kid: readString(object.kid, 'kid'),
     jwk: readPublicJwk(object.jwk, use === 'seal' ? 'X25519' : 'Ed25519', 'jwk'),
     not_after: readNumber(object.not_after, 'not_after'),
+    ...(object.generation === undefined ? {} : { generation: readCount(object.generation, 'generation') }),
   };
   if (statement.fleet === '' || statement.pool === '' || !isKid(statement.kid))
     throw new DaypassError('invalid_json', 'The key statement lacks a fleet, a pool or a key id');
   return statement;
 }
+
+/** Left out where it is 0: those who do not know of generations read the statement, too. */
+const generationOf = (generation: number | undefined): { readonly generation?: number } =>
+  generation === undefined || generation === 0 ? {} : { generation };
 
 /** Whether a text can be a key id: 1 to 128 visible ASCII characters. */
 export const isKid = (text: string): boolean => /^[!-~]{1,128}$/.test(text);

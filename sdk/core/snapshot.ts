@@ -1,4 +1,4 @@
-// Snapshots: verifying one in named steps before anything in it is believed (the order of TUF §5.4–5.5).
+// Snapshots: verifying one in named steps before anything in it is believed, in the order of the TUF client workflow.
 import { DaypassError, type ErrorCode } from './errors.ts';
 import { type Sha256, toHex } from './hash.ts';
 import {
@@ -12,17 +12,27 @@ import {
   verifyBytes,
   verifyKeyChain,
 } from './key.ts';
-import { MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
+import { CANARY_FEATURE, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
 import { type Entry, merkleRoot } from './merkle.ts';
+import { checkEntries, defaultAmong } from './snapshot-consistency.ts';
 import { type Entries, readEntries } from './snapshot-entry.ts';
 
-export { encodeManifest, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
+export {
+  CANARY_FEATURE,
+  encodeManifest,
+  MAX_CANARY_NODES,
+  MAX_MANIFEST_BYTES,
+  type Manifest,
+  parseManifest,
+} from './manifest.ts';
 export {
   changeTree,
   compareEntries,
   EMPTY_TREE,
   type Entry,
   type EntryChange,
+  type EntryName,
+  findEntry,
   type MerkleTree,
   merkleRoot,
   placeOf,
@@ -43,6 +53,8 @@ export type SnapshotTrust = {
   readonly root: CryptoKey | PublicJwk;
   readonly fleet: string;
   readonly pool: string;
+  /** This node's name; without one, a snapshot that names its nodes is refused. */
+  readonly node?: string | undefined;
   /** What is served now. */
   readonly active?: { readonly version: number; readonly digest: string } | undefined;
   /** The highest version ever activated, kept apart from the snapshot; 0: none. */
@@ -62,12 +74,12 @@ export type VerifiedSnapshot = Entries & {
 };
 
 /** Features of manifests that this version understands. */
-export const KNOWN_FEATURES: readonly string[] = [];
+export const KNOWN_FEATURES: readonly string[] = [CANARY_FEATURE];
 
 /** Most entries of a snapshot. */
-export const MAX_ENTRIES = 200_000;
+export const MAX_ENTRIES = 500_000;
 /** Most bytes of all entries of a snapshot. */
-export const MAX_ENTRY_BYTES = 64 * 1024 * 1024;
+export const MAX_ENTRY_BYTES = 256 * 1024 * 1024;
 /** Longest lease, in seconds. */
 export const MAX_LEASE_SECONDS = 24 * 60 * 60;
 /** How far ahead of the node's clock a manifest may have been issued, in seconds. */
@@ -82,45 +94,48 @@ export const manifestDigest = (manifest: Uint8Array, sha256: Sha256): string => 
 
 /** Verifies a snapshot in full; throws the `snapshot_*` code of the step that refused. */
 export async function verifySnapshot(snapshot: SignedSnapshot, trust: SnapshotTrust): Promise<VerifiedSnapshot> {
-  // 1. Size: before any work is spent on it.
+  // TUF 5.5.1, 5.6.1. Size: before any work is spent on it.
   checkSize(snapshot.entries.length, bytesOf(snapshot.entries));
   const { manifest, digest } = await verifyManifest(snapshot, trust);
-  // 8. Entries: exactly those that were signed.
+  // TUF 5.5.2, 5.6.2. Entries: exactly those that were signed.
   if (merkleRoot(snapshot.entries, trust.sha256) !== manifest.root)
     throw refusal('snapshot_root_mismatch', 'The entries do not fit the manifest');
-  return { ...readEntries(snapshot.entries), manifest, digest } as VerifiedSnapshot;
+  // They can be read, and fit each other.
+  const entries = readEntries(snapshot.entries);
+  checkEntries(entries, { pool: manifest.pool, hasService: (name) => entries.services.has(name) });
+  defaultAmong(undefined, entries.services.values());
+  return { ...entries, manifest, digest } as VerifiedSnapshot;
 }
 
-/** Steps 2 to 7: all that can be said of a manifest without its entries. Throws as `verifySnapshot` does. */
+/**
+ * All that can be said of a manifest without its entries, of a full snapshot's and a delta's alike, at one time
+ * (TUF 5.1) and from a root that is pinned (TUF 5.2). Throws as `verifySnapshot` does.
+ */
 export async function verifyManifest(
   snapshot: Omit<SignedSnapshot, 'entries'>,
   trust: SnapshotTrust,
 ): Promise<{ readonly manifest: Manifest; readonly digest: string }> {
-  if (snapshot.manifest.length > MAX_MANIFEST_BYTES) throw refusal('snapshot_malformed', 'The manifest is too large');
-  // 2. Key: signed by the pinned root, for snapshots of this fleet and pool, and not ended.
+  // TUF 5.4.1. Endless data: no more than a manifest may be.
+  if (snapshot.manifest.length > MAX_MANIFEST_BYTES) throw refusal('snapshot_too_large', 'The manifest is too large');
+  // TUF 5.3.4. Key: signed by the pinned root, for snapshots of this fleet and pool, and not ended.
   const key = await checkKey(snapshot.key, trust);
-  // 3. Signature over the manifest's exact bytes. Nothing of it is parsed before this line.
+  // TUF 5.4.2. Arbitrary software: the signature over the exact bytes. Nothing of them is parsed before this line.
   await checkSignature(snapshot, key);
   const manifest = parseManifest(snapshot.manifest);
   const digest = manifestDigest(snapshot.manifest, trust.sha256);
-  // 4. Fleet and pool.
-  if (manifest.fleet !== trust.fleet || manifest.pool !== trust.pool)
-    throw refusal('snapshot_foreign', 'The snapshot is of another fleet or pool');
-  // 5. Time: neither frozen nor from the future.
-  checkTime(manifest, trust.now);
-  // 6. Version: neither rolled back nor one of two.
+  checkAudience(manifest, trust);
+  // TUF 5.4.3. Rollback: neither an older one nor one of two.
   checkVersion(manifest, digest, trust);
-  // 7. Features.
-  const unknown = manifest.features.find((feature) => !KNOWN_FEATURES.includes(feature));
-  if (unknown !== undefined)
-    throw refusal('snapshot_feature_unknown', `The snapshot needs "${unknown.slice(0, 64)}", which is not known here`);
+  // TUF 5.4.4. Freeze: neither expired nor from the future.
+  checkTime(manifest, trust.now);
+  checkFeatures(manifest);
   return { manifest, digest };
 }
 
-/** Step 1: throws `snapshot_malformed` for more entries, or bytes of them (`entryBytes`), than a snapshot may hold. */
+/** Throws `snapshot_too_large` for more entries, or bytes of them (`entryBytes`), than a snapshot may hold. */
 export function checkSize(entries: number, bytes: number): void {
-  if (entries > MAX_ENTRIES) throw refusal('snapshot_malformed', 'The snapshot has too many entries');
-  if (bytes > MAX_ENTRY_BYTES) throw refusal('snapshot_malformed', 'The snapshot is too large');
+  if (entries > MAX_ENTRIES) throw refusal('snapshot_too_large', 'The snapshot has too many entries');
+  if (bytes > MAX_ENTRY_BYTES) throw refusal('snapshot_too_large', 'The snapshot is too large');
 }
 
 /** What an entry counts for. */
@@ -149,6 +164,19 @@ async function checkSignature(snapshot: Omit<SignedSnapshot, 'entries'>, key: Ve
   const publicKey = await importEd25519(key.jwk, 'verify');
   if (!(await verifyBytes(publicKey, MANIFEST_LABEL, snapshot.manifest, snapshot.signature)))
     throw refusal('snapshot_signature_invalid', 'The manifest is not signed by its key');
+}
+
+function checkAudience({ fleet, pool, nodes }: Manifest, trust: SnapshotTrust): void {
+  if (fleet !== trust.fleet || pool !== trust.pool)
+    throw refusal('snapshot_foreign', 'The snapshot is of another fleet or pool');
+  if (nodes !== undefined && (trust.node === undefined || !nodes.includes(trust.node)))
+    throw refusal('snapshot_foreign', 'The snapshot is for other nodes');
+}
+
+function checkFeatures({ features }: Manifest): void {
+  const unknown = features.find((feature) => !KNOWN_FEATURES.includes(feature));
+  if (unknown !== undefined)
+    throw refusal('snapshot_feature_unknown', `The snapshot needs "${unknown.slice(0, 64)}", which is not known here`);
 }
 
 function checkTime(manifest: Manifest, now: number): void {

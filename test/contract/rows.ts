@@ -81,6 +81,7 @@ export const token = (jti: string, changes: Partial<TokenRow> = {}): TokenRow =>
   jkt: undefined,
   parents: [],
   actors: [],
+  sealKid: undefined,
   statusChunk: 0,
   statusIndex: 7,
   createdAt: NOW,

@@ -66,6 +66,27 @@ export const snapshotContract = (store: () => Store): void => {
     expect(await between(2, 2)).toEqual([]);
   });
 
+  test('what changed with each version is counted by kind', async () => {
+    await add('a', 1, put('x', '1'), put('y', '1'), put('x', '1', 'credential'));
+    await add('a', 2);
+    await add('a', 3, put('x', '3'), drop('y'), put('z', '3'), drop('x', 'credential'));
+    await add('a', 4, put('y', '4'));
+    await add('b', 3, put('x', '1'));
+    const none = { added: 0, changed: 0, removed: 0 };
+    const third = [
+      { version: 3, kind: 'credential', ...none, removed: 1 },
+      { version: 3, kind: 'service', added: 1, changed: 1, removed: 1 },
+    ];
+    expect(await read().changeCounts('a', 2, 3)).toEqual(third);
+    expect(await read().changeCounts('a', 1, 9)).toEqual([
+      { version: 1, kind: 'credential', ...none, added: 1 },
+      { version: 1, kind: 'service', ...none, added: 2 },
+      ...third,
+      { version: 4, kind: 'service', ...none, added: 1 },
+    ]);
+    expect(await read().changeCounts('none', 1, 9)).toEqual([]);
+  });
+
   test('many entries are stored and read in parts, each once', async () => {
     const all = Array.from({ length: 1203 }, (_, i) => put(`s-${String(i).padStart(5, '0')}`, `${i}`));
     await add('a', 1, ...all);
@@ -123,25 +144,34 @@ export const snapshotContract = (store: () => Store): void => {
     );
   });
 
-  test('versions are forgotten from the oldest, a part at a time; those that stay are whole, and the newest stays', async () => {
-    const prune = (before: number, limit: number) => store().transact((tx) => tx.snapshots.prune('a', before, limit));
+  test('old versions are forgotten a part at a time; those that stay are whole, and some of the newest stay however old', async () => {
+    const prune = (issuedSince: number, newest: number, limit: number) =>
+      store().transact((tx) => tx.snapshots.prune('a', { issuedSince, newest }, limit));
     for (let version = 1; version <= 6; version += 1) {
-      await add('a', version, put('x', `${version}`), ...(version === 1 ? [put('kept', '1')] : []));
+      const changes = [put('x', `${version}`), ...(version === 1 ? [put('kept', '1')] : [])];
+      await store().transact((tx) => tx.snapshots.insert({ ...snapshot('a', version), issuedAt: version }, changes));
     }
     await add('b', 1, put('x', 'other'));
     await add('b', 2, drop('x'));
     const kept = async () => (await read().list('a', FIRST)).map(({ version }) => version);
-    expect(await prune(4, 2)).toBeGreaterThan(0);
+    expect(await prune(1, 1, 10)).toBe(0);
+    expect(await prune(6, 6, 10)).toBe(0);
+    expect(await prune(4, 1, 2)).toBe(4);
     expect(await kept()).toEqual([6, 5, 4, 3]);
     expect(await read().entriesAt('a', 3, FIRST)).toStrictEqual([put('kept', '1'), put('x', '3')]);
-    for (let went = 1; went > 0; ) went = await prune(100, 2);
+    expect(await read().changesBetween('a', 3, 6)).toStrictEqual([put('x', '6')]);
+    expect(await prune(4, 1, 2)).toBe(2);
+    expect(await prune(4, 1, 2)).toBe(0);
+    expect(await kept()).toEqual([6, 5, 4]);
+    for (let went = 1; went > 0; ) went = await prune(100, 1, 1);
     expect(await kept()).toEqual([6]);
     expect(await read().entriesAt('a', 6, FIRST)).toStrictEqual([put('kept', '1'), put('x', '6')]);
     // Nothing is left of the others.
     expect(await read().changesBetween('a', 6, 1)).toStrictEqual([drop('x')]);
     expect(await read().at('b', 1)).toBeDefined();
     expect(await read().changesBetween('b', 2, 1)).toStrictEqual([put('x', 'other')]);
-    await expect(prune(1, 0)).rejects.toMatchObject({ code: 'invalid_argument' });
+    await expect(prune(1, 1, 0)).rejects.toMatchObject({ code: 'invalid_argument' });
+    await expect(prune(1, 0, 1)).rejects.toMatchObject({ code: 'invalid_argument' });
   });
 };
 

@@ -14,6 +14,7 @@ test('without settings it is the control plane of this machine', () => {
     databaseConnections: 10,
     issuer: 'http://127.0.0.1:8480',
     leaseMs: 3_600_000,
+    historyMs: 2_592_000_000,
     allowUpstreamRanges: [],
     ownListeners: [
       { host: '127.0.0.1', port: 8480 },
@@ -50,6 +51,8 @@ test.each([
   ['DAYPASS_LEASE', '59s'],
   ['DAYPASS_LEASE', '25h'],
   ['DAYPASS_LEASE', '60500ms'],
+  ['DAYPASS_SNAPSHOT_HISTORY', '59m'],
+  ['DAYPASS_SNAPSHOT_HISTORY', '3651d'],
   ['DAYPASS_INSECURE_LISTEN', 'yes'],
   ['DAYPASS_DATABASE_URL', 'sqlite:'],
   ['DAYPASS_DATABASE_URL', 'sqlite::memory:'],

@@ -25,6 +25,7 @@ import { AuditService } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import { CallerService } from '@daypass/sdk/gen/daypass/v1/caller_pb';
 import { KeyService } from '@daypass/sdk/gen/daypass/v1/key_pb';
 import { NodeService } from '@daypass/sdk/gen/daypass/v1/node_pb';
+import { ReleaseService } from '@daypass/sdk/gen/daypass/v1/release_pb';
 import { ServiceRegistry } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { TokenService } from '@daypass/sdk/gen/daypass/v1/token_pb';
@@ -41,6 +42,8 @@ export type Home = {
   readonly adminKey: string;
   readonly sealing: GeneratedKey;
   readonly nodes: ReadonlyMap<string, CryptoKey>;
+  /** The same keys, as a node's home holds them. */
+  readonly nodeKeys: ReadonlyMap<string, GeneratedKey>;
   remove(): Promise<void>;
 };
 
@@ -68,10 +71,12 @@ export const makeHome = async (nodes: Readonly<Record<string, string>> = DEFAULT
   const write = (file: string, value: unknown): Promise<void> =>
     writeFile(file, JSON.stringify(value), { mode: 0o600 });
   const keys = new Map<string, CryptoKey>();
+  const nodeKeys = new Map<string, GeneratedKey>();
   const enrolled: unknown[] = [];
   for (const [name, pool] of Object.entries(nodes)) {
     const key = await generateSigningKey();
     keys.set(name, await importEd25519(key.privateJwk, 'sign'));
+    nodeKeys.set(name, key);
     enrolled.push({ name, pool, jwk: key.publicJwk });
   }
   const adminKey = formatApiKey(randomBytes(32));
@@ -89,7 +94,7 @@ export const makeHome = async (nodes: Readonly<Record<string, string>> = DEFAULT
   await write(paths.nodes, { v: 1, nodes: enrolled });
   await write(paths.admin, { v: 1, key_hash: createHash('sha256').update(adminKey).digest('hex') });
   const remove = (): Promise<void> => rm(path, { recursive: true, force: true });
-  return { path, fleet, root, rootKey, adminKey, sealing, nodes: keys, remove };
+  return { path, fleet, root, rootKey, adminKey, sealing, nodes: keys, nodeKeys, remove };
 };
 
 /** A running control plane with clients. */
@@ -179,6 +184,7 @@ export const clientsOf = (transport: Transport) => ({
   keys: createClient(KeyService, transport),
   snapshots: createClient(SnapshotService, transport),
   audit: createClient(AuditService, transport),
+  releases: createClient(ReleaseService, transport),
 });
 
 /** Seals a canary for a service. */

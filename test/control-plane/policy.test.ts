@@ -50,7 +50,9 @@ const firstMessage = async (response: Response): Promise<string> => {
   const reader = response.body?.getReader();
   const { value } = (await reader?.read()) ?? {};
   await reader?.cancel();
-  return new TextDecoder().decode(value?.slice(5)) || '{}';
+  if (value === undefined) return '{}';
+  const length = Buffer.from(value).readUInt32BE(1);
+  return new TextDecoder().decode(value.slice(5, 5 + length)) || '{}';
 };
 
 const DENIED = 'permission_denied';

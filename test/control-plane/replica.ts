@@ -48,7 +48,7 @@ export const openReplica = async (
   });
   const counted: Store = { ...store, transact: (work) => store.transact((tx) => work(counting(tx))) };
   const publisher = createPublisher({
-    ...{ store: counted, fleet: home.fleet, root: home.root, signers: home.snapshotSigners, keys: [], leaseMs, now },
+    ...{ store: counted, fleet: home.fleet, root: home.root, signers: () => home.snapshotSigners, leaseMs, now },
   });
   return {
     store,

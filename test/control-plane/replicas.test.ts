@@ -4,6 +4,7 @@ import { compareEntries, type Entry, type EntryChange, merkleRoot, parseManifest
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { sha256 } from '../../control-plane/domain/digest.ts';
+import { createHistory } from '../../control-plane/domain/history.ts';
 import type { ControlHome } from '../../control-plane/home.ts';
 import type { Aggregates, SnapshotRow, Store } from '../../control-plane/store/interface.ts';
 import { openConnection } from '../../control-plane/store/sqlite-connection.ts';
@@ -76,6 +77,8 @@ test('what one has published the other serves byte by byte, without reading serv
   expect(b.newest()).toMatchObject({ version: a.newest().version, digest: a.newest().digest });
   expect(b.newest().snapshot).toEqual(a.newest().snapshot);
   expect(b.newest().size).toEqual(a.newest().size);
+  // Nothing of what came before is held on to.
+  expect(Object.keys(b.newest().step?.from ?? {})).toEqual(['version', 'digest']);
   expect(b.servicesRead()).toBe(0);
 });
 
@@ -237,8 +240,34 @@ test('a lease is renewed by one of the replicas, and the others take that up', a
   expect(a.newest().snapshot).toEqual(b.newest().snapshot);
 });
 
+test('what is older than the history goes, but for the newest hundred, and a node that has it is sent the whole', async () => {
+  let at = Date.now();
+  const a = await open({ now: () => at, leaseMs: 86_400_000 });
+  await a.publisher.start();
+  await seed(a, 4);
+  const first = a.newest();
+  for (let i = 0; i < 60; i += 1) await a.change(put('s-1', i));
+  at += 7_200_000;
+  for (let i = 0; i < 50; i += 1) await a.change(put('s-1', 100 + i));
+  const { version } = a.newest();
+  const history = createHistory({ store: a.store, pools: () => [POOL], historyMs: 3_600_000, now: () => at });
+  expect(await a.publisher.delta(POOL, first)).toBeDefined();
+  await history.prune();
+  const kept = await a.store.read.snapshots.list(POOL, { after: undefined, limit: 1000 });
+  expect(kept.map((row) => row.version)).toEqual(Array.from({ length: 100 }, (_, i) => version - i));
+  const oldest = await rowAt(a.store, version - 99);
+  expect(merkleRoot(await entriesAt(a.store, oldest.version), sha256)).toBe(parseManifest(oldest.manifest).root);
+  const b = await open({ now: () => at, leaseMs: 86_400_000 });
+  await b.publisher.start();
+  expect(b.newest().snapshot).toEqual(a.newest().snapshot);
+  expect(await b.publisher.delta(POOL, first)).toBeUndefined();
+  expect((await b.publisher.delta(POOL, oldest))?.changed).toHaveLength(1);
+});
+
 test('a stored snapshot that no node would take is not taken up', async () => {
-  const [a, b] = [await open(), await open()];
+  let at = Date.now();
+  const now = () => at;
+  const [a, b] = [await open({ now }), await open({ now })];
   await a.publisher.start();
   await b.publisher.start();
   const { version } = b.newest();
@@ -246,4 +275,9 @@ test('a stored snapshot that no node would take is not taken up', async () => {
   await sabotage(`update snapshots set signature = cast('x' as blob) where version = ${version + 1}`);
   await expect(b.publisher.learn()).rejects.toMatchObject({ code: 'failed_precondition' });
   expect(b.newest().version).toBe(version);
+  // It is no reason to let the lease end.
+  at += 1_300_000;
+  await expect(b.publisher.renew()).rejects.toMatchObject({ code: 'failed_precondition' });
+  expect(b.newest().version).toBe(version + 2);
+  expect(b.newest().snapshot.entries.map(({ name }) => name)).toContain('a');
 });

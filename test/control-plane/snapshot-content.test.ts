@@ -102,7 +102,7 @@ const run = async (tx: Aggregates, one: Step): Promise<void> => {
   }
 };
 
-const contents = () => createContents({ keys: [], now: () => now });
+const contents = () => createContents({ now: () => now });
 const seen = ({ tree, all, services }: Content) => ({
   root: treeRoot(tree, sha256),
   all,

@@ -7,6 +7,8 @@ import {
   type Entry,
   encodeEntry,
   encodeManifest,
+  MAX_ENTRIES,
+  MAX_ENTRY_BYTES,
   type Manifest,
   manifestDigest,
   merkleRoot,
@@ -207,6 +209,15 @@ test('a version that follows the active one is taken', async () => {
   expect(await refusalOf(next, { active: { version: 5, digest }, floor: 5 })).toBe('nothing');
 });
 
+const canary: Partial<Manifest> = { features: ['canary'], nodes: ['node-1', 'node-2'] };
+test.each([
+  ['by a node that it names', { node: 'node-2' }, 'nothing'],
+  ['by another node', { node: 'node-3' }, 'snapshot_foreign'],
+  ['by a node that does not say who it is', {}, 'snapshot_foreign'],
+] as const)('a snapshot for some nodes is taken or refused %s', async (_what, change, code) => {
+  expect(await refusalOf(await snapshot({ manifest: canary }), change)).toBe(code);
+});
+
 test('SNP-11 entries of two snapshots do not mix', async () => {
   const older = encodeEntry('credential', 'github', { ...credential, sealed: 'old' });
   expect(await refusalOf({ ...honest, entries: entries.with(1, older) })).toBe('snapshot_root_mismatch');
@@ -218,13 +229,12 @@ test('SNP-11 entries of two snapshots do not mix', async () => {
 
 test('SNP-15 a snapshot that is too large is refused before its signature is looked at', async () => {
   const signature = new Uint8Array(0);
-  expect(await refusalOf({ ...honest, signature, manifest: new Uint8Array(16_385) })).toBe('snapshot_malformed');
-  const huge = { kind: 'scope', name: 'github/x', content: new Uint8Array(65 * 1024 * 1024) };
-  expect(await refusalOf({ ...honest, signature, entries: [huge] })).toBe('snapshot_malformed');
+  expect(await refusalOf({ ...honest, signature, manifest: new Uint8Array(16_385) })).toBe('snapshot_too_large');
+  const huge = { kind: 'scope', name: 'github/x', content: new Uint8Array(MAX_ENTRY_BYTES) };
+  expect(await refusalOf({ ...honest, signature, entries: [huge] })).toBe('snapshot_too_large');
   const [one] = entries;
-  expect(await refusalOf({ ...honest, signature, entries: one === undefined ? [] : Array(200_001).fill(one) })).toBe(
-    'snapshot_malformed',
-  );
+  const many = one === undefined ? [] : Array(MAX_ENTRIES + 1).fill(one);
+  expect(await refusalOf({ ...honest, signature, entries: many })).toBe('snapshot_too_large');
 });
 
 const text = new TextDecoder().decode(honest.manifest);
@@ -240,6 +250,17 @@ test.each([
   ['version 5.5', text.replace('"version":5', '"version":5.5')],
   ['v 2', text.replace('"v":1', '"v":2')],
   ['a previous that is no digest', text.replace('"previous":""', '"previous":"x"')],
+  ['nodes without the feature', text.replace('"features"', '"nodes":["a"],"features"')],
+  ['the feature without nodes', text.replace('"features":[]', '"features":["canary"]')],
+  ['no node among its nodes', text.replace('"features":[]', '"features":["canary"],"nodes":[]')],
+  ['a node twice', text.replace('"features":[]', '"features":["canary"],"nodes":["a","a"]')],
+  [
+    '65 nodes',
+    text.replace(
+      '"features":[]',
+      `"features":["canary"],"nodes":${JSON.stringify(Array.from({ length: 65 }, (_, at) => `n${at}`))}`,
+    ),
+  ],
   ['text after it', `${text}x`],
   ['nothing', ''],
 ])('a signed manifest with %s is malformed', async (_what, spelled) => {
@@ -247,9 +268,9 @@ test.each([
   expect(await refusalOf(await signed(utf8(spelled)))).toBe('snapshot_malformed');
 });
 
-test('a manifest reads back as it was', () => {
-  const manifest = parseManifest(honest.manifest);
-  expect(encodeManifest(manifest)).toEqual(honest.manifest);
+test('a manifest reads back as it was', async () => {
+  for (const { manifest } of [honest, await snapshot({ manifest: canary })])
+    expect(encodeManifest(parseManifest(manifest))).toEqual(manifest);
 });
 
 const raw = (kind: string, name: string, value: unknown): Entry => ({

@@ -5,6 +5,7 @@ import { ceilings } from './0002-ceilings.ts';
 import { operations } from './0003-operations.ts';
 import { snapshotEntries } from './0004-snapshot-entries.ts';
 import { nodes } from './0005-nodes.ts';
+import { keys } from './0006-keys.ts';
 
 /** Migrations by their names. */
 export type Migrations = Readonly<Record<string, Migration>>;
@@ -15,4 +16,5 @@ export const migrations: Migrations = {
   '0003-operations': operations,
   '0004-snapshot-entries': snapshotEntries,
   '0005-nodes': nodes,
+  '0006-keys': keys,
 };

@@ -4,16 +4,20 @@
 // @generated from file daypass/v1/key.proto (package daypass.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import type { Message } from "@bufbuild/protobuf";
+import type { Rollout } from "./rollout_pb.ts";
+import { file_daypass_v1_rollout } from "./rollout_pb.ts";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file daypass/v1/key.proto.
  */
 export const file_daypass_v1_key: GenFile = /*@__PURE__*/
-  fileDesc("ChRkYXlwYXNzL3YxL2tleS5wcm90bxIKZGF5cGFzcy52MSIcChpHZXRWZXJpZmljYXRpb25LZXlzUmVxdWVzdCIrChtHZXRWZXJpZmljYXRpb25LZXlzUmVzcG9uc2USDAoEandrcxgBIAEoCSIuChVHZXRTZWFsaW5nS2V5c1JlcXVlc3QSFQoEcG9vbBgBIAEoCUIHukgEcgIYPyJaChZHZXRTZWFsaW5nS2V5c1Jlc3BvbnNlEg0KBWZsZWV0GAEgASgJEgwKBHJvb3QYAiABKAkSIwoEa2V5cxgDIAMoCzIVLmRheXBhc3MudjEuU2lnbmVkS2V5IkQKCVNpZ25lZEtleRIbCglzdGF0ZW1lbnQYASABKAxCCLpIBXoDGIAQEhoKCXNpZ25hdHVyZRgCIAEoDEIHukgEegIYQDLXAQoKS2V5U2VydmljZRJrChNHZXRWZXJpZmljYXRpb25LZXlzEiYuZGF5cGFzcy52MS5HZXRWZXJpZmljYXRpb25LZXlzUmVxdWVzdBonLmRheXBhc3MudjEuR2V0VmVyaWZpY2F0aW9uS2V5c1Jlc3BvbnNlIgOQAgESXAoOR2V0U2VhbGluZ0tleXMSIS5kYXlwYXNzLnYxLkdldFNlYWxpbmdLZXlzUmVxdWVzdBoiLmRheXBhc3MudjEuR2V0U2VhbGluZ0tleXNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_buf_validate_validate]);
+  fileDesc("ChRkYXlwYXNzL3YxL2tleS5wcm90bxIKZGF5cGFzcy52MSIcChpHZXRWZXJpZmljYXRpb25LZXlzUmVxdWVzdCIrChtHZXRWZXJpZmljYXRpb25LZXlzUmVzcG9uc2USDAoEandrcxgBIAEoCSIuChVHZXRTZWFsaW5nS2V5c1JlcXVlc3QSFQoEcG9vbBgBIAEoCUIHukgEcgIYPyJaChZHZXRTZWFsaW5nS2V5c1Jlc3BvbnNlEg0KBWZsZWV0GAEgASgJEgwKBHJvb3QYAiABKAkSIwoEa2V5cxgDIAMoCzIVLmRheXBhc3MudjEuU2lnbmVkS2V5IkQKCVNpZ25lZEtleRIbCglzdGF0ZW1lbnQYASABKAxCCLpIBXoDGIAQEhoKCXNpZ25hdHVyZRgCIAEoDEIHukgEegIYQCIXChVLZXlTZXJ2aWNlTGlzdFJlcXVlc3QiNwoWS2V5U2VydmljZUxpc3RSZXNwb25zZRIdCgRrZXlzGAEgAygLMg8uZGF5cGFzcy52MS5LZXkipAMKA0tleRILCgNraWQYASABKAkSHwoDdXNlGAIgASgOMhIuZGF5cGFzcy52MS5LZXlVc2USDAoEcG9vbBgDIAEoCRIjCgVzdGF0ZRgEIAEoDjIULmRheXBhc3MudjEuS2V5U3RhdGUSDAoEaGVsZBgFIAEoCBISCgpnZW5lcmF0aW9uGAYgASgEEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1hY3RpdmF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXRpcmVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoQbGFzdF9leHBpcmVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXJ2aWNlcxgMIAEoBBIOCgZ0b2tlbnMYDSABKAQiagoXS2V5U2VydmljZVJldGlyZVJlcXVlc3QSFwoDa2lkGAEgASgJQgq6SAdyBRABGIABEg0KBWZvcmNlGAIgASgIEicKBHdhaXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iUAoYS2V5U2VydmljZVJldGlyZVJlc3BvbnNlEiQKB3JvbGxvdXQYASABKAsyEy5kYXlwYXNzLnYxLlJvbGxvdXQSDgoGdG9rZW5zGAIgASgEKlwKBktleVVzZRIXChNLRVlfVVNFX1VOU1BFQ0lGSUVEEAASEQoNS0VZX1VTRV9UT0tFThABEhQKEEtFWV9VU0VfU05BUFNIT1QQAhIQCgxLRVlfVVNFX1NFQUwQAyqAAQoIS2V5U3RhdGUSGQoVS0VZX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRS0VZX1NUQVRFX1dBSVRJTkcQARIVChFLRVlfU1RBVEVfQ1VSUkVOVBACEhQKEEtFWV9TVEFURV9GT1JNRVIQAxIVChFLRVlfU1RBVEVfUkVUSVJFRBAEMoADCgpLZXlTZXJ2aWNlEmsKE0dldFZlcmlmaWNhdGlvbktleXMSJi5kYXlwYXNzLnYxLkdldFZlcmlmaWNhdGlvbktleXNSZXF1ZXN0GicuZGF5cGFzcy52MS5HZXRWZXJpZmljYXRpb25LZXlzUmVzcG9uc2UiA5ACARJcCg5HZXRTZWFsaW5nS2V5cxIhLmRheXBhc3MudjEuR2V0U2VhbGluZ0tleXNSZXF1ZXN0GiIuZGF5cGFzcy52MS5HZXRTZWFsaW5nS2V5c1Jlc3BvbnNlIgOQAgESUgoETGlzdBIhLmRheXBhc3MudjEuS2V5U2VydmljZUxpc3RSZXF1ZXN0GiIuZGF5cGFzcy52MS5LZXlTZXJ2aWNlTGlzdFJlc3BvbnNlIgOQAgESUwoGUmV0aXJlEiMuZGF5cGFzcy52MS5LZXlTZXJ2aWNlUmV0aXJlUmVxdWVzdBokLmRheXBhc3MudjEuS2V5U2VydmljZVJldGlyZVJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * GetVerificationKeysRequest has no fields.
@@ -114,7 +118,8 @@ export const GetSealingKeysResponseSchema: GenMessage<GetSealingKeysResponse> = 
  */
 export type SignedKey = Message<"daypass.v1.SignedKey"> & {
   /**
-   * The statement: JSON bytes with `v`, `fleet`, `pool`, `use`, `kid`, `jwk`, `not_after`.
+   * The statement: JSON bytes with `v`, `fleet`, `pool`, `use`, `kid`, `jwk`, `not_after`, and for a snapshot key `generation`
+   * where it is not 0.
    *
    * @generated from field: bytes statement = 1;
    */
@@ -136,7 +141,315 @@ export const SignedKeySchema: GenMessage<SignedKey> = /*@__PURE__*/
   messageDesc(file_daypass_v1_key, 4);
 
 /**
- * KeyService hands out public keys. It needs no API key.
+ * KeyServiceListRequest has no fields: keys are few.
+ *
+ * @generated from message daypass.v1.KeyServiceListRequest
+ */
+export type KeyServiceListRequest = Message<"daypass.v1.KeyServiceListRequest"> & {
+};
+
+/**
+ * Describes the message daypass.v1.KeyServiceListRequest.
+ * Use `create(KeyServiceListRequestSchema)` to create a new message.
+ */
+export const KeyServiceListRequestSchema: GenMessage<KeyServiceListRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 5);
+
+/**
+ * KeyServiceListResponse is all keys: those of tokens, then those of each pool.
+ *
+ * @generated from message daypass.v1.KeyServiceListResponse
+ */
+export type KeyServiceListResponse = Message<"daypass.v1.KeyServiceListResponse"> & {
+  /**
+   * The keys.
+   *
+   * @generated from field: repeated daypass.v1.Key keys = 1;
+   */
+  keys: Key[];
+};
+
+/**
+ * Describes the message daypass.v1.KeyServiceListResponse.
+ * Use `create(KeyServiceListResponseSchema)` to create a new message.
+ */
+export const KeyServiceListResponseSchema: GenMessage<KeyServiceListResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 6);
+
+/**
+ * Key is a key without its private half.
+ *
+ * @generated from message daypass.v1.Key
+ */
+export type Key = Message<"daypass.v1.Key"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string kid = 1;
+   */
+  kid: string;
+
+  /**
+   * What it is for.
+   *
+   * @generated from field: daypass.v1.KeyUse use = 2;
+   */
+  use: KeyUse;
+
+  /**
+   * The pool that it is for; empty for a token key, which is the fleet's.
+   *
+   * @generated from field: string pool = 3;
+   */
+  pool: string;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: daypass.v1.KeyState state = 4;
+   */
+  state: KeyState;
+
+  /**
+   * Whether the control plane that answers holds its private half.
+   *
+   * @generated from field: bool held = 5;
+   */
+  held: boolean;
+
+  /**
+   * Of a snapshot key: data planes that have trusted it trust no key of a lower generation.
+   *
+   * @generated from field: uint64 generation = 6;
+   */
+  generation: bigint;
+
+  /**
+   * When it became public.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Since when it may sign.
+   *
+   * @generated from field: google.protobuf.Timestamp activate_time = 8;
+   */
+  activateTime?: Timestamp | undefined;
+
+  /**
+   * Since when it is retired.
+   *
+   * @generated from field: google.protobuf.Timestamp retire_time = 9;
+   */
+  retireTime?: Timestamp | undefined;
+
+  /**
+   * No token that it signed ends after this.
+   *
+   * @generated from field: google.protobuf.Timestamp last_expire_time = 10;
+   */
+  lastExpireTime?: Timestamp | undefined;
+
+  /**
+   * The end that the fleet root gave it.
+   *
+   * @generated from field: google.protobuf.Timestamp not_after = 11;
+   */
+  notAfter?: Timestamp | undefined;
+
+  /**
+   * Services whose credential is sealed to it.
+   *
+   * @generated from field: uint64 services = 12;
+   */
+  services: bigint;
+
+  /**
+   * Tokens that have not ended and carry a credential sealed to it.
+   *
+   * @generated from field: uint64 tokens = 13;
+   */
+  tokens: bigint;
+};
+
+/**
+ * Describes the message daypass.v1.Key.
+ * Use `create(KeySchema)` to create a new message.
+ */
+export const KeySchema: GenMessage<Key> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 7);
+
+/**
+ * KeyServiceRetireRequest names a key.
+ *
+ * @generated from message daypass.v1.KeyServiceRetireRequest
+ */
+export type KeyServiceRetireRequest = Message<"daypass.v1.KeyServiceRetireRequest"> & {
+  /**
+   * The token or sealing key to retire.
+   *
+   * @generated from field: string kid = 1;
+   */
+  kid: string;
+
+  /**
+   * Retires the token key that signs now, too, where another is there to take its place at once. Data planes that do not
+   * know that one yet refuse its tokens until they do.
+   *
+   * @generated from field: bool force = 2;
+   */
+  force: boolean;
+
+  /**
+   * How long to wait for the data planes, at most 5 s; default 5 s.
+   *
+   * @generated from field: google.protobuf.Duration wait = 3;
+   */
+  wait?: Duration | undefined;
+};
+
+/**
+ * Describes the message daypass.v1.KeyServiceRetireRequest.
+ * Use `create(KeyServiceRetireRequestSchema)` to create a new message.
+ */
+export const KeyServiceRetireRequestSchema: GenMessage<KeyServiceRetireRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 8);
+
+/**
+ * KeyServiceRetireResponse is the receipt.
+ *
+ * @generated from message daypass.v1.KeyServiceRetireResponse
+ */
+export type KeyServiceRetireResponse = Message<"daypass.v1.KeyServiceRetireResponse"> & {
+  /**
+   * How far it has travelled.
+   *
+   * @generated from field: daypass.v1.Rollout rollout = 1;
+   */
+  rollout?: Rollout | undefined;
+
+  /**
+   * Of a sealing key: tokens that have not ended and carry a credential sealed to it. They need its private half until then.
+   *
+   * @generated from field: uint64 tokens = 2;
+   */
+  tokens: bigint;
+};
+
+/**
+ * Describes the message daypass.v1.KeyServiceRetireResponse.
+ * Use `create(KeyServiceRetireResponseSchema)` to create a new message.
+ */
+export const KeyServiceRetireResponseSchema: GenMessage<KeyServiceRetireResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 9);
+
+/**
+ * KeyUse is what a key is for.
+ *
+ * @generated from enum daypass.v1.KeyUse
+ */
+export const KeyUse = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: KEY_USE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Signs tokens.
+   *
+   * @generated from enum value: KEY_USE_TOKEN = 1;
+   */
+  TOKEN: 1,
+
+  /**
+   * Signs snapshots.
+   *
+   * @generated from enum value: KEY_USE_SNAPSHOT = 2;
+   */
+  SNAPSHOT: 2,
+
+  /**
+   * Opens what is sealed to it.
+   *
+   * @generated from enum value: KEY_USE_SEAL = 3;
+   */
+  SEAL: 3,
+} as const;
+
+/**
+ * KeyUse is what a key is for.
+ *
+ * @generated from enum daypass.v1.KeyUse
+ */
+export type KeyUse = (typeof KeyUse)[keyof typeof KeyUse] | UnknownEnum;
+
+/**
+ * Describes the enum daypass.v1.KeyUse.
+ */
+export const KeyUseSchema: GenEnum<KeyUse> = /*@__PURE__*/
+  enumDesc(file_daypass_v1_key, 0);
+
+/**
+ * KeyState is where a key stands.
+ *
+ * @generated from enum daypass.v1.KeyState
+ */
+export const KeyState = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: KEY_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It is public, and signs once every data plane knows it.
+   *
+   * @generated from enum value: KEY_STATE_WAITING = 1;
+   */
+  WAITING: 1,
+
+  /**
+   * New signatures and seals are made with it.
+   *
+   * @generated from enum value: KEY_STATE_CURRENT = 2;
+   */
+  CURRENT: 2,
+
+  /**
+   * What was made with it is still good.
+   *
+   * @generated from enum value: KEY_STATE_FORMER = 3;
+   */
+  FORMER: 3,
+
+  /**
+   * Nothing of it is good any more; of a sealing key: nothing is sealed to it any more.
+   *
+   * @generated from enum value: KEY_STATE_RETIRED = 4;
+   */
+  RETIRED: 4,
+} as const;
+
+/**
+ * KeyState is where a key stands.
+ *
+ * @generated from enum daypass.v1.KeyState
+ */
+export type KeyState = (typeof KeyState)[keyof typeof KeyState] | UnknownEnum;
+
+/**
+ * Describes the enum daypass.v1.KeyState.
+ */
+export const KeyStateSchema: GenEnum<KeyState> = /*@__PURE__*/
+  enumDesc(file_daypass_v1_key, 1);
+
+/**
+ * KeyService hands out public keys, which needs no API key, and retires keys, which is for admins.
  *
  * @generated from service daypass.v1.KeyService
  */
@@ -161,6 +474,27 @@ export const KeyService: GenService<{
     methodKind: "unary";
     input: typeof GetSealingKeysRequestSchema;
     output: typeof GetSealingKeysResponseSchema;
+  },
+  /**
+   * List returns every key with its state. Needs an admin.
+   *
+   * @generated from rpc daypass.v1.KeyService.List
+   */
+  list: {
+    methodKind: "unary";
+    input: typeof KeyServiceListRequestSchema;
+    output: typeof KeyServiceListResponseSchema;
+  },
+  /**
+   * Retire ends a key: tokens that a token key signed are refused, and nothing is sealed to a sealing key any more. The
+   * token key that signs now, and a sealing key that services need, are refused: `failed_precondition`. Needs an admin.
+   *
+   * @generated from rpc daypass.v1.KeyService.Retire
+   */
+  retire: {
+    methodKind: "unary";
+    input: typeof KeyServiceRetireRequestSchema;
+    output: typeof KeyServiceRetireResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_daypass_v1_key, 0);

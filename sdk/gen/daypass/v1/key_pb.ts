@@ -4,15 +4,19 @@
 // @generated from file daypass/v1/key.proto (package daypass.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Rollout } from "./rollout_pb.ts";
+import { file_daypass_v1_rollout } from "./rollout_pb.ts";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file daypass/v1/key.proto.
  */
 export const file_daypass_v1_key: GenFile = /*@__PURE__*/
-  fileDesc("ChRkYXlwYXNzL3YxL2tleS5wcm90bxIKZGF5cGFzcy52MSIcChpHZXRWZXJpZmljYXRpb25LZXlzUmVxdWVzdCIrChtHZXRWZXJpZmljYXRpb25LZXlzUmVzcG9uc2USDAoEandrcxgBIAEoCSIlChVHZXRTZWFsaW5nS2V5c1JlcXVlc3QSDAoEcG9vbBgBIAEoCSJaChZHZXRTZWFsaW5nS2V5c1Jlc3BvbnNlEg0KBWZsZWV0GAEgASgJEgwKBHJvb3QYAiABKAkSIwoEa2V5cxgDIAMoCzIVLmRheXBhc3MudjEuU2lnbmVkS2V5IjEKCVNpZ25lZEtleRIRCglzdGF0ZW1lbnQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMMtcBCgpLZXlTZXJ2aWNlEmsKE0dldFZlcmlmaWNhdGlvbktleXMSJi5kYXlwYXNzLnYxLkdldFZlcmlmaWNhdGlvbktleXNSZXF1ZXN0GicuZGF5cGFzcy52MS5HZXRWZXJpZmljYXRpb25LZXlzUmVzcG9uc2UiA5ACARJcCg5HZXRTZWFsaW5nS2V5cxIhLmRheXBhc3MudjEuR2V0U2VhbGluZ0tleXNSZXF1ZXN0GiIuZGF5cGFzcy52MS5HZXRTZWFsaW5nS2V5c1Jlc3BvbnNlIgOQAgFiBnByb3RvMw");
+  fileDesc("ChRkYXlwYXNzL3YxL2tleS5wcm90bxIKZGF5cGFzcy52MSIcChpHZXRWZXJpZmljYXRpb25LZXlzUmVxdWVzdCIrChtHZXRWZXJpZmljYXRpb25LZXlzUmVzcG9uc2USDAoEandrcxgBIAEoCSIlChVHZXRTZWFsaW5nS2V5c1JlcXVlc3QSDAoEcG9vbBgBIAEoCSJaChZHZXRTZWFsaW5nS2V5c1Jlc3BvbnNlEg0KBWZsZWV0GAEgASgJEgwKBHJvb3QYAiABKAkSIwoEa2V5cxgDIAMoCzIVLmRheXBhc3MudjEuU2lnbmVkS2V5IjEKCVNpZ25lZEtleRIRCglzdGF0ZW1lbnQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIhcKFUtleVNlcnZpY2VMaXN0UmVxdWVzdCI3ChZLZXlTZXJ2aWNlTGlzdFJlc3BvbnNlEh0KBGtleXMYASADKAsyDy5kYXlwYXNzLnYxLktleSKkAwoDS2V5EgsKA2tpZBgBIAEoCRIfCgN1c2UYAiABKA4yEi5kYXlwYXNzLnYxLktleVVzZRIMCgRwb29sGAMgASgJEiMKBXN0YXRlGAQgASgOMhQuZGF5cGFzcy52MS5LZXlTdGF0ZRIMCgRoZWxkGAUgASgIEhIKCmdlbmVyYXRpb24YBiABKAQSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWFjdGl2YXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3JldGlyZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBsYXN0X2V4cGlyZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglub3RfYWZ0ZXIYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHNlcnZpY2VzGAwgASgEEg4KBnRva2VucxgNIAEoBCJeChdLZXlTZXJ2aWNlUmV0aXJlUmVxdWVzdBILCgNraWQYASABKAkSDQoFZm9yY2UYAiABKAgSJwoEd2FpdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJQChhLZXlTZXJ2aWNlUmV0aXJlUmVzcG9uc2USJAoHcm9sbG91dBgBIAEoCzITLmRheXBhc3MudjEuUm9sbG91dBIOCgZ0b2tlbnMYAiABKAQqXAoGS2V5VXNlEhcKE0tFWV9VU0VfVU5TUEVDSUZJRUQQABIRCg1LRVlfVVNFX1RPS0VOEAESFAoQS0VZX1VTRV9TTkFQU0hPVBACEhAKDEtFWV9VU0VfU0VBTBADKoABCghLZXlTdGF0ZRIZChVLRVlfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFLRVlfU1RBVEVfV0FJVElORxABEhUKEUtFWV9TVEFURV9DVVJSRU5UEAISFAoQS0VZX1NUQVRFX0ZPUk1FUhADEhUKEUtFWV9TVEFURV9SRVRJUkVEEAQygAMKCktleVNlcnZpY2USawoTR2V0VmVyaWZpY2F0aW9uS2V5cxImLmRheXBhc3MudjEuR2V0VmVyaWZpY2F0aW9uS2V5c1JlcXVlc3QaJy5kYXlwYXNzLnYxLkdldFZlcmlmaWNhdGlvbktleXNSZXNwb25zZSIDkAIBElwKDkdldFNlYWxpbmdLZXlzEiEuZGF5cGFzcy52MS5HZXRTZWFsaW5nS2V5c1JlcXVlc3QaIi5kYXlwYXNzLnYxLkdldFNlYWxpbmdLZXlzUmVzcG9uc2UiA5ACARJSCgRMaXN0EiEuZGF5cGFzcy52MS5LZXlTZXJ2aWNlTGlzdFJlcXVlc3QaIi5kYXlwYXNzLnYxLktleVNlcnZpY2VMaXN0UmVzcG9uc2UiA5ACARJTCgZSZXRpcmUSIy5kYXlwYXNzLnYxLktleVNlcnZpY2VSZXRpcmVSZXF1ZXN0GiQuZGF5cGFzcy52MS5LZXlTZXJ2aWNlUmV0aXJlUmVzcG9uc2ViBnByb3RvMw", [file_daypass_v1_rollout, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * GetVerificationKeysRequest has no fields.
@@ -113,7 +117,8 @@ export const GetSealingKeysResponseSchema: GenMessage<GetSealingKeysResponse> = 
  */
 export type SignedKey = Message<"daypass.v1.SignedKey"> & {
   /**
-   * The statement: JSON bytes with `v`, `fleet`, `pool`, `use`, `kid`, `jwk`, `not_after`.
+   * The statement: JSON bytes with `v`, `fleet`, `pool`, `use`, `kid`, `jwk`, `not_after`, and for a snapshot key `generation`
+   * where it is not 0.
    *
    * @generated from field: bytes statement = 1;
    */
@@ -135,7 +140,315 @@ export const SignedKeySchema: GenMessage<SignedKey> = /*@__PURE__*/
   messageDesc(file_daypass_v1_key, 4);
 
 /**
- * KeyService hands out public keys. It needs no API key.
+ * KeyServiceListRequest has no fields: keys are few.
+ *
+ * @generated from message daypass.v1.KeyServiceListRequest
+ */
+export type KeyServiceListRequest = Message<"daypass.v1.KeyServiceListRequest"> & {
+};
+
+/**
+ * Describes the message daypass.v1.KeyServiceListRequest.
+ * Use `create(KeyServiceListRequestSchema)` to create a new message.
+ */
+export const KeyServiceListRequestSchema: GenMessage<KeyServiceListRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 5);
+
+/**
+ * KeyServiceListResponse is all keys: those of tokens, then those of each pool.
+ *
+ * @generated from message daypass.v1.KeyServiceListResponse
+ */
+export type KeyServiceListResponse = Message<"daypass.v1.KeyServiceListResponse"> & {
+  /**
+   * The keys.
+   *
+   * @generated from field: repeated daypass.v1.Key keys = 1;
+   */
+  keys: Key[];
+};
+
+/**
+ * Describes the message daypass.v1.KeyServiceListResponse.
+ * Use `create(KeyServiceListResponseSchema)` to create a new message.
+ */
+export const KeyServiceListResponseSchema: GenMessage<KeyServiceListResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 6);
+
+/**
+ * Key is a key without its private half.
+ *
+ * @generated from message daypass.v1.Key
+ */
+export type Key = Message<"daypass.v1.Key"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string kid = 1;
+   */
+  kid: string;
+
+  /**
+   * What it is for.
+   *
+   * @generated from field: daypass.v1.KeyUse use = 2;
+   */
+  use: KeyUse;
+
+  /**
+   * The pool that it is for; empty for a token key, which is the fleet's.
+   *
+   * @generated from field: string pool = 3;
+   */
+  pool: string;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: daypass.v1.KeyState state = 4;
+   */
+  state: KeyState;
+
+  /**
+   * Whether the control plane that answers holds its private half.
+   *
+   * @generated from field: bool held = 5;
+   */
+  held: boolean;
+
+  /**
+   * Of a snapshot key: data planes that have trusted it trust no key of a lower generation.
+   *
+   * @generated from field: uint64 generation = 6;
+   */
+  generation: bigint;
+
+  /**
+   * When it became public.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Since when it may sign.
+   *
+   * @generated from field: google.protobuf.Timestamp activate_time = 8;
+   */
+  activateTime?: Timestamp | undefined;
+
+  /**
+   * Since when it is retired.
+   *
+   * @generated from field: google.protobuf.Timestamp retire_time = 9;
+   */
+  retireTime?: Timestamp | undefined;
+
+  /**
+   * No token that it signed ends after this.
+   *
+   * @generated from field: google.protobuf.Timestamp last_expire_time = 10;
+   */
+  lastExpireTime?: Timestamp | undefined;
+
+  /**
+   * The end that the fleet root gave it.
+   *
+   * @generated from field: google.protobuf.Timestamp not_after = 11;
+   */
+  notAfter?: Timestamp | undefined;
+
+  /**
+   * Services whose credential is sealed to it.
+   *
+   * @generated from field: uint64 services = 12;
+   */
+  services: bigint;
+
+  /**
+   * Tokens that have not ended and carry a credential sealed to it.
+   *
+   * @generated from field: uint64 tokens = 13;
+   */
+  tokens: bigint;
+};
+
+/**
+ * Describes the message daypass.v1.Key.
+ * Use `create(KeySchema)` to create a new message.
+ */
+export const KeySchema: GenMessage<Key> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 7);
+
+/**
+ * KeyServiceRetireRequest names a key.
+ *
+ * @generated from message daypass.v1.KeyServiceRetireRequest
+ */
+export type KeyServiceRetireRequest = Message<"daypass.v1.KeyServiceRetireRequest"> & {
+  /**
+   * The token or sealing key to retire.
+   *
+   * @generated from field: string kid = 1;
+   */
+  kid: string;
+
+  /**
+   * Retires the token key that signs now, too, where another is there to take its place at once. Data planes that do not
+   * know that one yet refuse its tokens until they do.
+   *
+   * @generated from field: bool force = 2;
+   */
+  force: boolean;
+
+  /**
+   * How long to wait for the data planes, at most 5 s; default 5 s.
+   *
+   * @generated from field: google.protobuf.Duration wait = 3;
+   */
+  wait?: Duration | undefined;
+};
+
+/**
+ * Describes the message daypass.v1.KeyServiceRetireRequest.
+ * Use `create(KeyServiceRetireRequestSchema)` to create a new message.
+ */
+export const KeyServiceRetireRequestSchema: GenMessage<KeyServiceRetireRequest> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 8);
+
+/**
+ * KeyServiceRetireResponse is the receipt.
+ *
+ * @generated from message daypass.v1.KeyServiceRetireResponse
+ */
+export type KeyServiceRetireResponse = Message<"daypass.v1.KeyServiceRetireResponse"> & {
+  /**
+   * How far it has travelled.
+   *
+   * @generated from field: daypass.v1.Rollout rollout = 1;
+   */
+  rollout?: Rollout | undefined;
+
+  /**
+   * Of a sealing key: tokens that have not ended and carry a credential sealed to it. They need its private half until then.
+   *
+   * @generated from field: uint64 tokens = 2;
+   */
+  tokens: bigint;
+};
+
+/**
+ * Describes the message daypass.v1.KeyServiceRetireResponse.
+ * Use `create(KeyServiceRetireResponseSchema)` to create a new message.
+ */
+export const KeyServiceRetireResponseSchema: GenMessage<KeyServiceRetireResponse> = /*@__PURE__*/
+  messageDesc(file_daypass_v1_key, 9);
+
+/**
+ * KeyUse is what a key is for.
+ *
+ * @generated from enum daypass.v1.KeyUse
+ */
+export const KeyUse = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: KEY_USE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Signs tokens.
+   *
+   * @generated from enum value: KEY_USE_TOKEN = 1;
+   */
+  TOKEN: 1,
+
+  /**
+   * Signs snapshots.
+   *
+   * @generated from enum value: KEY_USE_SNAPSHOT = 2;
+   */
+  SNAPSHOT: 2,
+
+  /**
+   * Opens what is sealed to it.
+   *
+   * @generated from enum value: KEY_USE_SEAL = 3;
+   */
+  SEAL: 3,
+} as const;
+
+/**
+ * KeyUse is what a key is for.
+ *
+ * @generated from enum daypass.v1.KeyUse
+ */
+export type KeyUse = (typeof KeyUse)[keyof typeof KeyUse] | UnknownEnum;
+
+/**
+ * Describes the enum daypass.v1.KeyUse.
+ */
+export const KeyUseSchema: GenEnum<KeyUse> = /*@__PURE__*/
+  enumDesc(file_daypass_v1_key, 0);
+
+/**
+ * KeyState is where a key stands.
+ *
+ * @generated from enum daypass.v1.KeyState
+ */
+export const KeyState = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: KEY_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It is public, and signs once every data plane knows it.
+   *
+   * @generated from enum value: KEY_STATE_WAITING = 1;
+   */
+  WAITING: 1,
+
+  /**
+   * New signatures and seals are made with it.
+   *
+   * @generated from enum value: KEY_STATE_CURRENT = 2;
+   */
+  CURRENT: 2,
+
+  /**
+   * What was made with it is still good.
+   *
+   * @generated from enum value: KEY_STATE_FORMER = 3;
+   */
+  FORMER: 3,
+
+  /**
+   * Nothing of it is good any more; of a sealing key: nothing is sealed to it any more.
+   *
+   * @generated from enum value: KEY_STATE_RETIRED = 4;
+   */
+  RETIRED: 4,
+} as const;
+
+/**
+ * KeyState is where a key stands.
+ *
+ * @generated from enum daypass.v1.KeyState
+ */
+export type KeyState = (typeof KeyState)[keyof typeof KeyState] | UnknownEnum;
+
+/**
+ * Describes the enum daypass.v1.KeyState.
+ */
+export const KeyStateSchema: GenEnum<KeyState> = /*@__PURE__*/
+  enumDesc(file_daypass_v1_key, 1);
+
+/**
+ * KeyService hands out public keys, which needs no API key, and retires keys, which is for admins.
  *
  * @generated from service daypass.v1.KeyService
  */
@@ -160,6 +473,27 @@ export const KeyService: GenService<{
     methodKind: "unary";
     input: typeof GetSealingKeysRequestSchema;
     output: typeof GetSealingKeysResponseSchema;
+  },
+  /**
+   * List returns every key with its state. Needs an admin.
+   *
+   * @generated from rpc daypass.v1.KeyService.List
+   */
+  list: {
+    methodKind: "unary";
+    input: typeof KeyServiceListRequestSchema;
+    output: typeof KeyServiceListResponseSchema;
+  },
+  /**
+   * Retire ends a key: tokens that a token key signed are refused, and nothing is sealed to a sealing key any more. The
+   * token key that signs now, and a sealing key that services need, are refused: `failed_precondition`. Needs an admin.
+   *
+   * @generated from rpc daypass.v1.KeyService.Retire
+   */
+  retire: {
+    methodKind: "unary";
+    input: typeof KeyServiceRetireRequestSchema;
+    output: typeof KeyServiceRetireResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_daypass_v1_key, 0);

@@ -25,7 +25,8 @@ export const file_daypass_v1_snapshot: GenFile = /*@__PURE__*/
  */
 export type Snapshot = Message<"daypass.v1.Snapshot"> & {
   /**
-   * The manifest: JSON bytes with `v`, `fleet`, `pool`, `version`, `previous`, `issued_at`, `expires_at`, `features`, `root`.
+   * The manifest: JSON bytes with `v`, `fleet`, `pool`, `version`, `previous`, `issued_at`, `expires_at`, `features`, `root`,
+   * and `nodes` where it is for some nodes alone.
    *
    * @generated from field: bytes manifest = 1;
    */
