@@ -133,7 +133,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       list: createKeyList({ read, held: signers.held, snapshotSigners, sealingKeys, now }),
       retire: createRetireKey({ changes, rollouts, publisher, keys, sealingKeys, now }),
     },
-    identify: createIdentify({ read, fleet, now }),
+    identify: createIdentify({ store, fleet, now }),
     services: createServices({ release, plans, read }),
     setScope: createSetScope({ changes, release, plan: planScope }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),

@@ -449,6 +449,11 @@ export type Store = {
   /** One writer at a time; rolled back when `work` throws. */
   transact<T>(work: (tx: Aggregates) => Promise<T>, options?: TransactOptions): Promise<T>;
   readonly notices: Notices;
+  /**
+   * Takes a key until a time (milliseconds), also as against the other control planes on the database. False: one of them
+   * has taken it, and that time is not over. What this process has taken itself it has to know.
+   */
+  takeOnce(key: string, now: number, until: number): Promise<boolean>;
   /** Throws when the database does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

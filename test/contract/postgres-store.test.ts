@@ -267,6 +267,14 @@ test.each([
   await store.transact((tx) => tx.services.insert(service('a')));
 });
 
+test('a key is taken at one control plane only, until its time is over', async () => {
+  const [one, other] = [await open(), await open()];
+  expect(await one.takeOnce('k', 0, 1000)).toBe(true);
+  expect(await other.takeOnce('k', 999, 2000)).toBe(false);
+  expect(await other.takeOnce('k', 1001, 2000)).toBe(true);
+  expect(await one.takeOnce('k', 1001, 2000)).toBe(false);
+});
+
 test('control planes that start together on an empty database take turns', async () => {
   const stores = await Promise.all(Array.from({ length: 4 }, () => open()));
   for (const [index, store] of stores.entries()) await store.transact((tx) => tx.services.insert(service(`s${index}`)));

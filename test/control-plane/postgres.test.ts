@@ -1,10 +1,11 @@
 // Two control planes on one PostgreSQL: what one does holds at the other, at once, and neither does anything twice.
 import { createHash } from 'node:crypto';
+import { signNodeAssertion } from '@daypass/core/node-auth';
 import { parseManifest } from '@daypass/core/snapshot';
 import { readToken, readUnverifiedClaims } from '@daypass/core/token';
 import { AuditKind } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import { CallerService } from '@daypass/sdk/gen/daypass/v1/caller_pb';
-import type { Snapshot } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
+import { type Snapshot, SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type PostgresServer, startPostgres } from '../kit/postgres.ts';
 import { errorOf, type Home, makeHome, type Running, startControl, until } from './fixture.ts';
@@ -164,6 +165,17 @@ test('a caller that was deleted at one is unknown at the other, and a node that 
   await until(() => node.seen.length === 1);
   await a.admin.nodes.expel({ name: 'node-1', wait: NOW });
   expect(await ended).toMatchObject({ code: 16 });
+});
+
+test('what a node showed to one control plane is refused by the other', async () => {
+  const key = home.nodes.get('node-3');
+  if (key === undefined) throw new Error('no such node');
+  const show = async (jti: string) =>
+    signNodeAssertion({ node: 'node-3', fleet: home.fleet, now: Date.now() / 1000, jti }, key);
+  const overheard = await show('j'.repeat(32));
+  await a.client(SnapshotService, overheard).get({});
+  expect(await errorOf(b.client(SnapshotService, overheard).get({}))).toMatchObject({ code: 16 });
+  await b.client(SnapshotService, await show('k'.repeat(32))).get({});
 });
 
 test('who follows the audit at one sees what is changed at the other', async () => {
