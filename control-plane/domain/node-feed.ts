@@ -32,17 +32,33 @@ export const createNodeFeed = (publisher: Pick<Publisher, 'current' | 'delta' | 
     newest,
     next: async (pool, has) => {
       // Another replica has published what the node has. Where the database does not answer, the node keeps it.
-      if ((publisher.current(pool)?.version ?? 0) < has.version) await publisher.learn().catch(() => {});
+      if ((publisher.current(pool)?.version ?? 0) < has.version) await soon(publisher.learn());
       const published = newest(pool);
       if (published.version < has.version || isAt(has, published)) return undefined;
       if (!has.acceptsDelta || has.version === 0) return { kind: 'snapshot', published };
       // Where the database does not answer, the whole is at hand.
-      const delta = await publisher.delta(pool, has).catch(() => undefined);
+      const delta = await soon(publisher.delta(pool, has));
       return delta === undefined
         ? { kind: 'snapshot', published: newest(pool) }
         : { kind: 'delta', published: delta.to, delta };
     },
   };
+};
+
+/** A node takes a longer silence for death. */
+const DATABASE_MS_MAX = 2000;
+
+/** What comes of it; undefined where it fails, or not before long. */
+const soon = async <T>(work: Promise<T>): Promise<T | undefined> => {
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => resolve(undefined), DATABASE_MS_MAX);
+  try {
+    return await Promise.race([work, late]);
+  } catch {
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
 };
 
 /** One that has another digest of the same version is sent the whole: it will say that it was told two things. */

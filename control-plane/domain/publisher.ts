@@ -1,5 +1,4 @@
 // Publishes snapshots: builds and signs a pool's in the transaction of a change, and keeps the newest of all replicas at hand.
-
 import { DaypassError } from '@daypass/core/errors';
 import { type Manifest, treeRoot } from '@daypass/core/snapshot';
 import type { Aggregates, SnapshotRow, Store } from '../store/interface.ts';
@@ -80,9 +79,9 @@ export const createPublisher = (deps: Deps): Publisher => {
     if (row === undefined) return undefined;
     const kept = known.get(row.pool, row.digest);
     if (kept !== undefined) return kept;
-    const from = newest.get(row.pool);
-    const base = from && known.get(row.pool, from.digest);
-    const content = await readVersion(snapshots, row, from && base && { from, content: base });
+    const active = newest.get(row.pool);
+    const base = active && known.get(row.pool, active.digest);
+    const content = await readVersion(snapshots, row, active && base && { from: stateOf(active), content: base });
     return content && known.keep(row.pool, row.digest, content);
   };
 
@@ -96,7 +95,7 @@ export const createPublisher = (deps: Deps): Publisher => {
     const published = await signPublished(manifest, content, signerOf(deps, pool));
     await checkAsNode(published, last, old === undefined ? content.tree.entries : changes, deps);
     await tx.snapshots.insert(rowOf(published, maker), changes);
-    const step = old && last && { from: { version: last.version, digest: last.digest }, changes };
+    const step = old && last && { from: stateOf(last), changes };
     known.keep(pool, published.digest, { ...content, step });
     return { ...published, step };
   };
@@ -131,15 +130,22 @@ export const createPublisher = (deps: Deps): Publisher => {
     changed.notify();
   };
 
-  const learn = shareRuns(async () => {
-    for (const pool of deps.signers().keys()) {
-      const row = await store.read.snapshots.latest(pool);
-      if (row === undefined || row.version <= (newest.get(pool)?.version ?? 0)) continue;
-      const content = await contentOf(store.read, row);
-      // A release that keeps no entries has published it: what it stands for is published with them.
-      activate(content === undefined ? await store.transact((tx) => resume(tx, pool)) : await takeUp(row, content));
-    }
-  });
+  const learnPool = async (pool: string): Promise<void> => {
+    const row = await store.read.snapshots.latest(pool);
+    if (row === undefined || row.version <= (newest.get(pool)?.version ?? 0)) return;
+    const content = await contentOf(store.read, row);
+    // A release that keeps no entries has published it: what it stands for is published with them.
+    activate(content === undefined ? await store.transact((tx) => resume(tx, pool)) : await takeUp(row, content));
+  };
+
+  const renewPool = async (pool: string): Promise<void> => {
+    const active = newest.get(pool);
+    if (active !== undefined && !isDue(active, deps)) return;
+    activate(await store.transact((tx) => resume(tx, pool)));
+  };
+
+  const forAll = (work: (pool: string) => Promise<void>): Promise<void> => forEach(deps.signers().keys(), work);
+  const learn = shareRuns(() => forAll(learnPool));
 
   return {
     build,
@@ -164,14 +170,8 @@ export const createPublisher = (deps: Deps): Publisher => {
       }
     },
     learn,
-    renew: async () => {
-      await learn();
-      for (const pool of deps.signers().keys()) {
-        const active = newest.get(pool);
-        if (active !== undefined && !isDue(active, deps)) continue;
-        activate(await store.transact((tx) => resume(tx, pool)));
-      }
-    },
+    // What another replica has published and nobody would take is no reason to let a lease end.
+    renew: () => forEach([learn, () => forAll(renewPool)], (step) => step()),
   };
 };
 
@@ -198,15 +198,27 @@ const nextManifest = (
   };
 };
 
+const stateOf = ({ version, digest }: SnapshotState): SnapshotState => ({ version, digest });
+
+/** Does all of them, whatever becomes of one; throws what the first that failed threw. */
+const forEach = async <T>(all: Iterable<T>, work: (one: T) => Promise<void>): Promise<void> => {
+  const failed: unknown[] = [];
+  for (const one of all) await work(one).catch((error: unknown) => failed.push(error));
+  if (failed.length > 0) throw failed[0];
+};
+
 const signerOf = ({ signers }: Deps, pool: string): SnapshotSigner => {
   const signer = signers().get(pool);
   if (signer === undefined) throw new DaypassError('failed_precondition', `There is no pool \`${pool}\``);
   return signer;
 };
 
+/** So much may the clocks of two replicas differ before one publishes anew what the other has published. */
+const CLOCKS_MS = 60_000;
+
 /** A third of the lease is over, or the lease is another one than is configured now. */
 const isDue = (row: Pick<SnapshotRow, 'issuedAt' | 'expiresAt'>, { now, leaseMs }: Deps): boolean =>
-  now() >= row.issuedAt + leaseMs / 3 || now() < row.issuedAt - 1000 || row.expiresAt - row.issuedAt !== leaseMs;
+  now() >= row.issuedAt + leaseMs / 3 || now() < row.issuedAt - CLOCKS_MS || row.expiresAt - row.issuedAt !== leaseMs;
 
 const isSignedBy = ({ keyStatement }: SnapshotRow, { signed }: SnapshotSigner): boolean =>
   keyStatement !== undefined && Buffer.compare(keyStatement, signed.statement) === 0;

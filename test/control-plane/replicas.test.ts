@@ -77,6 +77,8 @@ test('what one has published the other serves byte by byte, without reading serv
   expect(b.newest()).toMatchObject({ version: a.newest().version, digest: a.newest().digest });
   expect(b.newest().snapshot).toEqual(a.newest().snapshot);
   expect(b.newest().size).toEqual(a.newest().size);
+  // Nothing of what came before is held on to.
+  expect(Object.keys(b.newest().step?.from ?? {})).toEqual(['version', 'digest']);
   expect(b.servicesRead()).toBe(0);
 });
 
@@ -263,7 +265,9 @@ test('what is older than the history goes, but for the newest hundred, and a nod
 });
 
 test('a stored snapshot that no node would take is not taken up', async () => {
-  const [a, b] = [await open(), await open()];
+  let at = Date.now();
+  const now = () => at;
+  const [a, b] = [await open({ now }), await open({ now })];
   await a.publisher.start();
   await b.publisher.start();
   const { version } = b.newest();
@@ -271,4 +275,9 @@ test('a stored snapshot that no node would take is not taken up', async () => {
   await sabotage(`update snapshots set signature = cast('x' as blob) where version = ${version + 1}`);
   await expect(b.publisher.learn()).rejects.toMatchObject({ code: 'failed_precondition' });
   expect(b.newest().version).toBe(version);
+  // It is no reason to let the lease end.
+  at += 1_300_000;
+  await expect(b.publisher.renew()).rejects.toMatchObject({ code: 'failed_precondition' });
+  expect(b.newest().version).toBe(version + 2);
+  expect(b.newest().snapshot.entries.map(({ name }) => name)).toContain('a');
 });
