@@ -58,7 +58,7 @@ export const createNodes = (deps: Deps): Nodes => {
   const wholes = createWholeSnapshots(() => deps.publisher.changed.notify());
 
   return {
-    next: (node, has) => feed.next(node.pool, has),
+    next: (node, has) => feed.next(node, has),
     watch: async function* (node, has, stopped) {
       using place = await watches.enter(node);
       const signal = AbortSignal.any([stopped, place.ended]);
@@ -67,7 +67,7 @@ export const createNodes = (deps: Deps): Nodes => {
       let spoken = Number.NEGATIVE_INFINITY;
       while (!signal.aborted) {
         const seen = deps.publisher.changed.generation();
-        const event = await feed.next(node.pool, sent);
+        const event = await feed.next(node, sent);
         using room = event?.kind === 'snapshot' ? wholes.enter(node.name, event.published.size.bytes) : undefined;
         if (event !== undefined && (event.kind === 'delta' || room !== undefined)) {
           const { version, digest } = event.published;
@@ -79,7 +79,7 @@ export const createNodes = (deps: Deps): Nodes => {
         const silence = performance.now() - spoken;
         if (silence >= HEARTBEAT_MS) {
           spoken = performance.now();
-          yield { kind: 'heartbeat', version: feed.newest(node.pool).version };
+          yield { kind: 'heartbeat', version: feed.newest(node).version };
           continue;
         }
         // Another pool's change wakes this one, too: the heartbeat is due all the same.
