@@ -28,11 +28,26 @@ export const openConnection = async (options: GlobalOptions, io: Io): Promise<Co
   const apiKey = await readApiKey(options, io, home);
   if (isOpenToOthers(url))
     io.note(`the API key goes to ${new URL(url).host} without TLS: whoever is on the way reads it`);
-  const timeoutMs = durationFlag(options.timeout ?? nonEmpty(io.env.DAYPASS_TIMEOUT) ?? DEFAULT_TIMEOUT, '--timeout');
+  const timeoutMs = timeoutOf(options, io);
   const clients = createClients({ baseUrl: url, authorization: bearer(apiKey), fetch: fetchFrom(url), timeoutMs });
   const rootFile = options.root ?? nonEmpty(io.env.DAYPASS_ROOT);
   return { ...clients, io, url, dataUrl: dataUrlOf(io.env), home, rootFile };
 };
+
+/**
+ * A client of a control plane, the first of a list, that shows no API key, for what anyone may ask.
+ * @throws UsageError for a wrong URL
+ */
+export const openAnonymous = (options: GlobalOptions, io: Io): Pick<Connection, 'nodes' | 'url'> => {
+  const url = checkUrl(controlUrlOf(options, io.env).split(',', 1)[0]?.trim() ?? '');
+  if (isOpenToOthers(url))
+    io.note(`what is sent to ${new URL(url).host} goes without TLS: whoever is on the way reads and uses it`);
+  const clients = createClients({ baseUrl: url, fetch: fetchFrom(url), timeoutMs: timeoutOf(options, io) });
+  return { nodes: clients.nodes, url };
+};
+
+const timeoutOf = (options: GlobalOptions, io: Io): number =>
+  durationFlag(options.timeout ?? nonEmpty(io.env.DAYPASS_TIMEOUT) ?? DEFAULT_TIMEOUT, '--timeout');
 
 const checkUrl = (text: string): string => {
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -35,7 +35,8 @@ export type MadeHome = { readonly fleet: string; readonly rootFingerprint: strin
 
 const POOL = 'default';
 const NODE = 'node-1';
-const TEN_YEARS_SECONDS = 10 * 366 * 24 * 60 * 60;
+/** How long a key is good that the root signs. */
+export const TEN_YEARS_SECONDS = 10 * 366 * 24 * 60 * 60;
 
 /** Looks at a home without opening anything in it. */
 export const inspectHome = async (folders: HomeFolders): Promise<HomeState> => {
@@ -44,16 +45,25 @@ export const inspectHome = async (folders: HomeFolders): Promise<HomeState> => {
   const data = dataPaths(folders.home);
   const needed = [
     root.publicKey,
-    ...[control.fleet, control.tokenKey, control.snapshotKey, control.snapshotKeyStatement],
-    ...[control.sealingKeys, control.nodes, control.admin],
+    ...[control.fleet, control.snapshotKeyStatement, control.sealingKeys, control.nodes, control.admin],
     ...[data.fleet, data.node, data.nodeKey],
   ];
   // The fleet root's private key and the admin key are for people: they may be taken away to a safer place.
   const apart = await absent([root.key, control.adminKey], folders);
   const missing = await absent(needed, folders);
-  if (!(await hasFile(at(data.sealing, folders)))) missing.push(`${at(data.sealing, folders)}/<kid>.jwk`);
+  // Rotated keys lie in folders; the first one may be gone by then.
+  const either = [
+    [control.tokenKey, control.tokenKeys],
+    [control.snapshotKey, control.snapshotKeys],
+    [undefined, data.sealing],
+  ] as const;
+  for (const [first, folder] of either) {
+    const isThere = first !== undefined && (await exists(at(first, folders)));
+    if (!isThere && !(await hasFile(at(folder, folders))))
+      missing.push(first === undefined ? `${at(folder, folders)}/<kid>.jwk` : at(first, folders));
+  }
   if (missing.length === 0) return { kind: 'whole', apart };
-  const nothing = missing.length === needed.length + 1 && apart.length === 2;
+  const nothing = missing.length === needed.length + either.length && apart.length === 2;
   const database = await absent([control.database], folders);
   return nothing && database.length === 1 ? { kind: 'absent' } : { kind: 'partial', missing };
 };
@@ -76,7 +86,8 @@ export const makeHome = async (
   return { fleet, rootFingerprint };
 };
 
-type File = readonly [path: string, text: string];
+/** A file to be written. */
+export type File = readonly [path: string, text: string];
 
 /** Makes all keys and signatures, and says which file holds what. */
 const composeHome = async (home: string, fleet: string, nowSeconds: number) => {
@@ -120,12 +131,13 @@ const voucher = async (root: GeneratedKey, fleet: string, notAfter: number) => {
 };
 
 /** A folder that only its owner may enter. An existing one, such as a fresh volume, is closed to others. */
-const makeFolder = async (folder: string): Promise<void> => {
+export const makeFolder = async (folder: string): Promise<void> => {
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch(refuse(folder, 'cannot be made'));
   await chmod(folder, 0o700).catch(refuse(folder, 'cannot be closed to others'));
 };
 
-const writeAll = async (files: readonly File[]): Promise<void> => {
+/** Writes files that are not there, 0600; all or none. @throws DaypassError `failed_precondition` naming the file */
+export const writeAll = async (files: readonly File[]): Promise<void> => {
   const written: string[] = [];
   try {
     for (const [path, text] of files) {
@@ -139,7 +151,8 @@ const writeAll = async (files: readonly File[]): Promise<void> => {
   }
 };
 
-const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) => {
+/** Says of a file what cannot be done with it. @throws DaypassError `failed_precondition` */
+export const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) => {
   throw new DaypassError('failed_precondition', `${path} ${what}: ${cause.code ?? 'unknown reason'}`, {
     cause,
     field: path,
@@ -147,7 +160,7 @@ const refuse = (path: string, what: string) => (cause: NodeJS.ErrnoException) =>
 };
 
 /** Where a path of the home really lies, given folders of their own. */
-const at = (path: string, { home, rootDir, controlDir, dataDir }: HomeFolders): string => {
+export const at = (path: string, { home, rootDir, controlDir, dataDir }: HomeFolders): string => {
   const moved = [
     [rootPaths(home).folder, rootDir],
     [controlPaths(home).folder, controlDir],
@@ -166,7 +179,7 @@ const absent = async (paths: readonly string[], folders: HomeFolders): Promise<s
 };
 
 /** @throws DaypassError `failed_precondition` where the folder cannot be looked into */
-const exists = async (path: string): Promise<boolean> => {
+export const exists = async (path: string): Promise<boolean> => {
   try {
     await access(path);
     return true;
@@ -180,4 +193,5 @@ const exists = async (path: string): Promise<boolean> => {
 const hasFile = async (folder: string): Promise<boolean> =>
   (await exists(folder)) && (await readdir(folder)).some((name) => name.endsWith('.jwk'));
 
-const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
+/** JSON as the files of a home hold it. */
+export const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;

@@ -7,7 +7,10 @@ import { importCommand } from './commands/import.ts';
 import { initCommand } from './commands/init.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { introspectCommand } from './commands/introspect.ts';
+import { keysCommand } from './commands/keys.ts';
 import { mintCommand } from './commands/mint.ts';
+import { nodeCommand } from './commands/node.ts';
+import { nodesCommand } from './commands/nodes.ts';
 import { controlPlaneCommand, dataPlaneCommand } from './commands/plane.ts';
 import { revokeCommand } from './commands/revoke.ts';
 import { scopeCommand } from './commands/scope.ts';
@@ -59,8 +62,11 @@ export const buildProgram = (context: Context, asJson = false): Command => {
     inspectCommand,
     introspectCommand,
     revokeCommand,
+    nodesCommand,
+    nodeCommand,
     auditCommand,
     snapshotCommand,
+    keysCommand,
     scopeCommand,
     importCommand,
   ];

@@ -1,5 +1,5 @@
 // The receipt of a change, for people; and the flag that says how long to wait for it.
-import { type Duration, durationFromMs, timestampDate } from '@bufbuild/protobuf/wkt';
+import { type Duration, durationFromMs, durationMs, timestampDate } from '@bufbuild/protobuf/wkt';
 import type { Rollout } from '@daypass/sdk/gen/daypass/v1/rollout_pb';
 import type { Command } from 'commander';
 import { durationFlag } from './duration.ts';
@@ -24,10 +24,18 @@ export const rolloutText = (rollout: Rollout | undefined): string => {
   if (rollout === undefined) return '';
   const { version, acknowledged, missing } = rollout;
   const there = acknowledged.length === 0 ? '' : `, in force on ${acknowledged.join(', ')}`;
+  const waited = waitedText(rollout);
   const lines = missing.map(({ node, leaseExpiresAt, nackCode }) => {
     const until =
       leaseExpiresAt === undefined ? '' : `, whose lease ends ${timestampDate(leaseExpiresAt).toISOString()}`;
     return `Not yet on ${node}${until}${nackCode === '' ? '' : `; it refused the newest snapshot: ${nackCode}`}.\n`;
   });
-  return `Snapshot ${version}${there}.\n${lines.join('')}`;
+  return `Snapshot ${version}${there}${waited}.\n${lines.join('')}`;
+};
+
+/** How long it took, or how long it was waited for in vain. */
+const waitedText = ({ acknowledged, missing, waitDuration }: Rollout): string => {
+  if (waitDuration === undefined || acknowledged.length + missing.length === 0) return '';
+  const ms = Math.ceil(durationMs(waitDuration));
+  return missing.length === 0 ? ` after ${ms} ms` : `, waited for ${ms} ms`;
 };

@@ -1,4 +1,4 @@
-// Hands node's HTTP requests, of either version, to the RPC handlers; and answers /healthz.
+// Hands node's HTTP requests, of either version, to the RPC handlers; and answers /healthz and /readyz.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { DescMethod } from '@bufbuild/protobuf';
@@ -33,6 +33,8 @@ type Deps = {
   readonly bodyMsMax: number;
   /** Whether anyone may call this method, without a credential. */
   readonly isOpen: (method: DescMethod) => boolean;
+  /** Throws when the control plane cannot serve. */
+  readonly check: () => Promise<void>;
 };
 
 /** Calls of methods that are open to anyone, at a time: what an outsider can make the process hold. */
@@ -41,16 +43,18 @@ const OPEN_CALLS_MAX = 512;
 const REFUSED_BODY_MS_MAX = 1000;
 
 /** Makes the handler. */
-export const createHandler = ({ options, log, bodyMsMax, isOpen }: Deps): Handler => {
+export const createHandler = ({ options, log, bodyMsMax, isOpen, check }: Deps): Handler => {
   const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...options });
   options.routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const plainAnswer = createPlainAnswer(check);
   let openCalls = 0;
   return (request, response) => {
     const path = request.url?.split('?', 1)[0] ?? '';
     const handler = handlers.get(path);
     if (handler === undefined) {
-      answerPlain(request, response, path);
+      const asked = request.method === 'GET' || request.method === 'HEAD';
+      void plainAnswer(path, asked).then(([status, text]) => plain(response, status, text));
       return;
     }
     if (isOpen(handler.method)) {
@@ -96,10 +100,26 @@ const limitBody = (request: Request, ms: number): void => {
   request.once('end', done).once('close', done);
 };
 
-const answerPlain = (request: Request, response: Response, path: string): void => {
-  if (path !== '/healthz') plain(response, 404, 'There is nothing here');
-  else if (request.method === 'GET' || request.method === 'HEAD') plain(response, 200, 'OK');
-  else plain(response, 405, 'Only GET and HEAD');
+/** What is answered without an RPC. However many ask whether it is ready, the database is asked by one at a time. */
+const createPlainAnswer = (check: () => Promise<void>) => {
+  let look: Promise<boolean> | undefined;
+  const isReady = (): Promise<boolean> => {
+    look ??= check()
+      .then(
+        () => true,
+        () => false,
+      )
+      .finally(() => {
+        look = undefined;
+      });
+    return look;
+  };
+  return async (path: string, asked: boolean): Promise<readonly [status: number, text: string]> => {
+    if (path !== '/healthz' && path !== '/readyz') return [404, 'There is nothing here'];
+    if (!asked) return [405, 'Only GET and HEAD'];
+    if (path === '/healthz') return [200, 'OK'];
+    return (await isReady()) ? [200, 'OK'] : [503, 'The database does not answer'];
+  };
 };
 
 const plain = (response: Response, status: number, text: string): void => {

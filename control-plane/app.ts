@@ -62,6 +62,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
       log: (path, error) => log.warn('an answer could not be given', { path, error }),
       bodyMsMax: BODY_MS_MAX,
       isOpen: (method) => accessOf(method) === 'anyone',
+      check: domain.check,
     }),
     tls,
     stopStreams: () => stopping.abort(),

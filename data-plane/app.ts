@@ -21,6 +21,7 @@ import type { Log } from './log.ts';
 import { createMetrics, renderFamilies, sumFamilies } from './metrics.ts';
 import { createNewId } from './new-id.ts';
 import { patientFetch, SILENCE_MS } from './patient-fetch.ts';
+import { type SealingFolder, watchSealing } from './sealing-folder.ts';
 import { createLimitMemory, declareShared, openSharedLimits } from './shared/limits.ts';
 import { createSnapshotAgent } from './snapshot/agent.ts';
 import { boundedFetch } from './snapshot/bounded-fetch.ts';
@@ -48,7 +49,7 @@ export type DataPlane = {
   readonly workers: number;
   /** Resolves when workers end faster than they can be replaced: the process is of no use any more. */
   readonly failed: Promise<unknown>;
-  /** Reads the certificate again, and replaces the workers one after the other. Throws `config_invalid`. */
+  /** Reads the certificate and the sealing keys again, and replaces the workers one after the other. Throws `config_invalid`. */
   restart(): Promise<void>;
   /** Takes no new request, and resolves when the last one was answered. */
   drain(): Promise<void>;
@@ -83,9 +84,16 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   const limitMemory = createLimitMemory(limits, now());
   const shared = openSharedLimits(limitMemory, MAIN_SLOT, limits, now);
   const failed = Promise.withResolvers<unknown>();
+  const keyless = async () => {
+    await sealing.look();
+    await workers.unseal(sealing.current());
+  };
   const workers = createWorkers({
     count: config.workers,
-    spawn: (slot) => startWorker({ ...startOf(config, home, spool), slot, tls, limitMemory }, log, spool.appended),
+    spawn: (slot) => {
+      const start = { ...startOf(config, home, spool), unsealKeys: sealing.current(), slot, tls, limitMemory };
+      return startWorker(start, log, spool.appended, keyless);
+    },
     async bury(slot, givenUp) {
       shared.recover(slot);
       await spool.bury(slot, givenUp);
@@ -98,6 +106,13 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
     failed: failed.resolve,
   });
   building.defer(workers.close);
+  const sealing: SealingFolder = watchSealing({
+    folder: home.sealingFolder,
+    first: home.unsealKeys,
+    changed: (keys) => void workers.unseal(keys),
+    log,
+  });
+  building.use(sealing);
   spool.onMended(workers.tellOfSpool);
   workers.start();
 
@@ -141,6 +156,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
     // However often it is asked for, there is one at a time and one to follow.
     restart: createGroupSync(async () => {
       tls = config.tls === undefined ? undefined : await readTls(config.tls);
+      await sealing.look();
       await workers.roll();
     }),
     async drain() {
@@ -170,7 +186,6 @@ function createNodeClients({ controlUrls }: DataPlaneConfig, home: DataHome, new
 const startOf = (config: DataPlaneConfig, home: DataHome, spool: Spool) => ({
   node: home.node,
   spoolFolder: home.spoolFolder,
-  unsealKeys: home.unsealKeys,
   spoolMemory: spool.memory,
   strict: config.audit === 'strict',
   auditSpoolBytes: config.auditSpoolBytes,
@@ -187,7 +202,7 @@ const startOf = (config: DataPlaneConfig, home: DataHome, spool: Spool) => ({
  * With a limit of its own, a heap that overflows ends one worker and not the process. Without arguments of Node's:
  * most are about the process, modules that are loaded ahead (its parent, its signals) too, or refused for a thread.
  */
-function startWorker(start: WorkerStart, log: Log, appended: () => void) {
+function startWorker(start: WorkerStart, log: Log, appended: () => void, keyless: () => void) {
   const maxOldGenerationSizeMb = Math.floor(getHeapStatistics().heap_size_limit / (1024 * 1024));
   const worker = new Worker(new URL('./workers/worker.ts', import.meta.url), {
     name: `worker ${start.slot}`,
@@ -195,7 +210,7 @@ function startWorker(start: WorkerStart, log: Log, appended: () => void) {
     resourceLimits: { maxOldGenerationSizeMb },
     execArgv: [],
   });
-  return wrapWorker(worker, { slot: start.slot, log, appended });
+  return wrapWorker(worker, { slot: start.slot, log, appended, keyless });
 }
 
 async function openListeners(workers: Workers, admin: AdminServer, config: DataPlaneConfig) {

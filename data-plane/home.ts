@@ -29,6 +29,8 @@ export type DataHome = {
   readonly nodeKey: CryptoKey;
   /** Private keys that open seals, by `kid`. */
   readonly unsealKeys: ReadonlyMap<string, CryptoKey>;
+  /** Where they lie. */
+  readonly sealingFolder: string;
   readonly snapshotFolder: string;
   readonly spoolFolder: string;
 };
@@ -57,6 +59,7 @@ export async function readDataHome(home: string, log: Log): Promise<DataHome> {
     ...node,
     nodeKey: nodeKey.key,
     unsealKeys,
+    sealingFolder: paths.sealing,
     snapshotFolder: paths.snapshot,
     spoolFolder: paths.spool,
   };
@@ -81,7 +84,8 @@ function readNode(value: JsonValue): Pick<DataHome, 'node' | 'pool'> {
   return { node, pool };
 }
 
-async function readSealing(folder: string, log: Log): Promise<ReadonlyMap<string, CryptoKey>> {
+/** Reads the folder of sealing keys. Throws `config_invalid` for one that is wrong, naming its file. */
+export async function readSealing(folder: string, log: Log): Promise<ReadonlyMap<string, CryptoKey>> {
   const names = (await listFolder(folder)).filter((name) => name.endsWith('.jwk'));
   if (names.length > SEALING_KEYS_MAX)
     throw new DaypassError('config_invalid', `${folder}: there are more than ${SEALING_KEYS_MAX} sealing keys`);
@@ -139,7 +143,10 @@ async function listFolder(path: string): Promise<readonly string[]> {
 
 function unreadable(path: string, cause: unknown): DaypassError {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-  const why = code === 'ENOENT' ? 'is not there; "daypass init" makes it' : `cannot be read (${reasonOf(cause)})`;
+  const why =
+    code === 'ENOENT'
+      ? 'is not there; "daypass init" or "daypass node enroll" makes it'
+      : `cannot be read (${reasonOf(cause)})`;
   return new DaypassError('config_invalid', `${path} ${why}`, { cause });
 }
 

@@ -1,10 +1,10 @@
 // Opens sealed credentials at their first use, and keeps them (and what could not be opened) for the next.
 import { DaypassError } from '@daypass/core/errors';
-import type { CryptoKey } from '@daypass/core/key';
 import { type OpenedSeal, openSeal } from '@daypass/core/seal';
 import { BoundedCache } from './bounded-cache.ts';
 import { type Injection, prepareInjection } from './injection.ts';
 import type { DataLimits } from './limits.ts';
+import type { KeysById, UnsealKeys } from './unseal-keys.ts';
 
 /** A seal that was opened. */
 export type Opened = {
@@ -19,20 +19,22 @@ export type Seals = {
   open(jwe: string): Promise<Opened>;
 };
 
+/** A seal that does not open, with the keys that were tried: others may open it. */
+type Refused = { readonly error: DaypassError; readonly keys: KeysById };
+
 /** Returns an empty store over the pool's private keys. */
-export function createSeals(keys: ReadonlyMap<string, CryptoKey>, limits: DataLimits): Seals {
-  const known = new BoundedCache<Opened | DaypassError>({
+export function createSeals(keys: UnsealKeys, limits: DataLimits): Seals {
+  const known = new BoundedCache<Opened | Refused>({
     entries: limits.sealCacheEntries,
     chars: limits.sealCacheChars,
   });
-  const opening = new Map<string, Promise<Opened | DaypassError>>();
-  const openOnce = (jwe: string): Promise<Opened | DaypassError> => {
+  const opening = new Map<string, Promise<Opened | Refused>>();
+  const openOnce = (jwe: string): Promise<Opened | Refused> => {
     const running = opening.get(jwe);
     if (running !== undefined) return running;
     if (opening.size >= limits.maxVerifying)
       throw new DaypassError('overloaded', 'Too many credentials are being opened');
-    const result = openSeal(jwe, keys)
-      .then(asOpened, asRefusal)
+    const result = openNow(jwe, keys)
       .then((opened) => {
         known.set(jwe, opened);
         return opened;
@@ -43,11 +45,26 @@ export function createSeals(keys: ReadonlyMap<string, CryptoKey>, limits: DataLi
   };
   return {
     async open(jwe) {
-      const opened = known.get(jwe) ?? (await openOnce(jwe));
-      if (opened instanceof DaypassError) throw new DaypassError(opened.code, opened.message, { cause: opened.cause });
-      return opened;
+      const before = known.get(jwe);
+      const isStale = before !== undefined && 'error' in before && before.keys !== keys.current();
+      const opened = before === undefined || isStale ? await openOnce(jwe) : before;
+      if (!('error' in opened)) return opened;
+      throw new DaypassError(opened.error.code, opened.error.message, { cause: opened.error.cause });
     },
   };
+}
+
+/** A key that came a moment ago may not be here yet: it is looked for once. */
+async function openNow(jwe: string, keys: UnsealKeys): Promise<Opened | Refused> {
+  const first = keys.current();
+  try {
+    return asOpened(await openSeal(jwe, first));
+  } catch (error) {
+    if (!(error instanceof DaypassError) || error.code !== 'seal_key_unknown') return refused(error, first);
+  }
+  await keys.lookAgain();
+  const second = keys.current();
+  return openSeal(jwe, second).then(asOpened, (error: unknown) => refused(error, second));
 }
 
 function asOpened(seal: OpenedSeal): Opened {
@@ -62,5 +79,7 @@ function asOpened(seal: OpenedSeal): Opened {
 }
 
 // Whoever shows a seal learns no more of why it does not open than that; the log is told.
-const asRefusal = (cause: unknown): DaypassError =>
-  new DaypassError('seal_malformed', 'The sealed credential cannot be read', { cause });
+const refused = (cause: unknown, keys: KeysById): Refused => ({
+  error: new DaypassError('seal_malformed', 'The sealed credential cannot be read', { cause }),
+  keys,
+});

@@ -1,7 +1,6 @@
 // The data plane's listener: hands requests to the pipeline, answers what is not HTTP, drains, closes.
 import type { AddressInfo } from 'node:net';
 import type { UpstreamPolicy } from '@daypass/core/address';
-import type { CryptoKey } from '@daypass/core/key';
 import type { ActiveSnapshot } from './active.ts';
 import type { AuditSink } from './audit/sink.ts';
 import { createAuthenticator } from './authenticate.ts';
@@ -20,6 +19,7 @@ import { createRunningRequests } from './running.ts';
 import { createSeals } from './seals.ts';
 import { createLimitMemory, declareShared, openSharedLimits, type SharedLimits } from './shared/limits.ts';
 import { createTransportServer } from './transport/server.ts';
+import type { UnsealKeys } from './unseal-keys.ts';
 import { createUpstreams } from './upstreams.ts';
 
 /** What the data server needs. */
@@ -32,8 +32,8 @@ export type DataServerDeps = {
   readonly current: () => ActiveSnapshot | undefined;
   readonly audit: AuditSink;
   readonly policy: UpstreamPolicy;
-  /** Private keys that open seals, by `kid`. */
-  readonly unsealKeys: ReadonlyMap<string, CryptoKey>;
+  /** Private keys that open seals. */
+  readonly unsealKeys: UnsealKeys;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** A fresh id of at least 128 random bits. */

@@ -1,4 +1,4 @@
-// What a node is sent, by what it has: nothing, what changed since, or the whole; never anything older.
+// What a node is sent, by what it has: nothing, what changed since, or the whole; never anything older that was published.
 import { DaypassError } from '@daypass/core/errors';
 import type { NodeActor } from './actor.ts';
 import type { Published } from './published.ts';
@@ -21,7 +21,7 @@ export type FedNode = Pick<NodeActor, 'name' | 'pool'>;
 export type NodeFeed = {
   /** The newest that it is to have. Throws `unavailable` before the first. */
   newest(node: FedNode): Published;
-  /** What brings it there; undefined: it is there, or ahead of this replica. Throws as `newest` does. */
+  /** What brings it there; undefined: it is there, or may be ahead of this replica. Throws as `newest` does. */
   next(node: FedNode, has: NodeState): Promise<SnapshotEvent | undefined>;
 };
 
@@ -36,9 +36,12 @@ export const createNodeFeed = (publisher: Pick<Publisher, 'current' | 'delta' | 
     newest,
     next: async (node, has) => {
       // Another replica has published what the node has. Where the database does not answer, the node keeps it.
-      if ((publisher.current(node.pool, node.name)?.version ?? 0) < has.version) await soon(publisher.learn());
+      const isAhead = (publisher.current(node.pool, node.name)?.version ?? 0) < has.version;
+      const isUnsure = isAhead && !(await soon(publisher.learn().then(() => true)));
       const published = newest(node);
-      if (published.version < has.version || isAt(has, published)) return undefined;
+      // What no replica has published is not waited for: the node refuses the newest and says why, or takes it where the
+      // root has begun a new generation of keys.
+      if ((isUnsure && published.version < has.version) || isAt(has, published)) return undefined;
       if (!has.acceptsDelta || has.version === 0) return { kind: 'snapshot', published };
       // Where the database does not answer, the whole is at hand.
       const delta = await soon(publisher.delta(node.pool, has, node.name));

@@ -1,7 +1,7 @@
 // A signed snapshot: made of a manifest and a content, checked as a node would, kept in the database and taken from there.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
-import type { CryptoKey, PublicJwk, SignedKeyBytes } from '@daypass/core/key';
+import { type CryptoKey, type PublicJwk, type SignedKeyBytes, verifyKeyChain } from '@daypass/core/key';
 import {
   checkSize,
   type Entry,
@@ -100,6 +100,19 @@ export type NodeTrust = {
   readonly now: () => number;
 };
 
+/** A published version, and the generation of the key that signed it. */
+export type Trusted = SnapshotState & { readonly generation: number };
+
+/** What a stored version makes a node trust that has activated it. One of a release that kept no signature is of the first. */
+export const trustedOf = async (row: SnapshotRow, signer: SnapshotSigner, root: PublicJwk): Promise<Trusted> => {
+  const { version, digest, keyStatement: statement, keySignature: signature } = row;
+  if (statement === undefined || signature === undefined) return { version, digest, generation: 0 };
+  if (Buffer.compare(statement, signer.signed.statement) === 0)
+    return { version, digest, generation: signer.generation };
+  const { generation = 0 } = await verifyKeyChain({ statement, signature }, root);
+  return { version, digest, generation };
+};
+
 /** The loop gets its turn after so many entries. */
 const TURN_ENTRIES = 200;
 
@@ -109,14 +122,14 @@ const TURN_ENTRIES = 200;
  */
 export const checkAsNode = async (
   { pool, snapshot, nodes, size }: Published,
-  active: SnapshotState | undefined,
+  active: Trusted | undefined,
   unread: readonly Pick<EntryChange, 'kind' | 'name' | 'content'>[],
   { fleet, root, now }: NodeTrust,
 ): Promise<void> => {
   try {
     checkSize(size.entries, size.bytes);
-    const node = nodes?.[0];
-    await verifyManifest(snapshot, { root, fleet, pool, node, active, floor: 0, now: now() / 1000, sha256 });
+    const has = { node: nodes?.[0], active, generation: active?.generation, floor: 0, now: now() / 1000 };
+    await verifyManifest(snapshot, { root, fleet, pool, ...has, sha256 });
     for (let at = 0; at < unread.length; at += TURN_ENTRIES) {
       if (at > 0) await nextTurn();
       readEntries(unread.slice(at, at + TURN_ENTRIES).filter(isThere));

@@ -22,7 +22,7 @@ export const toDelta = ({ from, to, changed, removed }: SnapshotDelta) => ({
   baseDigest: from.digest,
   ...signedPart(to.snapshot),
   changed: changed.map(toEntry),
-  removed: removed.map(({ kind, name }) => ({ kind, name })),
+  removed: removed.map(toName),
 });
 
 const signedPart = ({ manifest, signature, key }: Published['snapshot']) => ({
@@ -31,6 +31,7 @@ const signedPart = ({ manifest, signature, key }: Published['snapshot']) => ({
   key: { statement: key.statement, signature: key.signature },
 });
 
+const toName = ({ kind, name }: Pick<Entry, 'kind' | 'name'>) => ({ kind, name });
 const toEntry = ({ kind, name, content }: Entry) => ({ kind, name, content });
 
 /** Makes the writer; what it has encoded goes with the snapshot or delta. */
@@ -39,8 +40,7 @@ export const createEventWriter = (): WriteEvent => {
   const encoded = (event: SnapshotEvent): Promise<Uint8Array> => {
     const key = event.kind === 'delta' ? event.delta : event.published;
     const bytes =
-      kept.get(key) ??
-      withLength(event.kind === 'delta' ? [encodeDelta(event.delta)] : encodeSnapshot(event.published));
+      kept.get(key) ?? withLength(event.kind === 'delta' ? encodeDelta(event.delta) : encodeSnapshot(event.published));
     kept.set(key, bytes);
     return bytes;
   };
@@ -57,27 +57,40 @@ export const isBinary = (header: Headers): boolean => {
   return type !== '' && !type.includes('json');
 };
 
-const encodeDelta = (delta: SnapshotDelta): Uint8Array =>
-  toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, toDelta(delta)));
-
 /** The loop gets its turn after so many entries. */
 const TURN_ENTRIES = 500;
 
 /** Encoded messages one after another are one message: the entries of all. */
 function* encodeSnapshot({ snapshot }: Published): Generator<Uint8Array> {
   yield toBinary(SnapshotSchema, create(SnapshotSchema, signedPart(snapshot)));
-  for (let at = 0; at < snapshot.entries.length; at += TURN_ENTRIES) {
-    const entries = snapshot.entries.slice(at, at + TURN_ENTRIES).map(toEntry);
-    yield toBinary(SnapshotSchema, create(SnapshotSchema, { entries }));
+  for (const entries of slicesOf(snapshot.entries)) {
+    yield toBinary(SnapshotSchema, create(SnapshotSchema, { entries: entries.map(toEntry) }));
   }
+}
+
+function* encodeDelta(delta: SnapshotDelta): Generator<Uint8Array> {
+  yield toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, toDelta({ ...delta, changed: [], removed: [] })));
+  for (const changed of slicesOf(delta.changed)) {
+    yield toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, { changed: changed.map(toEntry) }));
+  }
+  for (const removed of slicesOf(delta.removed)) {
+    yield toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, { removed: removed.map(toName) }));
+  }
+}
+
+function* slicesOf<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < all.length; at += TURN_ENTRIES) yield all.slice(at, at + TURN_ENTRIES);
 }
 
 const withLength = async (encoding: Iterable<Uint8Array>): Promise<Uint8Array> => {
   const parts: Uint8Array[] = [];
   for (const part of encoding) {
-    if (parts.length > 0) await new Promise((resolve) => setImmediate(resolve));
+    // A few parts are a small message.
+    if (parts.length > SMALL_PARTS) await new Promise((resolve) => setImmediate(resolve));
     parts.push(part);
   }
   const length = parts.reduce((sum, part) => sum + part.length, 0);
   return Buffer.concat([new BinaryWriter().uint32(length).finish(), ...parts]);
 };
+
+const SMALL_PARTS = 3;

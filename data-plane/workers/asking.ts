@@ -6,6 +6,7 @@ import type { Draft } from '../audit/sink.ts';
 import type { LogFields, LogLevel } from '../log.ts';
 import type { Family } from '../metrics.ts';
 import type { Handover } from '../snapshot/handover.ts';
+import type { KeysById } from '../unseal-keys.ts';
 
 /** What a worker is asked, and what it answers. */
 export type Questions = {
@@ -15,6 +16,8 @@ export type Questions = {
   readonly activate: { readonly question: undefined; readonly answer: undefined };
   /** Listens; returns where. */
   readonly listen: { readonly question: ListenAt; readonly answer: Listen };
+  /** Opens seals with these keys from now on. */
+  readonly unseal: { readonly question: KeysById; readonly answer: undefined };
   readonly metrics: { readonly question: undefined; readonly answer: readonly Family[] };
   /** Takes no new connection, and answers when the last one has ended, or after the time (ms). */
   readonly leave: { readonly question: number; readonly answer: undefined };
@@ -44,6 +47,8 @@ export type FromWorker =
   | { readonly id: number; readonly answer: unknown }
   | { readonly id: number; readonly failure: PlainFailure }
   | { readonly note: 'appended' }
+  /** A seal came whose key is not there: it may lie in the folder by now. */
+  | { readonly note: 'keyless' }
   /** Records that could not be written, from a worker that ends. */
   | { readonly note: 'unwritten'; readonly drafts: readonly Draft[] }
   | { readonly note: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields };

@@ -29,12 +29,14 @@ type Deps = {
   readonly log: Log;
   /** It has appended a record that the main thread wanted to hear of. */
   readonly appended: () => void;
+  /** It wants to be given the keys that open seals again. */
+  readonly keyless: () => void;
 };
 
 type Waiting = { readonly resolve: (answer: unknown) => void; readonly reject: (error: unknown) => void };
 
 /** Takes charge of a worker that was just started. */
-export function wrapWorker(worker: Worker, { slot, log, appended }: Deps): WorkerThread {
+export function wrapWorker(worker: Worker, { slot, log, appended, keyless }: Deps): WorkerThread {
   const waiting = new Map<number, Waiting>();
   const ended = Promise.withResolvers<unknown>();
   let asked = 0;
@@ -54,6 +56,7 @@ export function wrapWorker(worker: Worker, { slot, log, appended }: Deps): Worke
   worker.on('message', (message: FromWorker) => {
     if ('note' in message) {
       if (message.note === 'appended') appended();
+      else if (message.note === 'keyless') keyless();
       else if (message.note === 'unwritten') givenUp = message.drafts;
       else log[message.level](message.message, { ...message.fields, worker: slot });
       return;

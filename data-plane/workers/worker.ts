@@ -1,7 +1,6 @@
 // A worker thread: serves requests by the snapshots that the main thread gives it, and answers what it is asked.
 import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { CryptoKey } from '@daypass/core/key';
 import { type ActiveSnapshot, activate } from '../active.ts';
 import type { SpoolMemory } from '../audit/spool-memory.ts';
 import { createSpoolSink } from '../audit/spool-sink.ts';
@@ -15,6 +14,7 @@ import type { NonceRule } from '../proof.ts';
 import { createDataServer } from '../server.ts';
 import { type LimitMemory, openSharedLimits } from '../shared/limits.ts';
 import { takeOver } from '../snapshot/handover.ts';
+import { createGivenKeys, type KeysById } from '../unseal-keys.ts';
 import { createCurrentPolicy } from '../upstream-policy.ts';
 import { type FromWorker, type Kind, plainFailure, type Questions, type ToWorker } from './asking.ts';
 
@@ -33,7 +33,7 @@ export type WorkerStart = {
   readonly allowUpstreamRanges: readonly string[];
   readonly logLevel: LogLevel;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
-  readonly unsealKeys: ReadonlyMap<string, CryptoKey>;
+  readonly unsealKeys: KeysById;
   readonly limitMemory: LimitMemory;
   readonly spoolMemory: SpoolMemory;
 };
@@ -70,7 +70,7 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
   const now = Date.now;
   const newId = createNewId();
   const metrics = createMetrics();
-  const { slot, strict, publicUrl, serverTiming, dpopNonce, unsealKeys, tls, controlUrls } = start;
+  const { slot, strict, publicUrl, serverTiming, dpopNonce, tls, controlUrls } = start;
   const limits = { ...DEFAULT_LIMITS, maxInFlight: start.maxInFlight };
   const shared = openSharedLimits(start.limitMemory, slot, limits, now);
   const spool = createSpoolWriter({
@@ -94,6 +94,7 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
     log,
   });
   const current = () => active;
+  const unsealKeys = createGivenKeys(start.unsealKeys, () => tell({ note: 'keyless' }), now);
   let server: ReturnType<typeof createDataServer> | undefined;
   const close = async () => {
     policy[Symbol.dispose]();
@@ -129,6 +130,10 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
       where = { ...question, at: { host: at.host, port } };
       await policy.refresh();
       return where.at;
+    },
+    unseal(keys) {
+      unsealKeys.give(keys);
+      return undefined;
     },
     metrics: metrics.families,
     async leave(ms) {

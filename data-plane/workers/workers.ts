@@ -8,6 +8,7 @@ import type { Log } from '../log.ts';
 import { type Family, sumFamilies, withoutGauges } from '../metrics.ts';
 import { SLOTS } from '../shared/limits.ts';
 import type { Handover } from '../snapshot/handover.ts';
+import type { KeysById } from '../unseal-keys.ts';
 import { WorkerGone, type WorkerThread } from './thread.ts';
 
 type Deps = {
@@ -38,6 +39,8 @@ export type Workers = {
   install(handover: Handover, keep: () => Promise<void>): Promise<void>;
   /** Replaces one after the other. Those that cannot be replaced go on. */
   roll(): Promise<void>;
+  /** Has all of them open seals with these keys. One that cannot be told is replaced by one that begins with them. */
+  unseal(keys: KeysById): Promise<void>;
   /** Metrics of each, and of those that have ended. */
   metrics(): Promise<readonly (readonly Family[])[]>;
   tellOfSpool(): void;
@@ -70,6 +73,7 @@ const KILLED_MS = 1_000;
 const START_MS = 60_000;
 const LISTEN_MS = 5_000;
 const METRICS_MS = 1_000;
+const UNSEAL_MS = 5_000;
 const CLOSE_MS = 2_000;
 /** So many that end in so long are too many. */
 const [ENDS_MAX, ENDS_MS] = [5, 30_000];
@@ -254,6 +258,12 @@ export function createWorkers(deps: Deps): Workers {
         // One that ended while there was one too many was not replaced.
         for (let missing = deps.count - staying(); missing > 0; missing -= 1)
           void replace(new WorkerGone('a worker has ended while they were replaced'));
+      }
+    },
+    async unseal(keys) {
+      for (const { member, error } of await each(({ thread }) => thread.ask('unseal', keys, UNSEAL_MS))) {
+        log.error('a worker did not take the sealing keys, and is ended', { error, worker: member.thread.slot });
+        member.thread.kill();
       }
     },
     async metrics() {

@@ -153,6 +153,7 @@ export const catalogue = {
 
   // Why a node refuses a snapshot.
   snapshot_malformed: nack('The snapshot cannot be read'),
+  snapshot_key_revoked: nack('The snapshot key is of a generation that has ended'),
   snapshot_signature_invalid: nack('The snapshot is not signed by this fleet'),
   snapshot_foreign: nack('The snapshot is of another fleet or pool'),
   snapshot_rollback: nack('The snapshot is older than the active one'),
@@ -160,6 +161,8 @@ export const catalogue = {
   snapshot_stale: nack('The snapshot has expired, or is from the future'),
   snapshot_root_mismatch: nack('The entries do not fit the manifest'),
   snapshot_feature_unknown: nack('The snapshot needs a feature that this node does not know'),
+  snapshot_base_unknown: nack('The delta leads from another snapshot than the active one'),
+  snapshot_too_large: nack('The snapshot is larger than a node takes'),
   snapshot_inconsistent: nack('The entries contradict each other'),
 } as const satisfies Record<string, Entry>;
 

@@ -1,4 +1,4 @@
-// Snapshots: verifying one in named steps before anything in it is believed (the order of TUF §5.4–5.5).
+// Snapshots: verifying one in named steps before anything in it is believed, in the order of the TUF client workflow.
 import { DaypassError, type ErrorCode } from './errors.ts';
 import { type Sha256, toHex } from './hash.ts';
 import {
@@ -14,6 +14,7 @@ import {
 } from './key.ts';
 import { CANARY_FEATURE, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from './manifest.ts';
 import { type Entry, merkleRoot } from './merkle.ts';
+import { checkEntries, defaultAmong } from './snapshot-consistency.ts';
 import { type Entries, readEntries } from './snapshot-entry.ts';
 
 export {
@@ -30,6 +31,8 @@ export {
   EMPTY_TREE,
   type Entry,
   type EntryChange,
+  type EntryName,
+  findEntry,
   type MerkleTree,
   merkleRoot,
   placeOf,
@@ -56,6 +59,8 @@ export type SnapshotTrust = {
   readonly active?: { readonly version: number; readonly digest: string } | undefined;
   /** The highest version ever activated, kept apart from the snapshot; 0: none. */
   readonly floor: number;
+  /** The highest generation of a snapshot key that was ever trusted here, which version and floor are of; absent: 0. */
+  readonly generation?: number | undefined;
   /** Seconds since the epoch. */
   readonly now: number;
   readonly sha256: Sha256;
@@ -67,6 +72,8 @@ export type VerifiedSnapshot = Entries & {
   readonly manifest: Manifest;
   /** Hex sha256 of the manifest's bytes. */
   readonly digest: string;
+  /** Of the key that signed it. */
+  readonly generation: number;
   readonly [verified]: true;
 };
 
@@ -74,9 +81,9 @@ export type VerifiedSnapshot = Entries & {
 export const KNOWN_FEATURES: readonly string[] = [CANARY_FEATURE];
 
 /** Most entries of a snapshot. */
-export const MAX_ENTRIES = 200_000;
+export const MAX_ENTRIES = 500_000;
 /** Most bytes of all entries of a snapshot. */
-export const MAX_ENTRY_BYTES = 64 * 1024 * 1024;
+export const MAX_ENTRY_BYTES = 256 * 1024 * 1024;
 /** Longest lease, in seconds. */
 export const MAX_LEASE_SECONDS = 24 * 60 * 60;
 /** How far ahead of the node's clock a manifest may have been issued, in seconds. */
@@ -91,46 +98,50 @@ export const manifestDigest = (manifest: Uint8Array, sha256: Sha256): string => 
 
 /** Verifies a snapshot in full; throws the `snapshot_*` code of the step that refused. */
 export async function verifySnapshot(snapshot: SignedSnapshot, trust: SnapshotTrust): Promise<VerifiedSnapshot> {
-  // 1. Size: before any work is spent on it.
+  // TUF 5.5.1, 5.6.1. Size: before any work is spent on it.
   checkSize(snapshot.entries.length, bytesOf(snapshot.entries));
-  const { manifest, digest } = await verifyManifest(snapshot, trust);
-  // 8. Entries: exactly those that were signed.
+  const { manifest, digest, generation } = await verifyManifest(snapshot, trust);
+  // TUF 5.5.2, 5.6.2. Entries: exactly those that were signed.
   if (merkleRoot(snapshot.entries, trust.sha256) !== manifest.root)
     throw refusal('snapshot_root_mismatch', 'The entries do not fit the manifest');
-  return { ...readEntries(snapshot.entries), manifest, digest } as VerifiedSnapshot;
+  // They can be read, and fit each other.
+  const entries = readEntries(snapshot.entries);
+  checkEntries(entries, { pool: manifest.pool, hasService: (name) => entries.services.has(name) });
+  defaultAmong(undefined, entries.services.values());
+  return { ...entries, manifest, digest, generation } as VerifiedSnapshot;
 }
 
-/** Steps 2 to 7: all that can be said of a manifest without its entries. Throws as `verifySnapshot` does. */
+/**
+ * All that can be said of a manifest without its entries, of a full snapshot's and a delta's alike, at one time
+ * (TUF 5.1) and from a root that is pinned (TUF 5.2). Throws as `verifySnapshot` does.
+ */
 export async function verifyManifest(
   snapshot: Omit<SignedSnapshot, 'entries'>,
   trust: SnapshotTrust,
-): Promise<{ readonly manifest: Manifest; readonly digest: string }> {
-  if (snapshot.manifest.length > MAX_MANIFEST_BYTES) throw refusal('snapshot_malformed', 'The manifest is too large');
-  // 2. Key: signed by the pinned root, for snapshots of this fleet and pool, and not ended.
+): Promise<{ readonly manifest: Manifest; readonly digest: string; readonly generation: number }> {
+  // TUF 5.4.1. Endless data: no more than a manifest may be.
+  if (snapshot.manifest.length > MAX_MANIFEST_BYTES) throw refusal('snapshot_too_large', 'The manifest is too large');
+  // TUF 5.3.4. Key: signed by the pinned root, for snapshots of this fleet and pool, and not ended.
   const key = await checkKey(snapshot.key, trust);
-  // 3. Signature over the manifest's exact bytes. Nothing of it is parsed before this line.
+  // TUF 5.4.2. Arbitrary software: the signature over the exact bytes. Nothing of them is parsed before this line.
   await checkSignature(snapshot, key);
   const manifest = parseManifest(snapshot.manifest);
   const digest = manifestDigest(snapshot.manifest, trust.sha256);
-  // 4. Fleet, pool and node.
-  if (manifest.fleet !== trust.fleet || manifest.pool !== trust.pool)
-    throw refusal('snapshot_foreign', 'The snapshot is of another fleet or pool');
-  checkNode(manifest, trust);
-  // 5. Time: neither frozen nor from the future.
+  checkAudience(manifest, trust);
+  // TUF 5.4.3. Rollback: neither an older one nor one of two. TUF 5.3.11. Recovery from a fast-forward: where the root has
+  // begun a new generation of keys, versions begin afresh.
+  const { generation = 0 } = key;
+  if (generation === (trust.generation ?? 0)) checkVersion(manifest, digest, trust);
+  // TUF 5.4.4. Freeze: neither expired nor from the future.
   checkTime(manifest, trust.now);
-  // 6. Version: neither rolled back nor one of two.
-  checkVersion(manifest, digest, trust);
-  // 7. Features.
-  const unknown = manifest.features.find((feature) => !KNOWN_FEATURES.includes(feature));
-  if (unknown !== undefined)
-    throw refusal('snapshot_feature_unknown', `The snapshot needs "${unknown.slice(0, 64)}", which is not known here`);
-  return { manifest, digest };
+  checkFeatures(manifest);
+  return { manifest, digest, generation };
 }
 
-/** Step 1: throws `snapshot_malformed` for more entries, or bytes of them (`entryBytes`), than a snapshot may hold. */
+/** Throws `snapshot_too_large` for more entries, or bytes of them (`entryBytes`), than a snapshot may hold. */
 export function checkSize(entries: number, bytes: number): void {
-  if (entries > MAX_ENTRIES) throw refusal('snapshot_malformed', 'The snapshot has too many entries');
-  if (bytes > MAX_ENTRY_BYTES) throw refusal('snapshot_malformed', 'The snapshot is too large');
+  if (entries > MAX_ENTRIES) throw refusal('snapshot_too_large', 'The snapshot has too many entries');
+  if (bytes > MAX_ENTRY_BYTES) throw refusal('snapshot_too_large', 'The snapshot is too large');
 }
 
 /** What an entry counts for. */
@@ -143,6 +154,9 @@ async function checkKey(signed: SignedKeyBytes, trust: SnapshotTrust): Promise<V
   if (key.use !== 'snapshot') throw refusal('snapshot_signature_invalid', 'The key of the snapshot is for another use');
   if (key.fleet !== trust.fleet || key.pool !== trust.pool)
     throw refusal('snapshot_foreign', 'The snapshot key is of another fleet or pool');
+  // One that was taken by somebody else is good for nobody any more.
+  if ((key.generation ?? 0) < (trust.generation ?? 0))
+    throw refusal('snapshot_key_revoked', `The snapshot key is of a generation before ${trust.generation}`);
   if (!(trust.now < key.not_after)) throw refusal('snapshot_signature_invalid', 'The snapshot key has ended');
   return key;
 }
@@ -161,9 +175,17 @@ async function checkSignature(snapshot: Omit<SignedSnapshot, 'entries'>, key: Ve
     throw refusal('snapshot_signature_invalid', 'The manifest is not signed by its key');
 }
 
-function checkNode({ nodes }: Manifest, { node }: SnapshotTrust): void {
-  if (nodes !== undefined && (node === undefined || !nodes.includes(node)))
+function checkAudience({ fleet, pool, nodes }: Manifest, trust: SnapshotTrust): void {
+  if (fleet !== trust.fleet || pool !== trust.pool)
+    throw refusal('snapshot_foreign', 'The snapshot is of another fleet or pool');
+  if (nodes !== undefined && (trust.node === undefined || !nodes.includes(trust.node)))
     throw refusal('snapshot_foreign', 'The snapshot is for other nodes');
+}
+
+function checkFeatures({ features }: Manifest): void {
+  const unknown = features.find((feature) => !KNOWN_FEATURES.includes(feature));
+  if (unknown !== undefined)
+    throw refusal('snapshot_feature_unknown', `The snapshot needs "${unknown.slice(0, 64)}", which is not known here`);
 }
 
 function checkTime(manifest: Manifest, now: number): void {

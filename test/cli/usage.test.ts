@@ -70,6 +70,10 @@ const commands: readonly (readonly [command: string, flags: readonly string[]])[
     'revoke',
     ['--jti', '--token', '--service', '--client', '--subject', '--caller', '--credential-id', '--minted-before'],
   ],
+  ['nodes', ['--json']],
+  ['node token', ['--pool', '--name', '--ttl']],
+  ['node enroll', ['--token', '--name', '--root-fingerprint', '--data-dir']],
+  ['node expel', ['--wait']],
   ['audit list', ['--service', '--client', '--jti', '--outcome', '--since', '--until', '--limit', '--json']],
   ['audit tail', ['--service', '--client', '--jti', '--outcome', '--since', '--dir', '--json']],
   ['scope check', ['--body', '--header', '--encoded-slashes', '--json']],
@@ -95,6 +99,8 @@ test('every command of the program stands in that table', () => {
   const names = program.commands.flatMap(namesOf);
   expect([...new Set(commands.map(([name]) => name))].sort()).toEqual(names.sort());
 });
+
+const ENROLMENT = `dpe_${'A'.repeat(43)}_${'A'.repeat(43)}`;
 
 const wrong: readonly (readonly [args: readonly string[], field: string | undefined])[] = [
   [['nonsense'], undefined],
@@ -147,6 +153,13 @@ const wrong: readonly (readonly [args: readonly string[], field: string | undefi
   [['audit', 'list', '--since', 'yesterday'], '--since'],
   [['audit', 'list', '--limit', '0'], '--limit'],
   [['init', '--fleet', 'not a uri'], '--fleet'],
+  [['node', 'enroll'], '--token'],
+  [['node', 'enroll', '--token', 'hunter2'], '--token'],
+  [['node', 'enroll', '--token', ENROLMENT, '--root-fingerprint', 'x'], '--root-fingerprint'],
+  [['node', 'enroll', '--token', ENROLMENT, '--control-url', 'nowhere'], '--control-url'],
+  [['node', 'token', '--ttl', '25h'], '--ttl'],
+  [['node', 'token', '--ttl', 'soon'], '--ttl'],
+  [['node', 'expel', 'x', '--wait', '6s'], '--wait'],
   [['service', 'list', '--control-url', 'nowhere'], '--control-url'],
   [['service', 'list', '--api-key', 'hunter2'], '--api-key'],
 ];

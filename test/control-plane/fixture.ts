@@ -42,6 +42,8 @@ export type Home = {
   readonly adminKey: string;
   readonly sealing: GeneratedKey;
   readonly nodes: ReadonlyMap<string, CryptoKey>;
+  /** The same keys, as a node's home holds them. */
+  readonly nodeKeys: ReadonlyMap<string, GeneratedKey>;
   remove(): Promise<void>;
 };
 
@@ -69,10 +71,12 @@ export const makeHome = async (nodes: Readonly<Record<string, string>> = DEFAULT
   const write = (file: string, value: unknown): Promise<void> =>
     writeFile(file, JSON.stringify(value), { mode: 0o600 });
   const keys = new Map<string, CryptoKey>();
+  const nodeKeys = new Map<string, GeneratedKey>();
   const enrolled: unknown[] = [];
   for (const [name, pool] of Object.entries(nodes)) {
     const key = await generateSigningKey();
     keys.set(name, await importEd25519(key.privateJwk, 'sign'));
+    nodeKeys.set(name, key);
     enrolled.push({ name, pool, jwk: key.publicJwk });
   }
   const adminKey = formatApiKey(randomBytes(32));
@@ -90,7 +94,7 @@ export const makeHome = async (nodes: Readonly<Record<string, string>> = DEFAULT
   await write(paths.nodes, { v: 1, nodes: enrolled });
   await write(paths.admin, { v: 1, key_hash: createHash('sha256').update(adminKey).digest('hex') });
   const remove = (): Promise<void> => rm(path, { recursive: true, force: true });
-  return { path, fleet, root, rootKey, adminKey, sealing, nodes: keys, remove };
+  return { path, fleet, root, rootKey, adminKey, sealing, nodes: keys, nodeKeys, remove };
 };
 
 /** A running control plane with clients. */

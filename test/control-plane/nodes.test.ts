@@ -165,6 +165,24 @@ test('a name or key that any node has, or had, is not taken again, and a wrong n
   await expect(enrol(control, token, 'edge-2')).resolves.toBeDefined();
 });
 
+test('outsiders who try tokens without end are held to a few at a time, and an admin is answered meanwhile', async () => {
+  await using control = await startControl();
+  const unknown = `dpe_${'A'.repeat(43)}_${await fingerprint(control.home.root.publicJwk)}`;
+  const request = await enrolRequest(unknown, 'edge-1', await generateSigningKey());
+  const answers: (string | null)[] = [];
+  let isOver = false;
+  const knocking = Array.from({ length: 100 }, async () => {
+    while (!isOver) answers.push((await refusalOf(control.client(NodeService).enrol(request)))[0] ?? null);
+  });
+  await until(() => answers.length > 200);
+  await expect(control.admin.nodes.createEnrolment({ name: 'edge-1' })).resolves.toBeDefined();
+  isOver = true;
+  await Promise.all(knocking);
+  expect(answers.filter((code) => code !== 'unauthenticated' && code !== 'overloaded')).toEqual([]);
+  // The admin's own is the one change: nothing of theirs is in the audit.
+  expect(await changesOf(control)).toHaveLength(1);
+});
+
 test('a token is for a pool that there is, and lives 24 hours at most', async () => {
   await using control = await startControl();
   const create = (asked: object) => control.admin.nodes.createEnrolment(asked);

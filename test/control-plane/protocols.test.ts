@@ -1,13 +1,14 @@
 // One port, three protocols, two versions of HTTP, with and without TLS.
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { connect as connectHttp2 } from 'node:http2';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
+import { controlPaths } from '@daypass/core/home';
 import { expect, test } from 'vitest';
 import { Health } from '../../control-plane/gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../../control-plane/gen/grpc/reflection/v1/reflection_pb.ts';
@@ -95,6 +96,24 @@ test('/healthz answers OK and other paths 404', async () => {
   expect([answer.status, await answer.text()]).toEqual([200, 'OK']);
   expect((await fetch(`${control.url}/healthz`, { method: 'POST' })).status).toBe(405);
   expect((await fetch(`${control.url}/elsewhere`)).status).toBe(404);
+});
+
+test('/readyz answers 503 while the database is away, and /healthz 200', async () => {
+  const home = await makeHome();
+  try {
+    await using control = await startControl({ home });
+    const ask = async () => (await fetch(`${control.url}/readyz`)).status;
+    expect(await ask()).toBe(200);
+    expect((await fetch(`${control.url}/readyz`, { method: 'POST' })).status).toBe(405);
+    const { database } = controlPaths(home.path);
+    await rename(database, `${database}.away`);
+    expect(await Promise.all([ask(), ask(), ask()])).toEqual([503, 503, 503]);
+    expect((await fetch(`${control.url}/healthz`)).status).toBe(200);
+    await rename(`${database}.away`, database);
+    expect(await ask()).toBe(200);
+  } finally {
+    await home.remove();
+  }
 });
 
 test('health and reflection know every service', async () => {

@@ -1,6 +1,6 @@
 // What a node that takes deltas is sent, over the wire: what changed since what it has, and the whole where that is better.
 import { createHash } from 'node:crypto';
-import { create, toBinary, toJsonString } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { controlPaths } from '@daypass/core/home';
@@ -8,6 +8,7 @@ import { compareEntries, type Entry, merkleRoot, parseManifest } from '@daypass/
 import {
   type Snapshot,
   type SnapshotDelta,
+  SnapshotSchema,
   SnapshotService,
   type SnapshotServiceGetResponse,
   SnapshotServiceGetResponseSchema,
@@ -15,9 +16,13 @@ import {
   WatchResponseSchema,
 } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { expect, test } from 'vitest';
+import type { Published } from '../../control-plane/domain/published.ts';
 import { createWholeSnapshots } from '../../control-plane/domain/whole-snapshots.ts';
+import { toSnapshot } from '../../control-plane/rpc/snapshot-words.ts';
 import { openConnection } from '../../control-plane/store/sqlite-connection.ts';
-import { asNode, type Running, startControl, until } from './fixture.ts';
+import { service } from '../contract/rows.ts';
+import { asNode, makeHome, type Running, startControl, until } from './fixture.ts';
+import { openReplica, readHome } from './replica.ts';
 
 const upstream = 'https://api.example.com';
 const NOW = { seconds: 0n };
@@ -246,6 +251,38 @@ test('a node that hops between two control planes is never sent anything older, 
   await node.done;
 });
 
+test('a large delta and a large whole come in one piece each', async () => {
+  const home = await makeHome();
+  try {
+    const replica = await openReplica(await readHome(home), `sqlite:${controlPaths(home.path).database}`);
+    const names = Array.from({ length: 3000 }, (_, i) => `s-${String(i).padStart(4, '0')}`);
+    const first = await replica.change(async (tx) => {
+      for (const name of names) await tx.services.insert(row(name));
+    });
+    await replica.change(async (tx) => {
+      for (const name of names.slice(0, 700)) await tx.services.delete(name);
+      for (const name of names.slice(700, 1400)) await tx.services.replace(row(name, 'new'));
+    });
+    await replica.store.close();
+    await using control = await startControl({ home });
+    const { snapshots } = control.asNode('node-1');
+    const [old, state] = [createState(), createState()];
+    old.take({ snapshot: await wholeOf(first) });
+    old.take(await snapshots.get(old.has()));
+    state.take(await snapshots.get({}));
+    expect([old.kinds, state.kinds]).toEqual([['whole', 'delta'], ['whole']]);
+    expect(old.has()).toEqual(state.has());
+    expect(state.names('service')).toHaveLength(2300);
+  } finally {
+    await home.remove();
+  }
+});
+
+const row = (name: string, sealedCredential = 'old') => service(name, { credentialId: ID, sealedCredential });
+const ID = '0123456789abcdef0123456789abcdef';
+const wholeOf = async (published: Published): Promise<Snapshot> =>
+  fromBinary(SnapshotSchema, toBinary(SnapshotSchema, create(SnapshotSchema, toSnapshot(published))));
+
 test('JSON says the same as the binary form', async () => {
   await using control = await startControl();
   await addServices(control, 8);
@@ -276,23 +313,29 @@ test('JSON says the same as the binary form', async () => {
   expect(state.kinds).toEqual(['whole', 'delta']);
 });
 
+const MIB = 1024 * 1024;
+
 test('whole snapshots on their way are bounded, by node and in all, and who was turned away is called', () => {
   let freed = 0;
   const wholes = createWholeSnapshots(() => {
     freed += 1;
   }, 60_000);
-  const [first, second] = [wholes.enter('a', 1000), wholes.enter('a', 1000)];
+  const [first, second] = [wholes.enter('a', MIB), wholes.enter('a', MIB)];
   expect([first, second]).not.toContain(undefined);
-  expect(wholes.enter('a', 1)).toBeUndefined();
+  expect(wholes.enter('a', MIB)).toBeUndefined();
+  expect(() => wholes.pass('a', MIB)).toThrow(expect.objectContaining({ code: 'overloaded' }));
+  // Small ones are not counted.
+  for (let i = 0; i < 3; i += 1) expect(wholes.enter('a', 1000)).toBeDefined();
   first?.[Symbol.dispose]();
   expect(freed).toBe(1);
   second?.[Symbol.dispose]();
   expect(freed).toBe(1);
   // One goes, however large it is; the next one waits.
-  const large = wholes.enter('b', 2 ** 30);
+  const large = wholes.enter('b', 1024 * MIB);
   expect(large).toBeDefined();
-  expect(wholes.enter('c', 1)).toBeUndefined();
+  expect(wholes.enter('c', MIB)).toBeUndefined();
   large?.[Symbol.dispose]();
   expect(freed).toBe(2);
-  wholes.enter('c', 1)?.[Symbol.dispose]();
+  expect(wholes.enter('c', MIB)).toBeDefined();
+  expect(() => wholes.pass('d', MIB)).not.toThrow();
 });

@@ -7,6 +7,8 @@ import {
   type Entry,
   encodeEntry,
   encodeManifest,
+  MAX_ENTRIES,
+  MAX_ENTRY_BYTES,
   type Manifest,
   manifestDigest,
   merkleRoot,
@@ -227,13 +229,12 @@ test('SNP-11 entries of two snapshots do not mix', async () => {
 
 test('SNP-15 a snapshot that is too large is refused before its signature is looked at', async () => {
   const signature = new Uint8Array(0);
-  expect(await refusalOf({ ...honest, signature, manifest: new Uint8Array(16_385) })).toBe('snapshot_malformed');
-  const huge = { kind: 'scope', name: 'github/x', content: new Uint8Array(65 * 1024 * 1024) };
-  expect(await refusalOf({ ...honest, signature, entries: [huge] })).toBe('snapshot_malformed');
+  expect(await refusalOf({ ...honest, signature, manifest: new Uint8Array(16_385) })).toBe('snapshot_too_large');
+  const huge = { kind: 'scope', name: 'github/x', content: new Uint8Array(MAX_ENTRY_BYTES) };
+  expect(await refusalOf({ ...honest, signature, entries: [huge] })).toBe('snapshot_too_large');
   const [one] = entries;
-  expect(await refusalOf({ ...honest, signature, entries: one === undefined ? [] : Array(200_001).fill(one) })).toBe(
-    'snapshot_malformed',
-  );
+  const many = one === undefined ? [] : Array(MAX_ENTRIES + 1).fill(one);
+  expect(await refusalOf({ ...honest, signature, entries: many })).toBe('snapshot_too_large');
 });
 
 const text = new TextDecoder().decode(honest.manifest);

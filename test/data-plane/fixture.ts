@@ -31,6 +31,7 @@ import type { AuditSink, DecisionInput, OutcomeInput } from '../../data-plane/au
 import { createLog } from '../../data-plane/log.ts';
 import { createMetrics } from '../../data-plane/metrics.ts';
 import { createDataServer, type DataServerDeps } from '../../data-plane/server.ts';
+import { fixedKeys } from '../../data-plane/unseal-keys.ts';
 import { serviceConfig } from './service-config.ts';
 
 export const FLEET = 'urn:daypass:fleet:AAAAAAAAAAAAAAAAAAAAAA';
@@ -44,7 +45,7 @@ const rootKey = await generateSigningKey();
 export const snapshotKey = await generateSigningKey();
 export const tokenKey = await generateSigningKey();
 export const sealingKey = await generateSealingKey();
-const unsealKeys = new Map([[sealingKey.kid, await importX25519(sealingKey.privateJwk, 'open')]]);
+const unsealKeys = fixedKeys(new Map([[sealingKey.kid, await importX25519(sealingKey.privateJwk, 'open')]]));
 
 /** A service of the fixture: its configuration, and the credential that is sealed for it. */
 export type ServiceSpec = Partial<ServiceConfig> & {

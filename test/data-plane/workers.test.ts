@@ -22,6 +22,7 @@ async function start(count: number) {
         slot,
         log,
         appended: () => undefined,
+        keyless: () => undefined,
       }),
     bury: async (slot) => void buried.push(slot),
     listenAt: { at: { host: '127.0.0.1', port: 0 }, reusePort: true },

@@ -1,0 +1,120 @@
+// What a full snapshot costs nodes that serve: how long it takes, what it adds to their traffic, and what memory they hold after it.
+
+import { deflateSync } from 'node:zlib';
+import { encodeBase64url } from '@daypass/core/base64url';
+import { STATUS_CHUNK_BITS } from '@daypass/core/service';
+import { compareEntries, type Entry, encodeEntry, entryBytes } from '@daypass/core/snapshot';
+import { setBit } from '@daypass/core/status';
+import { bringing, digestOf, entriesOf, makeHome, mint, signSnapshot } from '../attacks/snapshot-world.ts';
+import { until } from '../kit/deadline.ts';
+import { type FakeControl, startFakeControl } from '../kit/fake-control.ts';
+import { rssMiB } from './cpu.ts';
+import { startClients } from './fleet-clients.ts';
+import { startNodes } from './fleet-processes.ts';
+import { clock } from './fleet-traffic.ts';
+import type { Props } from './props.ts';
+
+/** What the snapshot holds, and how often it is sent. */
+export type Asked = {
+  readonly services: number;
+  /** Tokens that are out, and how many of them are revoked. */
+  readonly tokens: number;
+  readonly revoked: number;
+  readonly nodes: number;
+  readonly rounds: number;
+};
+
+/** Times in ms, bytes; the worst of all nodes and rounds, but for the median. */
+export type Activated = {
+  readonly snapshotBytes: number;
+  readonly activateMs: number;
+  readonly activateP50Ms: number;
+  readonly rssMiB: number;
+  readonly rssToSnapshot: number;
+  /** Of the traffic while a snapshot is activated, and before. */
+  readonly p99Ms: number;
+  readonly quietP99Ms: number;
+  readonly addedP99Ms: number;
+};
+
+const MIB = 1024 * 1024;
+/** A request each so many ms to the node that activates. */
+const EVERY_MS = 4;
+const QUIET_MS = 4_000;
+/** Workers of a node, as a machine with two cores has. */
+const WORKERS = 2;
+
+/** Sends full snapshots to nodes in processes of their own, one after the other. */
+export async function measureActivation(asked: Asked, props: Props): Promise<Activated> {
+  using clients = await startClients();
+  const entries = [...entriesOf(clients.upstream, namesOf(asked.services)), ...statusChunks(asked)].sort(
+    compareEntries,
+  );
+  const snapshotBytes = entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
+  const nodes: { readonly control: FakeControl; readonly pid: number; readonly port: number }[] = [];
+  let [newest, previous] = [await signSnapshot(1, { entries }), ''];
+  let bytes = bringing(newest);
+  for (let made = 0; made < asked.nodes; made += 1) {
+    const control = await startFakeControl();
+    control.onWatch((stream) => stream.write(bytes));
+    const { pid, ports } = await startNodes(props, control.url, WORKERS, [await makeHome(props.folder)]);
+    nodes.push({ control, pid, port: ports[0] ?? 0 });
+  }
+  const token = await mint();
+  const activations: number[] = [];
+  const [quiet, busy]: [number[], number[]] = [[], []];
+  for (let round = 1; round <= asked.rounds; round += 1) {
+    previous = digestOf(newest);
+    newest = await signSnapshot(round + 1, { entries, manifest: { previous } });
+    bytes = bringing(newest);
+    for (const { control, port } of nodes) {
+      clients.tell({ nodes: [port], path: '/s/api/x', token, everyMs: EVERY_MS });
+      await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
+      quiet.push(...(await clients.latencies()).latencies.slice(100).map(([, ms]) => ms));
+      const sent = clock();
+      control.send(bytes);
+      await until('it is active', () => control.heard.at(-1)?.report.digest === digestOf(newest), 120_000);
+      const done = clock();
+      activations.push(done - sent);
+      const { latencies, wrong } = await clients.latencies();
+      if (wrong > 0) throw new Error(`${wrong} requests were answered wrongly`);
+      busy.push(...latencies.filter(([at]) => at >= sent && at <= done).map(([, ms]) => ms));
+    }
+  }
+  const rss = Math.max(...(await Promise.all(nodes.map(async ({ pid }) => (await rssMiB(pid)) ?? Number.NaN))));
+  for (const { control } of nodes) await control.close();
+  const [p99Ms, quietP99Ms] = [at(busy, 0.99), at(quiet, 0.99)];
+  return {
+    snapshotBytes,
+    activateMs: Math.max(...activations),
+    activateP50Ms: at(activations, 0.5),
+    rssMiB: rss,
+    rssToSnapshot: (rss * MIB) / snapshotBytes,
+    ...{ p99Ms, quietP99Ms, addedP99Ms: p99Ms - quietP99Ms },
+  };
+}
+
+/** The value below which a share of them lies. */
+export const at = (values: readonly number[], share: number): number =>
+  [...values].sort((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? Number.NaN;
+
+const namesOf = (count: number): readonly string[] => [
+  'api',
+  ...Array.from({ length: count - 1 }, (_, i) => `s-${String(i).padStart(6, '0')}`),
+];
+
+/** Revoked tokens spread evenly over the chunks of all. */
+function statusChunks({ tokens, revoked }: Asked): readonly Entry[] {
+  const chunks = Array.from(
+    { length: revoked === 0 ? 0 : Math.ceil(tokens / STATUS_CHUNK_BITS) },
+    () => new Uint8Array(STATUS_CHUNK_BITS / 8),
+  );
+  for (let i = 0; i < revoked; i += 1) {
+    const place = Math.floor((i * tokens) / revoked) + 7;
+    const chunk = chunks[Math.floor(place / STATUS_CHUNK_BITS)];
+    if (chunk !== undefined) setBit(chunk, place % STATUS_CHUNK_BITS);
+  }
+  return chunks.map((bits, number) =>
+    encodeEntry('status', String(number), { bits: 1, lst: encodeBase64url(deflateSync(bits, { level: 9 })) }),
+  );
+}

@@ -1,0 +1,182 @@
+// How long a change and a revocation take from the call until every node of a fleet does as told, and what a change weighs on the wire.
+import { toBinary } from '@bufbuild/protobuf';
+import { createClient } from '@connectrpc/connect';
+import { createConnectTransport } from '@connectrpc/connect-node';
+import { SnapshotService, WatchResponseSchema } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
+import { asNode, type Home, makeHome } from '../control-plane/fixture.ts';
+import { call } from '../kit/planes.ts';
+import { rssMiB } from './cpu.ts';
+import { at } from './fleet-activate.ts';
+import { type Clients, startClients } from './fleet-clients.ts';
+import { type Holding, makeNodeHome, type NodeProcess, startControl, startNodes } from './fleet-processes.ts';
+import { clock } from './fleet-traffic.ts';
+import type { Props } from './props.ts';
+
+/** The fleet, and for how long it is measured. */
+export type Asked = Holding & {
+  readonly nodes: number;
+  readonly perProcess: number;
+  readonly seconds: number;
+  /** Between two requests of a client while services are changed. */
+  readonly everyMs: number;
+};
+
+/** Times in ms: until the last of all nodes. */
+export type Spread = {
+  readonly processes: number;
+  readonly changes: number;
+  readonly changeP50Ms: number;
+  readonly changeP99Ms: number;
+  readonly revocations: number;
+  readonly revokeP50Ms: number;
+  readonly revokeP99Ms: number;
+  readonly deltaBytes: number;
+  readonly controlRssMiB: number;
+  readonly nodeRssMiB: number;
+};
+
+/** Starts a fleet, changes services and revokes tokens one after the other, each until the last node has it. */
+export async function measureSpread(asked: Asked, props: Props): Promise<Spread> {
+  using clients = await startClients();
+  const names = Array.from({ length: asked.nodes }, (_, i) => `node-${i + 1}`);
+  const home = await makeHome(Object.fromEntries(names.map((name) => [name, 'default'])));
+  try {
+    const control = await startControl(props, home, asked);
+    const fleet: Fleet = { asked, clients, home, url: control.url, version: 0 };
+    const service = { name: 'bench', upstream: clients.upstream };
+    await must(fleet, 'ServiceRegistry/Create', { service, wait: '0s' });
+    const processes = await startAll(props, fleet, names);
+    const ports = processes.flatMap((one) => one.ports);
+    const first = String((await must(fleet, 'TokenService/Mint', MINTED)).token);
+    const load = { nodes: ports, path: '/s/bench/x', token: first };
+    clients.tell({ ...load, everyMs: asked.everyMs });
+    await clients.every(asked.nodes, (said) => 'status' in said && said.status === 200);
+    const changes = await forSeconds(asked.seconds, (round) => change(fleet, round));
+    clients.tell({ ...load, everyMs: 0 });
+    const tokens = await mintMany(fleet, 200);
+    const revocations = await forSeconds(asked.seconds, (round) => revoke(fleet, tokens[round]));
+    clients.tell({ ...load, nodes: [], everyMs: 0 });
+    return {
+      processes: processes.length,
+      changes: changes.length,
+      ...{ changeP50Ms: at(changes, 0.5), changeP99Ms: at(changes, 0.99) },
+      revocations: revocations.length,
+      ...{ revokeP50Ms: at(revocations, 0.5), revokeP99Ms: at(revocations, 0.99) },
+      deltaBytes: await weigh(fleet),
+      controlRssMiB: (await rssMiB(control.pid)) ?? Number.NaN,
+      nodeRssMiB: (await sum(processes.map(({ pid }) => rssMiB(pid)))) / asked.nodes,
+    };
+  } finally {
+    await home.remove();
+  }
+}
+
+type Fleet = {
+  readonly asked: Asked;
+  readonly clients: Clients;
+  readonly home: Home;
+  readonly url: string;
+  /** The newest that was published. */
+  version: number;
+};
+
+const MINTED = { service: 'bench', allow: ['GET /**'], ttl: '3600s' };
+
+async function must(fleet: Fleet, method: string, message: unknown): Promise<Record<string, unknown>> {
+  const { url, home } = fleet;
+  const { status, body } = await call(url, method, message, { authorization: `Bearer ${home.adminKey}` });
+  if (status !== 200) throw new Error(`${method} answered ${status}: ${JSON.stringify(body)}`);
+  const { version } = (body.rollout ?? {}) as { readonly version?: string };
+  fleet.version = Math.max(fleet.version, Number(version ?? 0));
+  return body;
+}
+
+/** Several to a process, two processes at a time: they start on the processors of one machine. */
+async function startAll(props: Props, { asked, home, url }: Fleet, names: readonly string[]) {
+  const started: NodeProcess[] = [];
+  const groups = Array.from({ length: Math.ceil(names.length / asked.perProcess) }, (_, i) =>
+    names.slice(i * asked.perProcess, (i + 1) * asked.perProcess),
+  );
+  const lane = async (): Promise<void> => {
+    for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
+      const homes = await Promise.all(group.map((name) => makeNodeHome(props.folder, home, name)));
+      started.push(await startNodes(props, url, 1, homes));
+    }
+  };
+  await Promise.all([lane(), lane()]);
+  return started;
+}
+
+async function forSeconds(seconds: number, work: (round: number) => Promise<number>): Promise<readonly number[]> {
+  const times: number[] = [];
+  // The first ones warm up what is run for the first time.
+  for (let round = 0; round < 5; round += 1) await work(round);
+  const end = clock() + seconds * 1000;
+  for (let round = 5; clock() < end && round < 200; round += 1) times.push(await work(round));
+  return times;
+}
+
+async function change(fleet: Fleet, round: number): Promise<number> {
+  const { asked, clients } = fleet;
+  const name = `s-${String((round * 7919) % asked.services).padStart(6, '0')}`;
+  const request = { service: { name, maxTtl: `${3600 + round}s` }, updateMask: 'maxTtl' };
+  const { version } = fleet;
+  const live = clients.every(asked.nodes, (said) => 'version' in said && said.version > version);
+  const called = clock();
+  const [times] = await Promise.all([live, must(fleet, 'ServiceRegistry/Update', request)]);
+  return Math.max(...times) - called;
+}
+
+async function revoke(fleet: Fleet, victim: Minted | undefined): Promise<number> {
+  if (victim === undefined) throw new Error('there are no tokens left');
+  const { asked, clients } = fleet;
+  const { token, jti } = victim;
+  const isAnswered = (status: number) =>
+    clients.every(asked.nodes, (said) => 'token' in said && said.token === token && said.status === status);
+  const warm = isAnswered(200);
+  clients.tell({ use: token });
+  await warm;
+  const refused = isAnswered(401);
+  const called = clock();
+  const [times] = await Promise.all([refused, must(fleet, 'TokenService/Revoke', { jti })]);
+  return Math.max(...times) - called;
+}
+
+type Minted = { readonly token: string; readonly jti: string };
+
+async function mintMany(fleet: Fleet, count: number): Promise<readonly Minted[]> {
+  const minted: Minted[] = [];
+  const { service, ...spec } = MINTED;
+  while (minted.length < count) {
+    const tokens = Array.from({ length: 100 }, () => spec);
+    minted.push(...((await must(fleet, 'TokenService/MintBatch', { service, tokens })).tokens as Minted[]));
+  }
+  return minted;
+}
+
+/** The bytes of the stream's message for a change of one service, as any node gets it. */
+async function weigh(fleet: Fleet): Promise<number> {
+  const transport = createConnectTransport({
+    baseUrl: fleet.url,
+    httpVersion: '1.1',
+    interceptors: [asNode(fleet.home, 'node-1')],
+  });
+  const node = createClient(SnapshotService, transport);
+  const ended = new AbortController();
+  let events = 0;
+  try {
+    for await (const message of node.watch({ acceptsDelta: true }, { signal: ended.signal, timeoutMs: 0 })) {
+      if (message.event.case === 'heartbeat') continue;
+      events += 1;
+      if (events === 2) return toBinary(WatchResponseSchema, message).length + 5;
+      const service = { name: 's-000001', maxTtl: '7200s' };
+      void must(fleet, 'ServiceRegistry/Update', { service, updateMask: 'maxTtl', wait: '0s' });
+    }
+  } finally {
+    ended.abort();
+  }
+  return Number.NaN;
+}
+
+const sum = async (values: readonly Promise<number | undefined>[]): Promise<number> =>
+  (await Promise.all(values)).reduce<number>((total, value) => total + (value ?? Number.NaN), 0);

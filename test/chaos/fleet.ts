@@ -1,0 +1,125 @@
+// The fleet of the chaos test: real processes on loopback ports of their own, on fresh keys.
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { controlPaths, dataPaths } from '@daypass/core/home';
+import { generateSigningKey } from '@daypass/core/key';
+import { root } from '../check/sources.ts';
+import { until } from '../kit/deadline.ts';
+import { freePorts, isReady } from '../kit/planes.ts';
+import { launch, run } from '../kit/process.ts';
+import { createMember, type Member } from './member.ts';
+import type { Node } from './traffic.ts';
+
+export type ChaosFleet = {
+  readonly folder: string;
+  readonly adminKey: string;
+  readonly controlUrls: readonly string[];
+  readonly controls: readonly Member[];
+  readonly nodes: readonly Node[];
+  /** Ends all processes. The folder stays for whoever wants to look. */
+  stop(): Promise<void>;
+  remove(): Promise<void>;
+};
+
+type Options = {
+  readonly controls: number;
+  readonly nodes: number;
+  readonly broken: (why: string) => void;
+};
+
+/** Makes the keys and starts everything. */
+export async function startChaosFleet({ controls, nodes, broken }: Options): Promise<ChaosFleet> {
+  const folder = await mkdtemp(join(tmpdir(), 'daypass-chaos-'));
+  const home = join(folder, 'operator');
+  const ended = await run(process.execPath, [command, 'init'], { env: { DAYPASS_HOME: home } });
+  if (ended.code !== 0) throw new Error(`daypass init ended with ${ended.code}: ${ended.stderr}`);
+  const names = Array.from({ length: nodes }, (_, i) => `node-${i + 1}`);
+  const homes = await makeNodes(home, folder, names);
+  const common = { DAYPASS_ALLOW_UPSTREAM_RANGES: '127.0.0.1/32', DAYPASS_LEASE: '1m', DAYPASS_LOG_LEVEL: 'warn' };
+  const planes: Member[] = [];
+  const controlPorts = await Promise.all(Array.from({ length: controls }, async () => (await freePorts()).control));
+  const controlUrls = controlPorts.map((port) => `http://127.0.0.1:${port}`);
+  const startPlane = (
+    name: string,
+    plane: string,
+    env: Readonly<Record<string, string>>,
+    isReadyNow: () => Promise<boolean>,
+  ) => {
+    const member = createMember({
+      name,
+      broken,
+      launch: () => launch(process.execPath, [join(root, plane, 'main.ts')], { env: { ...common, ...env } }),
+      ready: async (running) => {
+        await running.line(/^\{"ready":true/);
+        await until(`${name} is ready`, isReadyNow, READY_MS);
+      },
+    });
+    planes.push(member);
+    return member;
+  };
+  const members = controlPorts.map((port, i) =>
+    startPlane(
+      `control-${i + 1}`,
+      'control-plane',
+      { DAYPASS_HOME: home, DAYPASS_CONTROL_LISTEN: `127.0.0.1:${port}`, DAYPASS_ISSUER: 'http://chaos.invalid' },
+      async () => (await fetch(`${controlUrls[i]}/readyz`, { signal: AbortSignal.timeout(2000) })).ok,
+    ),
+  );
+  const dataPlanes = await Promise.all(
+    names.map(async (name, i): Promise<Node> => {
+      const { data, admin } = await freePorts();
+      const [origin, adminOrigin] = [`http://127.0.0.1:${data}`, `http://127.0.0.1:${admin}`];
+      const workers = i === nodes - 1 ? 2 : 1;
+      const env = {
+        DAYPASS_HOME: homes[i] ?? '',
+        DAYPASS_DATA_LISTEN: `127.0.0.1:${data}`,
+        DAYPASS_DATA_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+        DAYPASS_CONTROL_URL: controlUrls.join(','),
+        DAYPASS_SERVER_TIMING: '1',
+        DAYPASS_WORKERS: String(workers),
+      };
+      const member = startPlane(name, 'data-plane', env, () => isReady(adminOrigin));
+      return { name, origin, adminOrigin, workers, member };
+    }),
+  );
+  const stop = async (): Promise<void> => void (await Promise.all(planes.map((one) => one.stop())));
+  try {
+    await Promise.all(planes.map((one) => one.up()));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    ...{ folder, controlUrls, controls: members, nodes: dataPlanes, stop },
+    adminKey: (await readFile(controlPaths(home).adminKey, 'utf8')).trim(),
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+const READY_MS = 20_000;
+const command = join(root, 'cli', 'daypass.mjs');
+
+/** The first has what init made; the others are made like it, with names and keys of their own. */
+async function makeNodes(home: string, folder: string, names: readonly string[]): Promise<readonly string[]> {
+  const enrolled = JSON.parse(await readFile(controlPaths(home).nodes, 'utf8')) as { nodes: unknown[] };
+  const homes = names.map((name) => join(folder, name));
+  for (const [i, name] of names.entries()) {
+    const own = homes[i] ?? '';
+    const paths = dataPaths(own);
+    if (i === 0) {
+      await mkdir(own, { mode: 0o700 });
+      await rename(dataPaths(home).folder, paths.folder);
+      continue;
+    }
+    const first = dataPaths(homes[0] ?? '');
+    const key = await generateSigningKey();
+    await mkdir(own, { recursive: true, mode: 0o700 });
+    await run('cp', ['-r', first.folder, own]);
+    await writeFile(paths.node, JSON.stringify({ v: 1, name, pool: 'default' }));
+    await writeFile(paths.nodeKey, JSON.stringify(key.privateJwk));
+    enrolled.nodes.push({ name, pool: 'default', jwk: key.publicJwk });
+  }
+  await writeFile(controlPaths(home).nodes, JSON.stringify(enrolled));
+  return homes;
+}
