@@ -1,4 +1,4 @@
-// What a node is sent, by what it has: nothing, what changed since, or the whole; never anything older.
+// What a node is sent, by what it has: nothing, what changed since, or the whole; never anything older that was published.
 import { DaypassError } from '@daypass/core/errors';
 import type { Published } from './published.ts';
 import type { Publisher } from './publisher.ts';
@@ -17,7 +17,7 @@ export type SnapshotEvent =
 export type NodeFeed = {
   /** The newest. Throws `unavailable` before the first. */
   newest(pool: string): Published;
-  /** What brings a node to the newest; undefined: it is there, or ahead of this replica. Throws as `newest` does. */
+  /** What brings a node to the newest; undefined: it is there, or may be ahead of this replica. Throws as `newest` does. */
   next(pool: string, has: NodeState): Promise<SnapshotEvent | undefined>;
 };
 
@@ -32,9 +32,12 @@ export const createNodeFeed = (publisher: Pick<Publisher, 'current' | 'delta' | 
     newest,
     next: async (pool, has) => {
       // Another replica has published what the node has. Where the database does not answer, the node keeps it.
-      if ((publisher.current(pool)?.version ?? 0) < has.version) await soon(publisher.learn());
+      const isAhead = (publisher.current(pool)?.version ?? 0) < has.version;
+      const isUnsure = isAhead && !(await soon(publisher.learn().then(() => true)));
       const published = newest(pool);
-      if (published.version < has.version || isAt(has, published)) return undefined;
+      // What no replica has published is not waited for: the node refuses the newest and says why, or takes it where the
+      // root has begun a new generation of keys.
+      if ((isUnsure && published.version < has.version) || isAt(has, published)) return undefined;
       if (!has.acceptsDelta || has.version === 0) return { kind: 'snapshot', published };
       // Where the database does not answer, the whole is at hand.
       const delta = await soon(publisher.delta(pool, has));

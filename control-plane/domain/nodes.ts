@@ -27,7 +27,7 @@ export type WatchEvent = SnapshotEvent | { readonly kind: 'heartbeat'; readonly 
 
 /** The nodes. */
 export type Nodes = {
-  /** What brings a node to the newest snapshot of its pool; undefined: it is there. Throws `unavailable` before the first. */
+  /** What brings a node to the newest snapshot of its pool; undefined: it is there. Throws `unavailable` before the first, `overloaded`. */
   next(node: NodeActor, has: NodeState): Promise<SnapshotEvent | undefined>;
   /** Every newer snapshot from now on, the newest first, with heartbeats between; ends when `signal` aborts. */
   watch(node: NodeActor, has: NodeState, signal: AbortSignal): AsyncIterable<WatchEvent>;
@@ -58,7 +58,11 @@ export const createNodes = (deps: Deps): Nodes => {
   const wholes = createWholeSnapshots(() => deps.publisher.changed.notify());
 
   return {
-    next: (node, has) => feed.next(node.pool, has),
+    next: async (node, has) => {
+      const event = await feed.next(node.pool, has);
+      if (event?.kind === 'snapshot') wholes.pass(node.name, event.published.size.bytes);
+      return event;
+    },
     watch: async function* (node, has, stopped) {
       using place = await watches.enter(node);
       const signal = AbortSignal.any([stopped, place.ended]);

@@ -1,7 +1,7 @@
 // A signed snapshot: made of a manifest and a content, checked as a node would, kept in the database and taken from there.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DaypassError } from '@daypass/core/errors';
-import type { CryptoKey, PublicJwk, SignedKeyBytes } from '@daypass/core/key';
+import { type CryptoKey, type PublicJwk, type SignedKeyBytes, verifyKeyChain } from '@daypass/core/key';
 import {
   checkSize,
   type Entry,
@@ -97,6 +97,19 @@ export type NodeTrust = {
   readonly now: () => number;
 };
 
+/** A published version, and the generation of the key that signed it. */
+export type Trusted = SnapshotState & { readonly generation: number };
+
+/** What a stored version makes a node trust that has activated it. One of a release that kept no signature is of the first. */
+export const trustedOf = async (row: SnapshotRow, signer: SnapshotSigner, root: PublicJwk): Promise<Trusted> => {
+  const { version, digest, keyStatement: statement, keySignature: signature } = row;
+  if (statement === undefined || signature === undefined) return { version, digest, generation: 0 };
+  if (Buffer.compare(statement, signer.signed.statement) === 0)
+    return { version, digest, generation: signer.generation };
+  const { generation = 0 } = await verifyKeyChain({ statement, signature }, root);
+  return { version, digest, generation };
+};
+
 /** The loop gets its turn after so many entries. */
 const TURN_ENTRIES = 200;
 
@@ -106,13 +119,14 @@ const TURN_ENTRIES = 200;
  */
 export const checkAsNode = async (
   { pool, snapshot, size }: Published,
-  active: SnapshotState | undefined,
+  active: Trusted | undefined,
   unread: readonly Pick<EntryChange, 'kind' | 'name' | 'content'>[],
   { fleet, root, now }: NodeTrust,
 ): Promise<void> => {
   try {
     checkSize(size.entries, size.bytes);
-    await verifyManifest(snapshot, { root, fleet, pool, active, floor: 0, now: now() / 1000, sha256 });
+    const trust = { root, fleet, pool, active, floor: 0, generation: active?.generation, now: now() / 1000, sha256 };
+    await verifyManifest(snapshot, trust);
     for (let at = 0; at < unread.length; at += TURN_ENTRIES) {
       if (at > 0) await nextTurn();
       readEntries(unread.slice(at, at + TURN_ENTRIES).filter(isThere));

@@ -15,6 +15,7 @@ import {
   type SnapshotSigner,
   type SnapshotSigners,
   signPublished,
+  trustedOf,
 } from './published.ts';
 import { shareRuns } from './shared-run.ts';
 import { createContents, NOTHING, type Size } from './snapshot-content.ts';
@@ -92,8 +93,10 @@ export const createPublisher = (deps: Deps): Publisher => {
       ? contents.read(tx, pool, await readStored(tx.snapshots, pool, last?.version ?? 0))
       : contents.change(tx, pool, old, written));
     const manifest = nextManifest(pool, last, treeRoot(content.tree, sha256), deps);
-    const published = await signPublished(manifest, content, signerOf(deps, pool));
-    await checkAsNode(published, last, old === undefined ? content.tree.entries : changes, deps);
+    const signer = signerOf(deps, pool);
+    const published = await signPublished(manifest, content, signer);
+    const active = last && (await trustedOf(last, signer, deps.root));
+    await checkAsNode(published, active, old === undefined ? content.tree.entries : changes, deps);
     await tx.snapshots.insert(rowOf(published, maker), changes);
     const step = old && last && { from: stateOf(last), changes };
     known.keep(pool, published.digest, { ...content, step });

@@ -191,8 +191,8 @@ export type ChangeCount = {
   readonly changed: number;
   readonly removed: number;
 };
-/** Which versions stay: those issued from a time on, and at least so many of the newest, 1 to 10,000. */
-export type SnapshotsKept = { readonly issuedSince: number; readonly newest: number };
+/** Which versions stay: those issued from a time on, at least and at most so many of the newest; `least` is 1 to 10,000. */
+export type SnapshotsKept = { readonly issuedSince: number; readonly least: number; readonly most: number };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
   /**
@@ -214,8 +214,8 @@ export type SnapshotStore = {
   /** What changed with each version of a range, both ends included, by version and kind; nothing where nothing did. */
   changeCounts(pool: string, first: number, last: number): Promise<readonly ChangeCount[]>;
   /**
-   * Forgets versions from the oldest on that were issued before a time and are none of the newest, and entries that are
-   * in no version any more; at most `limit` of each. How many went, of both.
+   * Forgets versions from the oldest on, as many as may go, and entries that are in no version any more; at most `limit`
+   * of each. How many went, of both.
    */
   prune(pool: string, keep: SnapshotsKept, limit: number): Promise<number>;
 };

@@ -52,18 +52,16 @@ const versionsOf = (db: Db, pool: string) =>
 const dueVersions = async (
   db: Db,
   pool: string,
-  { issuedSince, newest }: SnapshotsKept,
+  { issuedSince, least, most }: SnapshotsKept,
   limit: number,
 ): Promise<readonly number[]> => {
-  const kept = versionsOf(db, pool)
-    .orderBy('version', 'desc')
-    .limit(limitOf({ limit: newest }));
-  const first = (await kept.execute()).at(-1);
-  const old = versionsOf(db, pool)
-    .where('version', '<', first?.version ?? 0)
-    .orderBy('version');
-  const found = await old.limit(limitOf({ limit })).execute();
-  const stays = found.findIndex(({ issuedAt }) => issuedAt >= issuedSince);
+  const kept = versionsOf(db, pool).orderBy('version', 'desc');
+  const newest = await kept.limit(limitOf({ limit: least })).execute();
+  const old = versionsOf(db, pool).where('version', '<', newest.at(-1)?.version ?? 0);
+  const found = await old.orderBy('version').limit(limitOf({ limit })).execute();
+  // Versions rise by one.
+  const tooMany = (newest[0]?.version ?? 0) - most;
+  const stays = found.findIndex(({ version, issuedAt }) => version > tooMany && issuedAt >= issuedSince);
   return (stays < 0 ? found : found.slice(0, stays)).map(({ version }) => version);
 };
 
