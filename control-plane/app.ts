@@ -67,6 +67,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   });
   const { host, port } = await server.listen(config.listen);
   starting.defer(() => server.close());
+  starting.use(store.notices.on(domain.heed));
   starting.use(renewing(domain, config.leaseMs, log));
   const advancing = repeating(
     ADVANCE_MS,
