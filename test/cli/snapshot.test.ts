@@ -186,3 +186,22 @@ test('--test and `snapshot test` say which requests through the proxy would be d
   expect((await cli('snapshot', 'test', '--file', file)).code).toBe(2);
   expect((await ask('/pulls')).status).toBe(200);
 });
+
+test.each<readonly [string, readonly string[], number, string]>([
+  ['on all data planes there are', ['--canary', '1'], 1, 'failed_precondition'],
+  ['on a data plane that is not there', ['--canary-nodes', 'node-9'], 1, 'failed_precondition'],
+  ['by number and by name', ['--canary', '1', '--canary-nodes', 'node-1'], 2, 'invalid_argument'],
+  ['on no data plane', ['--canary', '0'], 2, 'invalid_argument'],
+  ['that is promoted, but none', ['--promote-after', '10m'], 2, 'invalid_argument'],
+])('a canary %s is refused', async (_what, flags, code, error) => {
+  const ended = await cli('service', 'update', 'github', '--max-ttl', '3h', ...flags, '--json');
+  expect([ended.code, codeOf(ended)]).toEqual([code, error]);
+});
+
+test('where no canary runs there is none to show, to promote or to take back', async () => {
+  expect(await must('snapshot', 'status')).toBe('There was no canary yet.\n');
+  for (const end of ['promote', 'take-back']) {
+    const ended = await cli('snapshot', end, '--json');
+    expect([ended.code, codeOf(ended)]).toEqual([1, 'not_found']);
+  }
+});
