@@ -401,6 +401,10 @@ export type AuditStore = {
   hashes(node: string, firstSeq: number, lastSeq: number): Promise<ReadonlyMap<number, string>>;
   /** The bytes of one stored record. */
   bytes(node: string, seq: number): Promise<Uint8Array | undefined>;
+  /** The bytes of the first stored records of a node in a range, both ends included, in order. */
+  records(node: string, firstSeq: number, lastSeq: number, limit: number): Promise<readonly Uint8Array[]>;
+  /** The events of these decisions, in no order. */
+  ofDecisions(decisionIds: readonly string[]): Promise<readonly AuditEventRow[]>;
   /** Stores changes that are new. Throws `already_exists`, in a transaction as tokens do. */
   append(changes: readonly AuditChange[]): Promise<void>;
   /** Stores raw records; one that is there already is left. Throws `audit_conflict` when it differs from the stored one. */
@@ -508,6 +512,11 @@ export type Store = {
   /** One writer at a time; rolled back when `work` throws. */
   transact<T>(work: (tx: Aggregates) => Promise<T>, options?: TransactOptions): Promise<T>;
   readonly notices: Notices;
+  /**
+   * Takes a key until a time (milliseconds), also as against the other control planes on the database. False: one of them
+   * has taken it, and that time is not over. What this process has taken itself it has to know.
+   */
+  takeOnce(key: string, now: number, until: number): Promise<boolean>;
   /** Throws when the database does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

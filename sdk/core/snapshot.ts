@@ -32,6 +32,7 @@ export {
   type Entry,
   type EntryChange,
   type EntryName,
+  entryHash,
   findEntry,
   type MerkleTree,
   merkleRoot,

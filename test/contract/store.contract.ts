@@ -153,6 +153,13 @@ const transactionContract = (opened: () => OpenedStore): void => {
     await expect(store.transact((tx) => tx.services.get('a'))).rejects.toMatchObject(refused);
   });
 
+  test('a key can be taken, again when its time is over', async () => {
+    const { store } = opened();
+    expect(await store.takeOnce('k', 0, 1000)).toBe(true);
+    expect(await store.takeOnce('other', 0, 1000)).toBe(true);
+    expect(await store.takeOnce('k', 1001, 2000)).toBe(true);
+  });
+
   test('closing waits for the transaction that is under way', async () => {
     const { store, again } = opened();
     let closed: Promise<void> | undefined;
