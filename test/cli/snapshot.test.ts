@@ -80,7 +80,7 @@ test('a version is pulled into a file, which is shown without its secrets and ve
     '',
   );
   const verified = await must('snapshot', 'verify', file, '--root', await fingerprint(root));
-  expect(verified.match(/^ *\d+\. .* ok$/gm)).toHaveLength(9);
+  expect(verified.match(/^ *\d+\. .* ok$/gm)).toHaveLength(10);
   expect(verified).toContain(await fingerprint(root));
   const [own] = jsonLines(
     await must('snapshot', 'verify', `${fleet.home}/data/snapshot/last-known-good.bin`, '--json'),
@@ -105,7 +105,7 @@ test('verification names the step that refuses, and its code', async () => {
     [[file, '--at-time', '2099-01-31T00:00:00Z'], 'key, signed by the fleet root', 'snapshot_signature_invalid'],
     [[file, '--at-time', new Date(Date.now() + 7_200_000).toISOString()], 'time', 'snapshot_stale'],
     [[file, '--root', join(folder, 'other.jwk')], 'key, signed by the fleet root', 'snapshot_signature_invalid'],
-    [[file, '--pool', 'eu'], 'fleet, pool and node', 'snapshot_foreign'],
+    [[file, '--pool', 'eu'], 'key, signed by the fleet root', 'snapshot_foreign'],
     [
       [await write('entry.bin', toBinary(SnapshotSchema, { ...good, entries: [changed, ...others] }))],
       'root over the entries',
@@ -132,7 +132,7 @@ test('verification names the step that refuses, and its code', async () => {
     ]);
   }
   const shown = await cli('snapshot', 'verify', join(folder, 'entry.bin'));
-  expect(shown.out).toMatch(/8\. root over the entries +REFUSED\n *9\. entries +-/);
+  expect(shown.out).toMatch(/8\. root over the entries +REFUSED\n *9\. entries, each by itself +-/);
   expect(
     (await cli('snapshot', 'verify', await write('torn.bin', (await readFile(file)).subarray(0, 100)), '--json')).code,
   ).toBe(1);
