@@ -14,16 +14,8 @@ import {
   readPublicJwk,
   type SignedKeyBytes,
 } from '@daypass/core/key';
-import { at, type HomeFolders, json, TEN_YEARS_SECONDS } from './home.ts';
-import {
-  changeSignedKeys,
-  readFileOf,
-  readSignedKeys,
-  type SignedKeys,
-  verifyList,
-  vouch,
-  writeNew,
-} from './signed-keys.ts';
+import { at, type HomeFolders, json, TEN_YEARS_SECONDS, writeAll } from './home.ts';
+import { changeSignedKeys, readFileOf, readSignedKeys, type SignedKeys, verifyList, vouch } from './signed-keys.ts';
 
 /** What was done. */
 export type Rotated = {
@@ -55,7 +47,7 @@ export const rotateToken = async (folders: HomeFolders): Promise<Rotated> => {
   // A home that is not there would otherwise begin with a key.
   await readFileOf(at(fleet, folders), (value) => readObject(value, 'file'));
   const path = at(keyFile(tokenKeys, key.kid), folders);
-  await writeNew([[path, json(key.privateJwk)]], []);
+  await writeAll([[path, json(key.privateJwk)]]);
   return { kid: key.kid, pools: [], written: [path] };
 };
 

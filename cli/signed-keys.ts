@@ -1,6 +1,5 @@
 // The files of keys that the fleet root has signed, by pool, and how one is changed: as a whole, by one command at a time.
-import { open, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { decodeBase64url, encodeBase64url } from '@daypass/core/base64url';
 import { DaypassError } from '@daypass/core/errors';
 import { type JsonValue, parseStrictJson, readObject, readString } from '@daypass/core/json';
@@ -13,7 +12,7 @@ import {
   type VerifiedKey,
   verifyKeyChain,
 } from '@daypass/core/key';
-import { json, makeFolder, refuse } from './home.ts';
+import { type File, json, refuse, writeAll } from './home.ts';
 
 /** Signed keys by pool, the one to use first. */
 export type SignedKeys = ReadonlyMap<string, readonly SignedKeyBytes[]>;
@@ -21,7 +20,7 @@ export type SignedKeys = ReadonlyMap<string, readonly SignedKeyBytes[]>;
 /** What a change comes to, and files to write beside it: path and text. */
 export type KeyChange = {
   readonly keys: SignedKeys;
-  readonly files: readonly (readonly [path: string, text: string])[];
+  readonly files: readonly File[];
 };
 
 /**
@@ -38,7 +37,8 @@ export const changeSignedKeys = async (
   const written = [fresh];
   try {
     const { keys, files } = await change(await readSignedKeys(path));
-    await writeNew(files, written);
+    await writeAll(files);
+    written.push(...files.map(([one]) => one));
     await file.writeFile(json(Object.fromEntries([...keys].map(([pool, list]) => [pool, list.map(textsOf)]))));
     await file.sync();
     await rename(fresh, path).catch(refuse(path, 'cannot be replaced'));
@@ -47,15 +47,6 @@ export const changeSignedKeys = async (
     throw error;
   } finally {
     await file.close();
-  }
-};
-
-/** Writes files that are not there yet, in folders that only the owner may enter; adds each to `written`. */
-export const writeNew = async (files: KeyChange['files'], written: string[]): Promise<void> => {
-  for (const [path, text] of files) {
-    await makeFolder(dirname(path));
-    await writeFile(path, text, { flag: 'wx', mode: 0o600, flush: true }).catch(refuse(path, 'cannot be written'));
-    written.push(path);
   }
 };
 

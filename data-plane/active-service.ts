@@ -34,12 +34,18 @@ export type FieldRules = {
   readonly takesBasic: boolean;
 };
 
-/** Works out a service; `known` holds what others of the snapshot share. Throws `snapshot_inconsistent` naming it. */
+/** Field rules by the settings that they come from. */
+export type KnownRules = {
+  get(settings: string): FieldRules | undefined;
+  set(settings: string, rules: FieldRules): unknown;
+};
+
+/** Works out a service; `known` holds what it may share with others. Throws `snapshot_inconsistent` naming it. */
 export function prepareService(
   config: ServiceConfig,
   credential: CredentialEntry | undefined,
   scopes: ReadonlyMap<string, CompiledRules>,
-  known: Map<string, FieldRules> = new Map(),
+  known: KnownRules = new Map(),
 ): ActiveService {
   checkBasePath(config);
   return {
@@ -56,7 +62,7 @@ export function prepareService(
 const poolKeyOf = ({ origin, connect_timeout_ms, insecure_upstream, place, set_headers }: ServiceConfig): string =>
   JSON.stringify([origin, connect_timeout_ms, insecure_upstream, place, set_headers]);
 
-function fieldRulesOf(config: ServiceConfig, known: Map<string, FieldRules>): FieldRules {
+function fieldRulesOf(config: ServiceConfig, known: KnownRules): FieldRules {
   const { place, token_in, drop_headers, set_headers, drop_query } = config;
   const key = JSON.stringify([place, token_in, drop_headers, set_headers, drop_query]);
   const before = known.get(key);

@@ -2,9 +2,10 @@
 import { createServer } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
 import { Worker } from 'node:worker_threads';
+import type { Transport } from '@connectrpc/connect';
 import { isLoopback, type Listen, listenOrigin } from '@daypass/core/listen';
 import { signNodeAssertion } from '@daypass/core/node-auth';
-import { type Clients, clientsOver, createTransport } from '@daypass/sdk/client';
+import { clientsOver, createTransport } from '@daypass/sdk/client';
 import { type AdminServer, createAdminServer } from './admin.ts';
 import { createGroupSync } from './audit/group-sync.ts';
 import { openSpool, type Spool } from './audit/spool.ts';
@@ -25,9 +26,10 @@ import { type SealingFolder, watchSealing } from './sealing-folder.ts';
 import { createLimitMemory, declareShared, openSharedLimits } from './shared/limits.ts';
 import { createSnapshotAgent } from './snapshot/agent.ts';
 import { boundedFetch } from './snapshot/bounded-fetch.ts';
-import { handOver } from './snapshot/handover.ts';
-import { SNAPSHOT_BYTES_MAX } from './snapshot/signed.ts';
+import { createSnapshotFeed } from './snapshot/feed.ts';
+import { MESSAGE_BYTES_MAX } from './snapshot/message.ts';
 import { openSnapshotStore } from './snapshot/store.ts';
+import { streamTransport } from './snapshot/stream-transport.ts';
 import { readTls } from './tls.ts';
 import { softwareVersion } from './version.ts';
 import { wrapWorker } from './workers/thread.ts';
@@ -71,7 +73,8 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   building.use(await lockFolder(home.spoolFolder));
 
   const store = await openSnapshotStore(home.snapshotFolder);
-  const clients = createNodeClients(config, home, newId, log);
+  const transport = createNodeTransport(config, home, newId, log);
+  const clients = clientsOver(transport);
   const { fleet, pool, root, node } = home;
   const common = { node, log, random: Math.random };
   const strict = config.audit === 'strict';
@@ -119,6 +122,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
   const agent = createSnapshotAgent({
     ...common,
     client: clients.snapshots,
+    feed: createSnapshotFeed(transport),
     store,
     fleet,
     pool,
@@ -126,7 +130,7 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
     software: version,
     now,
     onConnected: uploader.wake,
-    install: (message, verified, keep) => workers.install(handOver(message, verified), keep),
+    install: workers.install,
   });
   building.defer(agent.stop);
   await agent.load();
@@ -173,13 +177,20 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
 }
 
 /** Every call, and each of its tries, carries a fresh assertion under the node's own key: none is taken twice. */
-function createNodeClients({ controlUrls }: DataPlaneConfig, home: DataHome, newId: () => string, log: Log): Clients {
-  const { node, fleet, nodeKey } = home;
+function createNodeTransport(
+  { controlUrls }: DataPlaneConfig,
+  { node, fleet, nodeKey }: DataHome,
+  newId: () => string,
+  log: Log,
+): Transport {
   const authorization = async () =>
     `Bearer ${await signNodeAssertion({ node, fleet, now: Date.now() / 1000, jti: newId() }, nodeKey)}`;
-  const fetch = boundedFetch(patientFetch(globalThis.fetch, SILENCE_MS), SNAPSHOT_BYTES_MAX);
-  const connect = (baseUrl: string) => createTransport({ baseUrl, authorization, fetch });
-  return clientsOver(createControlPlanes({ origins: controlUrls, connect, random: Math.random, log }));
+  const fetch = boundedFetch(patientFetch(globalThis.fetch, SILENCE_MS), MESSAGE_BYTES_MAX);
+  const connect = (baseUrl: string) => {
+    const options = { baseUrl, authorization, fetch };
+    return streamTransport(createTransport(options), { ...options, bytesMax: MESSAGE_BYTES_MAX });
+  };
+  return createControlPlanes({ origins: controlUrls, connect, random: Math.random, log });
 }
 
 /** What workers start with that is the same for all of them. */

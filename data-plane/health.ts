@@ -40,8 +40,11 @@ export function declareMetrics(
   gauge('snapshot_refused', '1 while the newest snapshot is refused.', () =>
     agent.state().refused === undefined ? 0 : 1,
   );
-  gauge('control_connected', '1 while the stream of the control plane is alive.', () =>
+  gauge('control_connected', '1 while the control plane is reached for snapshots.', () =>
     Number(agent.state().connected),
+  );
+  gauge('control_polling', '1 while streams are cut and the control plane is asked again and again.', () =>
+    Number(agent.state().polling),
   );
   gauge('audit_spool_bytes', 'Bytes of audit records on disk.', () => spool.usage().bytes);
   gauge('audit_spool_bytes_max', 'Bound of the audit spool.', () => spool.usage().bytesMax);

@@ -27,13 +27,16 @@ type Deps = {
 
 /** Returns no pools yet. */
 export function createUpstreams(deps: Deps): Upstreams {
-  const pools = new Map<string, SweptPool>();
+  const pools = new Map<string, KnownPool>();
   /** Those that were replaced, while requests are on their way on them. */
   const leaving = new Set<SweptPool>();
   let newest: ActiveSnapshot | undefined;
   const sweeps = setInterval(() => {
     const now = performance.now();
-    for (const pool of pools.values()) pool.sweep(now);
+    for (const [key, { pool }] of pools) {
+      pool.sweep(now);
+      if (pool.isEmpty()) pools.delete(key);
+    }
     for (const pool of leaving) {
       pool.sweep(now);
       if (pool.isEmpty()) leaving.delete(pool);
@@ -41,9 +44,9 @@ export function createUpstreams(deps: Deps): Upstreams {
   }, SWEEP_MS).unref();
   const prune = (snapshot: ActiveSnapshot): void => {
     newest = snapshot;
-    const wanted = new Set([...snapshot.services.values()].map((service) => service.poolKey));
-    for (const [key, pool] of pools) {
-      if (wanted.has(key)) continue;
+    for (const [key, { pool, service }] of pools) {
+      // Another service may want it still: it gets a pool of its own.
+      if (snapshot.services.get(service)?.poolKey === key) continue;
       pools.delete(key);
       // Requests on their way end by themselves.
       pool.close();
@@ -54,19 +57,25 @@ export function createUpstreams(deps: Deps): Upstreams {
     poolOf(snapshot, { config, poolKey }) {
       if (snapshot !== newest && snapshot.version >= (newest?.version ?? 0)) prune(snapshot);
       const known = pools.get(poolKey);
-      if (known !== undefined) return known;
+      if (known !== undefined) {
+        known.service = config.name;
+        return known.pool;
+      }
       const pool = createPool(deps, config);
-      pools.set(poolKey, pool);
+      pools.set(poolKey, { pool, service: config.name });
       return pool;
     },
     destroy() {
       clearInterval(sweeps);
-      for (const pool of [...pools.values(), ...leaving]) pool.destroy();
+      for (const pool of [...[...pools.values()].map(({ pool }) => pool), ...leaving]) pool.destroy();
       pools.clear();
       leaving.clear();
     },
   };
 }
+
+/** A pool, and the service that last asked for it. */
+type KnownPool = { readonly pool: SweptPool; service: string };
 
 /** How exactly an upstream's deadlines are kept. */
 const SWEEP_MS = 100;

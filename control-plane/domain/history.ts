@@ -13,8 +13,9 @@ type Deps = {
   readonly now: () => number;
 };
 
-/** Kept however old they are. */
-const NEWEST_KEPT = 100;
+/** Kept however old they are, and however young. */
+const LEAST_KEPT = 100;
+const MOST_KEPT = 100_000;
 /** Rows that go in one transaction, and transactions that one call makes. */
 const PART = 500;
 const PARTS_MAX = 20;
@@ -22,7 +23,7 @@ const PARTS_MAX = 20;
 /** Makes the keeper of the history. */
 export const createHistory = ({ store, pools, historyMs, now }: Deps): History => ({
   prune: async () => {
-    const keep = { issuedSince: now() - historyMs, newest: NEWEST_KEPT };
+    const keep = { issuedSince: now() - historyMs, least: LEAST_KEPT, most: MOST_KEPT };
     for (const pool of pools()) {
       for (let parts = 0; parts < PARTS_MAX; parts += 1) {
         if ((await store.transact((tx) => tx.snapshots.prune(pool, keep, PART))) === 0) break;

@@ -27,7 +27,7 @@ export type WatchEvent = SnapshotEvent | { readonly kind: 'heartbeat'; readonly 
 
 /** The nodes. */
 export type Nodes = {
-  /** What brings a node to the newest snapshot of its pool; undefined: it is there. Throws `unavailable` before the first. */
+  /** What brings a node to the newest snapshot of its pool; undefined: it is there. Throws `unavailable` before the first, `overloaded`. */
   next(node: NodeActor, has: NodeState): Promise<SnapshotEvent | undefined>;
   /** Every newer snapshot from now on, the newest first, with heartbeats between; ends when `signal` aborts. */
   watch(node: NodeActor, has: NodeState, signal: AbortSignal): AsyncIterable<WatchEvent>;
@@ -58,7 +58,11 @@ export const createNodes = (deps: Deps): Nodes => {
   const wholes = createWholeSnapshots(() => deps.publisher.changed.notify());
 
   return {
-    next: (node, has) => feed.next(node.pool, has),
+    next: async (node, has) => {
+      const event = await feed.next(node, has);
+      if (event?.kind === 'snapshot') wholes.pass(node.name, event.published.size.bytes);
+      return event;
+    },
     watch: async function* (node, has, stopped) {
       using place = await watches.enter(node);
       const signal = AbortSignal.any([stopped, place.ended]);
@@ -67,7 +71,7 @@ export const createNodes = (deps: Deps): Nodes => {
       let spoken = Number.NEGATIVE_INFINITY;
       while (!signal.aborted) {
         const seen = deps.publisher.changed.generation();
-        const event = await feed.next(node.pool, sent);
+        const event = await feed.next(node, sent);
         using room = event?.kind === 'snapshot' ? wholes.enter(node.name, event.published.size.bytes) : undefined;
         if (event !== undefined && (event.kind === 'delta' || room !== undefined)) {
           const { version, digest } = event.published;
@@ -79,7 +83,7 @@ export const createNodes = (deps: Deps): Nodes => {
         const silence = performance.now() - spoken;
         if (silence >= HEARTBEAT_MS) {
           spoken = performance.now();
-          yield { kind: 'heartbeat', version: feed.newest(node.pool).version };
+          yield { kind: 'heartbeat', version: feed.newest(node).version };
           continue;
         }
         // Another pool's change wakes this one, too: the heartbeat is due all the same.

@@ -12,19 +12,22 @@ export type SnapshotDelta = {
   readonly changed: readonly Entry[];
   /** Gone, in the order of kind and name. */
   readonly removed: readonly Pick<Entry, 'kind' | 'name'>[];
+  /** What its entries count for. */
+  readonly bytes: number;
 };
 
 /** Finds what leads from a state to a snapshot; undefined: the state is not known, or the whole is hardly more. */
 export type Deltas = (to: Published, from: SnapshotState) => Promise<SnapshotDelta | undefined>;
 
-/** Of one snapshot; each is looked up where there are more. */
+/** Of one snapshot; what is more is looked up by each node that asks at another time. */
 const KEPT_MAX = 64;
+const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 /** A delta that is more than this of the whole is not worth its other way of being checked. */
 const SHARE_MAX = 0.5;
 
 /** Makes the finder, over what is stored. */
 export const createDeltas = (snapshots: Pick<SnapshotStore, 'at' | 'changesBetween'>): Deltas => {
-  const kept = new WeakMap<Published, Map<string, Promise<SnapshotDelta | undefined>>>();
+  const kept = new WeakMap<Published, Kept>();
 
   const changesSince = async (from: SnapshotState, to: Published): Promise<readonly EntryChange[] | undefined> => {
     if (to.step?.from.version === from.version && to.step.from.digest === from.digest) return to.step.changes;
@@ -39,16 +42,30 @@ export const createDeltas = (snapshots: Pick<SnapshotStore, 'at' | 'changesBetwe
   };
 
   return (to, from) => {
-    const known = kept.get(to) ?? new Map<string, Promise<SnapshotDelta | undefined>>();
-    kept.set(to, known);
+    const own = kept.get(to) ?? { found: new Map(), bytes: 0 };
+    kept.set(to, own);
     const key = `${from.version} ${from.digest}`;
-    const found = known.get(key) ?? find(to, from);
-    if (known.has(key) || known.size >= KEPT_MAX) return found;
-    known.set(key, found);
-    // What failed is asked again.
-    found.catch(() => known.delete(key));
+    const known = own.found.get(key);
+    if (known !== undefined) return known;
+    const found = find(to, from);
+    if (own.found.size < KEPT_MAX) keep(own, key, found);
     return found;
   };
+};
+
+type Kept = { readonly found: Map<string, Promise<SnapshotDelta | undefined>>; bytes: number };
+
+/** Those who ask while it is looked for share it in any case. What failed is asked again. */
+const keep = (own: Kept, key: string, found: Promise<SnapshotDelta | undefined>): void => {
+  own.found.set(key, found);
+  const forget = (): void => {
+    own.found.delete(key);
+  };
+  found.then((delta) => {
+    const bytes = delta?.bytes ?? 0;
+    if (own.bytes + bytes > KEPT_BYTES_MAX) forget();
+    else own.bytes += bytes;
+  }, forget);
 };
 
 const deltaOf = (from: SnapshotState, to: Published, changes: readonly EntryChange[]): SnapshotDelta | undefined => {
@@ -61,7 +78,7 @@ const deltaOf = (from: SnapshotState, to: Published, changes: readonly EntryChan
     content === undefined ? [] : [{ kind, name, content }],
   );
   const removed = changes.flatMap(({ kind, name, content }) => (content === undefined ? [{ kind, name }] : []));
-  return { from, to, changed, removed };
+  return { from, to, changed, removed, bytes };
 };
 
 const NO_BYTES = new Uint8Array(0);

@@ -1,11 +1,12 @@
 // Snapshots and deltas as messages; in the binary form each is encoded once for all nodes that it is sent to.
 import { create, type Message, toBinary } from '@bufbuild/protobuf';
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { WireType } from '@bufbuild/protobuf/wire';
 import type { Entry } from '@daypass/core/snapshot';
 import type { SnapshotEvent } from '../domain/node-feed.ts';
 import type { Published } from '../domain/published.ts';
 import type { SnapshotDelta } from '../domain/snapshot-delta.ts';
 import { SnapshotDeltaSchema, SnapshotSchema } from '../gen/daypass/v1/snapshot_pb.ts';
+import { withEntries } from './entry-bytes.ts';
 
 /** Writes the snapshot or delta of an event into a field of a new message, in place of what is there under that number. */
 export type WriteEvent = <M extends Message>(message: M, field: number, event: SnapshotEvent) => Promise<M>;
@@ -22,7 +23,7 @@ export const toDelta = ({ from, to, changed, removed }: SnapshotDelta) => ({
   baseDigest: from.digest,
   ...signedPart(to.snapshot),
   changed: changed.map(toEntry),
-  removed: removed.map(({ kind, name }) => ({ kind, name })),
+  removed: removed.map(toName),
 });
 
 const signedPart = ({ manifest, signature, key }: Published['snapshot']) => ({
@@ -31,6 +32,7 @@ const signedPart = ({ manifest, signature, key }: Published['snapshot']) => ({
   key: { statement: key.statement, signature: key.signature },
 });
 
+const toName = ({ kind, name }: Pick<Entry, 'kind' | 'name'>) => ({ kind, name });
 const toEntry = ({ kind, name, content }: Entry) => ({ kind, name, content });
 
 /** Makes the writer; what it has encoded goes with the snapshot or delta. */
@@ -39,8 +41,7 @@ export const createEventWriter = (): WriteEvent => {
   const encoded = (event: SnapshotEvent): Promise<Uint8Array> => {
     const key = event.kind === 'delta' ? event.delta : event.published;
     const bytes =
-      kept.get(key) ??
-      withLength(event.kind === 'delta' ? [encodeDelta(event.delta)] : encodeSnapshot(event.published));
+      kept.get(key) ?? (event.kind === 'delta' ? encodeDelta(event.delta) : encodeSnapshot(event.published));
     kept.set(key, bytes);
     return bytes;
   };
@@ -57,27 +58,12 @@ export const isBinary = (header: Headers): boolean => {
   return type !== '' && !type.includes('json');
 };
 
-const encodeDelta = (delta: SnapshotDelta): Uint8Array =>
-  toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, toDelta(delta)));
+const encodeSnapshot = ({ snapshot }: Published): Promise<Uint8Array> => {
+  const head = toBinary(SnapshotSchema, create(SnapshotSchema, signedPart(snapshot)));
+  return withEntries(head, SnapshotSchema.field.entries.number, snapshot.entries);
+};
 
-/** The loop gets its turn after so many entries. */
-const TURN_ENTRIES = 500;
-
-/** Encoded messages one after another are one message: the entries of all. */
-function* encodeSnapshot({ snapshot }: Published): Generator<Uint8Array> {
-  yield toBinary(SnapshotSchema, create(SnapshotSchema, signedPart(snapshot)));
-  for (let at = 0; at < snapshot.entries.length; at += TURN_ENTRIES) {
-    const entries = snapshot.entries.slice(at, at + TURN_ENTRIES).map(toEntry);
-    yield toBinary(SnapshotSchema, create(SnapshotSchema, { entries }));
-  }
-}
-
-const withLength = async (encoding: Iterable<Uint8Array>): Promise<Uint8Array> => {
-  const parts: Uint8Array[] = [];
-  for (const part of encoding) {
-    if (parts.length > 0) await new Promise((resolve) => setImmediate(resolve));
-    parts.push(part);
-  }
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  return Buffer.concat([new BinaryWriter().uint32(length).finish(), ...parts]);
+const encodeDelta = (delta: SnapshotDelta): Promise<Uint8Array> => {
+  const head = toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, toDelta({ ...delta, changed: [] })));
+  return withEntries(head, SnapshotDeltaSchema.field.changed.number, delta.changed);
 };

@@ -3,11 +3,16 @@ import { DaypassError } from '@daypass/core/errors';
 import type { Selectable } from 'kysely';
 import type { SnapshotRow, SnapshotStore, SnapshotsKept } from './interface.ts';
 import { changeCounts, changesBetween, entriesAt, pruneEntries, writeChanges } from './snapshot-entries.ts';
-import { type Db, limitOf, type Tables } from './tables.ts';
+import { type Db, fromJson, limitOf, type Tables } from './tables.ts';
 
 export const createSnapshotStore = (db: Db): SnapshotStore => ({
   latest: async (pool) => {
     const found = await rowsOf(db, pool).orderBy('version', 'desc').limit(1).executeTakeFirst();
+    return found && toRow(found);
+  },
+  latestForAll: async (pool) => {
+    const newest = rowsOf(db, pool).where('nodes', 'is', null).orderBy('version', 'desc').limit(1);
+    const found = await newest.executeTakeFirst();
     return found && toRow(found);
   },
   insert: async (row, changes) => {
@@ -52,18 +57,16 @@ const versionsOf = (db: Db, pool: string) =>
 const dueVersions = async (
   db: Db,
   pool: string,
-  { issuedSince, newest }: SnapshotsKept,
+  { issuedSince, least, most }: SnapshotsKept,
   limit: number,
 ): Promise<readonly number[]> => {
-  const kept = versionsOf(db, pool)
-    .orderBy('version', 'desc')
-    .limit(limitOf({ limit: newest }));
-  const first = (await kept.execute()).at(-1);
-  const old = versionsOf(db, pool)
-    .where('version', '<', first?.version ?? 0)
-    .orderBy('version');
-  const found = await old.limit(limitOf({ limit })).execute();
-  const stays = found.findIndex(({ issuedAt }) => issuedAt >= issuedSince);
+  const kept = versionsOf(db, pool).orderBy('version', 'desc');
+  const newest = await kept.limit(limitOf({ limit: least })).execute();
+  const old = versionsOf(db, pool).where('version', '<', newest.at(-1)?.version ?? 0);
+  const found = await old.orderBy('version').limit(limitOf({ limit })).execute();
+  // Versions rise by one.
+  const tooMany = (newest[0]?.version ?? 0) - most;
+  const stays = found.findIndex(({ version, issuedAt }) => version > tooMany && issuedAt >= issuedSince);
   return (stays < 0 ? found : found.slice(0, stays)).map(({ version }) => version);
 };
 
@@ -74,6 +77,7 @@ const toColumns = (row: SnapshotRow): Tables['snapshots'] => ({
   signature: row.signature ?? null,
   keyStatement: row.keyStatement ?? null,
   keySignature: row.keySignature ?? null,
+  nodes: row.nodes === undefined ? null : JSON.stringify(row.nodes),
 });
 
 const toRow = (found: Selectable<Tables['snapshots']>): SnapshotRow => ({
@@ -82,6 +86,7 @@ const toRow = (found: Selectable<Tables['snapshots']>): SnapshotRow => ({
   signature: bytesOf(found.signature),
   keyStatement: bytesOf(found.keyStatement),
   keySignature: bytesOf(found.keySignature),
+  nodes: found.nodes === null ? undefined : fromJson(found.nodes, `snapshot ${found.version}`),
 });
 
 const bytesOf = (column: Uint8Array | null): Uint8Array | undefined =>

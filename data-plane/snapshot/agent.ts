@@ -1,24 +1,32 @@
-// Keeps this node's configuration current: watches for snapshots, verifies, has them installed, stores, reports.
-import { createHash } from 'node:crypto';
+// Keeps this node's configuration current: takes snapshots and deltas, verifies, has them installed, stores, reports.
 import type { Client } from '@connectrpc/connect';
 import { DaypassError } from '@daypass/core/errors';
 import type { CryptoKey, PublicJwk } from '@daypass/core/key';
-import {
-  manifestDigest,
-  parseManifest,
-  type SnapshotTrust,
-  type VerifiedSnapshot,
-  verifySnapshot,
-} from '@daypass/core/snapshot';
-import type { Snapshot, SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
+import { manifestDigest, parseManifest } from '@daypass/core/snapshot';
+import type { SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import type { Log } from '../log.ts';
+import type { Received, SnapshotFeed } from './feed.ts';
+import type { Handover } from './handover.ts';
+import { readManifest } from './message.ts';
+import { createHaste, createPace } from './pace.ts';
 import { createReporter, type Refusal } from './reporter.ts';
-import { signedOf } from './signed.ts';
-import type { SnapshotStore } from './store.ts';
+import {
+  type Candidate,
+  gather,
+  isScattered,
+  messageOf,
+  type Standing,
+  sha256,
+  verifyStep,
+  verifyStored,
+  verifyWhole,
+} from './standing.ts';
+import type { Floor, SnapshotStore } from './store.ts';
 import { type Timing, watchForever } from './watch.ts';
 
 type Deps = {
-  readonly client: Pick<Client<typeof SnapshotService>, 'watch' | 'report'>;
+  readonly feed: SnapshotFeed;
+  readonly client: Pick<Client<typeof SnapshotService>, 'report'>;
   readonly store: SnapshotStore;
   readonly node: string;
   readonly fleet: string;
@@ -36,14 +44,16 @@ type Deps = {
    * Makes requests be decided by a snapshot: resolves when all are. `keep` is called when it is known that all can be,
    * before the first is. Throws the code of what refused it; then nothing has changed.
    */
-  readonly install: (message: Snapshot, verified: VerifiedSnapshot, keep: () => Promise<void>) => Promise<void>;
-  /** Called when the stream of the control plane is alive again. */
+  readonly install: (handover: Handover, keep: () => Promise<void>) => Promise<void>;
+  /** Called when the control plane is reached again. */
   readonly onConnected?: () => void;
   readonly timing?: Timing;
 };
 
 export type AgentState = {
   readonly connected: boolean;
+  /** Streams are cut: the control plane is asked again and again. */
+  readonly polling: boolean;
   readonly version: number;
   /** The end of the lease in seconds since the epoch; 0 without a snapshot. */
   readonly leaseExpiresAt: number;
@@ -52,7 +62,7 @@ export type AgentState = {
 };
 
 /** What requests are decided by; its lease may have ended. */
-export type Active = { readonly version: number; readonly digest: string; readonly expiresAt: number };
+export type Active = Floor & { readonly expiresAt: number };
 
 export type SnapshotAgent = {
   current(): Active | undefined;
@@ -64,74 +74,122 @@ export type SnapshotAgent = {
   stop(): Promise<void>;
 };
 
+/** After a write has failed, all of the snapshot is written anew, at most this often. */
+const MEND_MS = 10_000;
+
 /** Returns an agent that does nothing yet. */
 export function createSnapshotAgent(deps: Deps): SnapshotAgent {
   const { store, log, now } = deps;
   const ended = new AbortController();
-  let active: Active | undefined;
+  let standing: Standing | undefined;
   let refused: Refusal | undefined;
+  let needsWhole = false;
   let connected = false;
+  let polling = false;
+  let segments = 0;
+  let mendedAt = Number.NEGATIVE_INFINITY;
   let running: Promise<void> = Promise.resolve();
-  const standing = () => ({ active, refused });
-  const reporter = createReporter({ ...deps, standing });
-
-  /** Verified in full, then installed. */
-  const install = async (message: Snapshot, keep: (fresh: Active) => Promise<void>): Promise<Active> => {
-    const signed = signedOf(message);
-    const trust: SnapshotTrust = {
-      root: deps.root,
-      fleet: deps.fleet,
-      pool: deps.pool,
-      node: deps.node,
-      active: newestBefore(manifestDigest(signed.manifest, sha256)),
-      floor: store.floor()?.version ?? 0,
-      now: now() / 1000,
-      sha256,
-    };
-    const verified = await verifySnapshot(signed, trust);
-    const { version, expires_at: expiresAt } = verified.manifest;
-    const fresh = { version, digest: verified.digest, expiresAt };
-    await deps.install(message, verified, () => keep(fresh));
-    return fresh;
+  const active = (): Active | undefined => standing && activeOf(standing);
+  const reporter = createReporter({ ...deps, standing: () => ({ active: active(), refused }) });
+  const nextNumber = (): number => {
+    segments += 1;
+    return segments;
   };
+
+  const trust = (digest: string) => ({
+    root: deps.root,
+    fleet: deps.fleet,
+    pool: deps.pool,
+    node: deps.node,
+    active: newestBefore(digest),
+    ...trustedFloor(active(), store.floor()),
+    now: now() / 1000,
+    sha256,
+  });
   /** What a snapshot of that digest has to be newer than: what is served, or what was before the last start. */
-  const newestBefore = (digest: string) => {
+  const newestBefore = (digest: string): Floor | undefined => {
     const floor = store.floor();
-    if (active !== undefined || floor === undefined) return active;
+    if (standing !== undefined || floor === undefined) return active();
     return digest === floor.digest ? undefined : floor;
   };
 
-  const take = async (message: Snapshot): Promise<void> => {
-    if (active !== undefined && manifestDigest(message.manifest, sha256) === active.digest) return reporter.report();
+  /** Verified in full, then installed. */
+  const install = async ({ handover, take }: Candidate, keep: () => Promise<void>): Promise<Active> => {
+    await deps.install(handover, keep);
+    standing = take();
+    return activeOf(standing);
+  };
+  const take = async (received: Received): Promise<void> => {
+    const manifest = readManifest(received.bytes, received.kind);
+    if (manifestDigest(manifest, sha256) === standing?.whole.head.digest) {
+      needsWhole = false;
+      return reporter.report();
+    }
     try {
-      const fresh = await install(message, (installed) => keep(message, installed));
-      active = fresh;
+      const fresh = await (received.kind === 'delta' ? takeStep(received.bytes) : takeWhole(received.bytes));
       refused = undefined;
-      log.info('snapshot activated', { version: fresh.version, digest: fresh.digest });
+      needsWhole = false;
+      log.info('snapshot activated', { version: fresh.version, digest: fresh.digest, kind: received.kind });
     } catch (error) {
-      refused = refusalOf(error, versionOf(message));
-      log.error('a snapshot was refused; the active one is kept', { ...refused, active: active?.version ?? 0, error });
+      // A delta may have been mixed up on its way: the whole, which needs no other, says more.
+      needsWhole ||= received.kind === 'delta';
+      refused = refusalOf(error, versionOf(manifest));
+      log.error('a snapshot was refused; the active one is kept', {
+        ...refused,
+        active: active()?.version ?? 0,
+        error,
+      });
     }
     reporter.report();
+    await tidy();
   };
-  const keep = async (message: Snapshot, { version, digest }: Active) => {
+  const takeWhole = async (bytes: Buffer): Promise<Active> => {
+    // Nobody is served yet who would have to wait.
+    const pace = standing === undefined ? createHaste() : createPace();
+    const candidate = await verifyWhole(bytes, trust, nextNumber, pace, standing);
+    return install(candidate, () => kept(store.save(bytes, floorOf(candidate))));
+  };
+  const takeStep = async (bytes: Buffer): Promise<Active> => {
+    const candidate = await verifyStep(bytes, trust, nextNumber, standing);
+    return install(candidate, () => kept(store.append(bytes, floorOf(candidate))));
+  };
+  const kept = async (saving: Promise<void>): Promise<void> => {
     try {
-      await store.save(message, { version, digest });
+      await saving;
     } catch (error) {
       // A disk that fails must not keep a revocation from being served.
       log.error('the snapshot cannot be stored; it is served until the process ends', { error, file: store.path });
     }
   };
+  /** What is scattered over many deltas is written into one message, in memory and on disk. */
+  const tidy = async (): Promise<void> => {
+    if (standing === undefined) return;
+    const isMended = store.isBroken() && now() >= mendedAt + MEND_MS;
+    if (!isMended && !isScattered(standing)) return;
+    try {
+      const candidate = await gather(standing, nextNumber, createPace());
+      await install(candidate, async () => undefined);
+      if (isMended) {
+        mendedAt = now();
+        await kept(store.save(messageOf(standing), floorOf(candidate)));
+      } else void kept(store.rewrite(messageOf(standing)));
+    } catch (error) {
+      log.error('the snapshot could not be gathered into one message', { error });
+    }
+  };
 
   return {
-    current: () => active,
-    state: () => ({ connected, version: active?.version ?? 0, leaseExpiresAt: active?.expiresAt ?? 0, refused }),
+    current: active,
+    state() {
+      const { version = 0, expiresAt = 0 } = active() ?? {};
+      return { connected, polling, version, leaseExpiresAt: expiresAt, refused };
+    },
     async load() {
       try {
-        const message = await store.load();
-        if (message === undefined) return log.info('there is no snapshot on disk yet', { file: store.path });
-        active = await install(message, async () => undefined);
-        log.info('snapshot taken from disk', { version: active.version, digest: active.digest });
+        const stored = await store.load();
+        if (stored === undefined) return log.info('there is no snapshot on disk yet', { file: store.path });
+        const { version, digest } = await install(await verifyStored(stored, trust, nextNumber), async () => undefined);
+        log.info('snapshot taken from disk', { version, digest });
       } catch (error) {
         const code = refusalOf(error, 0).code;
         // One that has only expired is whole; the clock may be wrong.
@@ -141,8 +199,11 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
     },
     start() {
       const handlers = {
-        position: () => ({ version: BigInt(active?.version ?? 0), digest: active?.digest ?? '' }),
-        onSnapshot: take,
+        position() {
+          const { version = 0, digest = '' } = active() ?? {};
+          return { version: BigInt(version), digest, acceptsDelta: !needsWhole };
+        },
+        onReceived: take,
         onConnected() {
           connected = true;
           reporter.report();
@@ -150,6 +211,9 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
         },
         onDisconnected() {
           connected = false;
+        },
+        onPolling(isPolling: boolean) {
+          polling = isPolling;
         },
         isRefusing: () => refused !== undefined,
       };
@@ -162,7 +226,20 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
   };
 }
 
-const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
+const activeOf = ({ whole: { head } }: Standing): Active => ({
+  version: head.manifest.version,
+  digest: head.digest,
+  generation: head.generation,
+  expiresAt: head.manifest.expires_at,
+});
+
+const floorOf = ({ handover: { version, digest, generation } }: Candidate): Floor => ({ version, digest, generation });
+
+/** What is on disk may be of a generation before: then its version says nothing. */
+function trustedFloor(active: Floor | undefined, floor: Floor | undefined) {
+  const [generation, before] = [active?.generation ?? 0, floor?.generation ?? 0];
+  return generation > before ? { generation, floor: 0 } : { generation: before, floor: floor?.version ?? 0 };
+}
 
 function refusalOf(error: unknown, version: number): Refusal {
   if (error instanceof DaypassError) return { version, code: error.code, message: error.message };
@@ -170,7 +247,7 @@ function refusalOf(error: unknown, version: number): Refusal {
 }
 
 /** For the report on a refused snapshot only: nothing is decided by it. */
-function versionOf({ manifest }: Snapshot): number {
+function versionOf(manifest: Uint8Array): number {
   try {
     return parseManifest(manifest).version;
   } catch {

@@ -5,13 +5,13 @@ import type { Listen } from '@daypass/core/listen';
 import type { Draft } from '../audit/sink.ts';
 import type { LogFields, LogLevel } from '../log.ts';
 import type { Family } from '../metrics.ts';
-import type { Handover } from '../snapshot/handover.ts';
+import type { Step, Whole } from '../snapshot/handover.ts';
 import type { KeysById } from '../unseal-keys.ts';
 
 /** What a worker is asked, and what it answers. */
 export type Questions = {
   /** Computes what requests need of a snapshot, and keeps it aside. */
-  readonly prepare: { readonly question: Handover; readonly answer: undefined };
+  readonly prepare: { readonly question: Whole | Step; readonly answer: undefined };
   /** Decides by the snapshot that was prepared last. */
   readonly activate: { readonly question: undefined; readonly answer: undefined };
   /** Listens; returns where. */

@@ -13,7 +13,6 @@ import { createNewId } from '../new-id.ts';
 import type { NonceRule } from '../proof.ts';
 import { createDataServer } from '../server.ts';
 import { type LimitMemory, openSharedLimits } from '../shared/limits.ts';
-import { takeOver } from '../snapshot/handover.ts';
 import { createGivenKeys, type KeysById } from '../unseal-keys.ts';
 import { createCurrentPolicy } from '../upstream-policy.ts';
 import { type FromWorker, type Kind, plainFailure, type Questions, type ToWorker } from './asking.ts';
@@ -107,8 +106,8 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
     return metrics.families();
   };
   const answers: Answers = {
-    async prepare(handover) {
-      prepared = await activate(takeOver(handover), active);
+    async prepare(lead) {
+      prepared = await activate(lead, active);
       return undefined;
     },
     activate() {

@@ -147,7 +147,7 @@ export function createWorkers(deps: Deps): Workers {
   const catchUp = async (member: Member): Promise<void> => {
     const handover = current;
     if (handover === undefined || holds.get(member) === handover) return;
-    await member.thread.ask('prepare', handover, START_MS);
+    await member.thread.ask('prepare', handover.lead(holds.get(member)?.digest), START_MS);
     await member.thread.ask('activate', undefined, START_MS);
     holds.set(member, handover);
   };
@@ -230,9 +230,10 @@ export function createWorkers(deps: Deps): Workers {
       inTurn(async () => {
         // One that comes from here on takes it when it is to serve.
         const those = deciding();
-        const hangMs = (deps.hangMs ?? HANG_MS) + handover.bytes.byteLength / BYTES_A_MS;
+        const hangMs = (deps.hangMs ?? HANG_MS) + handover.bytes / BYTES_A_MS;
         const withinMs = those.some(({ isServing }) => isServing) ? hangMs : START_MS;
-        const preparing = new Map(those.map((one) => [one, one.thread.ask('prepare', handover, withinMs)]));
+        const prepare = (one: Member) => one.thread.ask('prepare', handover.lead(holds.get(one)?.digest), withinMs);
+        const preparing = new Map(those.map((one) => [one, prepare(one)]));
         await readyToActivate([...preparing.values()]);
         await keep();
         current = handover;

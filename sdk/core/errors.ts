@@ -153,6 +153,7 @@ export const catalogue = {
 
   // Why a node refuses a snapshot.
   snapshot_malformed: nack('The snapshot cannot be read'),
+  snapshot_key_revoked: nack('The snapshot key is of a generation that has ended'),
   snapshot_signature_invalid: nack('The snapshot is not signed by this fleet'),
   snapshot_foreign: nack('The snapshot is of another fleet or pool'),
   snapshot_rollback: nack('The snapshot is older than the active one'),

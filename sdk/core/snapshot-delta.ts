@@ -44,6 +44,8 @@ export type VerifiedDelta<Next> = {
   readonly manifest: Manifest;
   /** Hex sha256 of the manifest's bytes. */
   readonly digest: string;
+  /** Of the key that signed it. */
+  readonly generation: number;
   readonly changes: readonly EntryChange[];
   /** Those that changed, read. */
   readonly entries: Entries;
@@ -69,7 +71,7 @@ export async function verifyDelta<Next extends DeltaNext>(
     changed.reduce((sum, entry) => sum + entryBytes(entry), 0),
   );
   // TUF 5.4.2 to 5.4.4: key, signature, fleet and pool, version, time, features.
-  const { manifest, digest } = await verifyManifest(delta, trust);
+  const { manifest, digest, generation } = await verifyManifest(delta, trust);
   // TUF 5.4.3. Mix and match: it leads from the very snapshot that is active.
   checkBase(delta, trust);
   const changes = changesOf(delta, base);
@@ -84,7 +86,16 @@ export async function verifyDelta<Next extends DeltaNext>(
   checkEntries(entries, { pool: manifest.pool, hasService: next.hasService });
   checkRemoved(removed, next);
   const defaultService = defaultAmong(defaultLeft(base.defaultService, removed), entries.services.values());
-  return { manifest, digest, changes, entries, defaultService, size, next } as unknown as VerifiedDelta<Next>;
+  return {
+    manifest,
+    digest,
+    generation,
+    changes,
+    entries,
+    defaultService,
+    size,
+    next,
+  } as unknown as VerifiedDelta<Next>;
 }
 
 function checkBase({ base }: SignedDelta, { active }: SnapshotTrust): void {

@@ -32,6 +32,7 @@ export {
   type Entry,
   type EntryChange,
   type EntryName,
+  entryHash,
   findEntry,
   type MerkleTree,
   merkleRoot,
@@ -59,6 +60,8 @@ export type SnapshotTrust = {
   readonly active?: { readonly version: number; readonly digest: string } | undefined;
   /** The highest version ever activated, kept apart from the snapshot; 0: none. */
   readonly floor: number;
+  /** The highest generation of a snapshot key that was ever trusted here, which version and floor are of; absent: 0. */
+  readonly generation?: number | undefined;
   /** Seconds since the epoch. */
   readonly now: number;
   readonly sha256: Sha256;
@@ -70,6 +73,8 @@ export type VerifiedSnapshot = Entries & {
   readonly manifest: Manifest;
   /** Hex sha256 of the manifest's bytes. */
   readonly digest: string;
+  /** Of the key that signed it. */
+  readonly generation: number;
   readonly [verified]: true;
 };
 
@@ -96,7 +101,7 @@ export const manifestDigest = (manifest: Uint8Array, sha256: Sha256): string => 
 export async function verifySnapshot(snapshot: SignedSnapshot, trust: SnapshotTrust): Promise<VerifiedSnapshot> {
   // TUF 5.5.1, 5.6.1. Size: before any work is spent on it.
   checkSize(snapshot.entries.length, bytesOf(snapshot.entries));
-  const { manifest, digest } = await verifyManifest(snapshot, trust);
+  const { manifest, digest, generation } = await verifyManifest(snapshot, trust);
   // TUF 5.5.2, 5.6.2. Entries: exactly those that were signed.
   if (merkleRoot(snapshot.entries, trust.sha256) !== manifest.root)
     throw refusal('snapshot_root_mismatch', 'The entries do not fit the manifest');
@@ -104,7 +109,7 @@ export async function verifySnapshot(snapshot: SignedSnapshot, trust: SnapshotTr
   const entries = readEntries(snapshot.entries);
   checkEntries(entries, { pool: manifest.pool, hasService: (name) => entries.services.has(name) });
   defaultAmong(undefined, entries.services.values());
-  return { ...entries, manifest, digest } as VerifiedSnapshot;
+  return { ...entries, manifest, digest, generation } as VerifiedSnapshot;
 }
 
 /**
@@ -114,7 +119,7 @@ export async function verifySnapshot(snapshot: SignedSnapshot, trust: SnapshotTr
 export async function verifyManifest(
   snapshot: Omit<SignedSnapshot, 'entries'>,
   trust: SnapshotTrust,
-): Promise<{ readonly manifest: Manifest; readonly digest: string }> {
+): Promise<{ readonly manifest: Manifest; readonly digest: string; readonly generation: number }> {
   // TUF 5.4.1. Endless data: no more than a manifest may be.
   if (snapshot.manifest.length > MAX_MANIFEST_BYTES) throw refusal('snapshot_too_large', 'The manifest is too large');
   // TUF 5.3.4. Key: signed by the pinned root, for snapshots of this fleet and pool, and not ended.
@@ -124,12 +129,14 @@ export async function verifyManifest(
   const manifest = parseManifest(snapshot.manifest);
   const digest = manifestDigest(snapshot.manifest, trust.sha256);
   checkAudience(manifest, trust);
-  // TUF 5.4.3. Rollback: neither an older one nor one of two.
-  checkVersion(manifest, digest, trust);
+  // TUF 5.4.3. Rollback: neither an older one nor one of two. TUF 5.3.11. Recovery from a fast-forward: where the root has
+  // begun a new generation of keys, versions begin afresh.
+  const { generation = 0 } = key;
+  if (generation === (trust.generation ?? 0)) checkVersion(manifest, digest, trust);
   // TUF 5.4.4. Freeze: neither expired nor from the future.
   checkTime(manifest, trust.now);
   checkFeatures(manifest);
-  return { manifest, digest };
+  return { manifest, digest, generation };
 }
 
 /** Throws `snapshot_too_large` for more entries, or bytes of them (`entryBytes`), than a snapshot may hold. */
@@ -148,6 +155,9 @@ async function checkKey(signed: SignedKeyBytes, trust: SnapshotTrust): Promise<V
   if (key.use !== 'snapshot') throw refusal('snapshot_signature_invalid', 'The key of the snapshot is for another use');
   if (key.fleet !== trust.fleet || key.pool !== trust.pool)
     throw refusal('snapshot_foreign', 'The snapshot key is of another fleet or pool');
+  // One that was taken by somebody else is good for nobody any more.
+  if ((key.generation ?? 0) < (trust.generation ?? 0))
+    throw refusal('snapshot_key_revoked', `The snapshot key is of a generation before ${trust.generation}`);
   if (!(trust.now < key.not_after)) throw refusal('snapshot_signature_invalid', 'The snapshot key has ended');
   return key;
 }

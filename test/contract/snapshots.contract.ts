@@ -145,8 +145,8 @@ export const snapshotContract = (store: () => Store): void => {
   });
 
   test('old versions are forgotten a part at a time; those that stay are whole, and some of the newest stay however old', async () => {
-    const prune = (issuedSince: number, newest: number, limit: number) =>
-      store().transact((tx) => tx.snapshots.prune('a', { issuedSince, newest }, limit));
+    const prune = (issuedSince: number, least: number, limit: number, most = 100) =>
+      store().transact((tx) => tx.snapshots.prune('a', { issuedSince, least, most }, limit));
     for (let version = 1; version <= 6; version += 1) {
       const changes = [put('x', `${version}`), ...(version === 1 ? [put('kept', '1')] : [])];
       await store().transact((tx) => tx.snapshots.insert({ ...snapshot('a', version), issuedAt: version }, changes));
@@ -163,6 +163,9 @@ export const snapshotContract = (store: () => Store): void => {
     expect(await prune(4, 1, 2)).toBe(2);
     expect(await prune(4, 1, 2)).toBe(0);
     expect(await kept()).toEqual([6, 5, 4]);
+    // Too many, however young.
+    expect(await prune(1, 1, 10, 2)).toBe(2);
+    expect(await kept()).toEqual([6, 5]);
     for (let went = 1; went > 0; ) went = await prune(100, 1, 1);
     expect(await kept()).toEqual([6]);
     expect(await read().entriesAt('a', 6, FIRST)).toStrictEqual([put('kept', '1'), put('x', '6')]);

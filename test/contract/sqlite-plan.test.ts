@@ -95,7 +95,7 @@ test.each<[string, (aggregates: Aggregates) => Promise<unknown>]>([
     ({ snapshots }) => snapshots.entriesAt('a', 1, { after: { kind: 'b', name: 'c' }, limit: 5 }),
   ],
   ['what was changed between two snapshots', ({ snapshots }) => snapshots.changesBetween('a', 1, 2)],
-  ['forgetting snapshots', ({ snapshots }) => snapshots.prune('a', { issuedSince: NOW, newest: 3 }, 5)],
+  ['forgetting snapshots', ({ snapshots }) => snapshots.prune('a', { issuedSince: NOW, least: 3, most: 9 }, 5)],
   ['a node', ({ nodes }) => nodes.get('a')],
   ['the node of a key', ({ nodes }) => nodes.byKey('a')],
   ['a page of nodes', ({ nodes }) => nodes.list({ after: 'a', limit: 5 })],

@@ -165,6 +165,26 @@ test('a name or key that any node has, or had, is not taken again, and a wrong n
   await expect(enrol(control, token, 'edge-2')).resolves.toBeDefined();
 });
 
+test('outsiders who try tokens without end are held to a few at a time, and an admin is answered meanwhile', async () => {
+  await using control = await startControl();
+  const unknown = `dpe_${'A'.repeat(43)}_${await fingerprint(control.home.root.publicJwk)}`;
+  const request = await enrolRequest(unknown, 'edge-1', await generateSigningKey());
+  const answers: (string | null)[] = [];
+  let isOver = false;
+  const knocking = Array.from({ length: 100 }, async () => {
+    while (!isOver) answers.push((await refusalOf(control.client(NodeService).enrol(request)))[0] ?? null);
+  });
+  await until(() => answers.length > 200);
+  await expect(control.admin.nodes.createEnrolment({ name: 'edge-1' })).resolves.toBeDefined();
+  isOver = true;
+  await Promise.all(knocking);
+  expect(answers.filter((code) => code !== 'unauthenticated' && code !== 'overloaded')).toEqual([]);
+  // More than may be under way, so that each gave its place back.
+  expect(answers.filter((code) => code === 'unauthenticated').length).toBeGreaterThan(64);
+  // The admin's own is the one change: nothing of theirs is in the audit.
+  expect(await changesOf(control)).toHaveLength(1);
+});
+
 test('a token is for a pool that there is, and lives 24 hours at most', async () => {
   await using control = await startControl();
   const create = (asked: object) => control.admin.nodes.createEnrolment(asked);
@@ -295,6 +315,22 @@ test('a node that is taken out of the file is withdrawn, and enrolled again when
   await writeFile(file, text);
   await using third = await startControl({ home: first.home });
   await expect(third.asNode('node-2').snapshots.get({})).resolves.toBeDefined();
+});
+
+test('of two control planes on one database either takes a token once, and an expulsion by one holds at the other', async () => {
+  await using here = await startControl();
+  await using there = await startControl({ home: here.home });
+  const { token } = await here.admin.nodes.createEnrolment({});
+  const tries = [enrol(here, token, 'edge-1'), enrol(there, token, 'edge-2')];
+  const results = await Promise.allSettled(tries);
+  const [won] = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  expect(results.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+  if (won === undefined) throw new Error('nobody was enrolled');
+  const { name } = won.enrolled;
+  await expect(clientsAs(there, name, won.key).snapshots.get({})).resolves.toBeDefined();
+  await here.admin.nodes.expel({ name, wait: NOW });
+  expect(await refusalOf(clientsAs(there, name, won.key).snapshots.get({}))).toEqual(['unauthenticated', null]);
+  expect(await refusalOf(ingest(clientsAs(there, name, won.key), won.key))).toEqual(['unauthenticated', null]);
 });
 
 test('watches of a node that was expelled at another control plane end when this one looks again', async () => {

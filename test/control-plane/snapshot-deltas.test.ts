@@ -1,6 +1,6 @@
 // What a node that takes deltas is sent, over the wire: what changed since what it has, and the whole where that is better.
 import { createHash } from 'node:crypto';
-import { create, toBinary, toJsonString } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { controlPaths } from '@daypass/core/home';
@@ -8,6 +8,7 @@ import { compareEntries, type Entry, merkleRoot, parseManifest } from '@daypass/
 import {
   type Snapshot,
   type SnapshotDelta,
+  SnapshotSchema,
   SnapshotService,
   type SnapshotServiceGetResponse,
   SnapshotServiceGetResponseSchema,
@@ -15,9 +16,14 @@ import {
   WatchResponseSchema,
 } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { expect, test } from 'vitest';
+import { createNodeFeed } from '../../control-plane/domain/node-feed.ts';
+import type { Published } from '../../control-plane/domain/published.ts';
 import { createWholeSnapshots } from '../../control-plane/domain/whole-snapshots.ts';
+import { toSnapshot } from '../../control-plane/rpc/snapshot-words.ts';
 import { openConnection } from '../../control-plane/store/sqlite-connection.ts';
-import { asNode, type Running, startControl, until } from './fixture.ts';
+import { service } from '../contract/rows.ts';
+import { asNode, makeHome, type Running, startControl, until } from './fixture.ts';
+import { openReplica, readHome } from './replica.ts';
 
 const upstream = 'https://api.example.com';
 const NOW = { seconds: 0n };
@@ -195,32 +201,44 @@ test('where most has changed, the whole is sent', async () => {
   expect(state.kinds).toEqual(['whole', 'whole']);
 });
 
-test('a node that is ahead of this control plane hears that it is heard, and nothing older', async () => {
+test('a node that is ahead of what all control planes know is sent the newest once, and refuses it or recovers by it', async () => {
   await using control = await startControl();
   const version = (await newest(control)) + 5n;
   const has = { version, digest: 'a'.repeat(64), acceptsDelta: true };
   const { snapshots } = control.asNode('node-1');
-  const { snapshot, delta } = await snapshots.get(has);
-  expect([snapshot, delta]).toEqual([undefined, undefined]);
+  const answer = await snapshots.get(has);
+  expect([answer.snapshot === undefined, answer.delta]).toEqual([false, undefined]);
   const state = createState();
   const stop = new AbortController();
   const seen: (string | undefined)[] = [];
   const watching = (async () => {
-    for await (const { event } of snapshots.watch(has, { signal: stop.signal })) {
-      seen.push(event.case);
-      if (event.case === 'snapshot') state.take({ snapshot: event.value });
-    }
+    for await (const { event } of snapshots.watch(has, { signal: stop.signal })) seen.push(event.case);
   })().catch(() => {});
-  await until(() => seen.length === 1);
-  await addServices(control, 4);
-  expect(seen).toEqual(['heartbeat']);
-  await addServices(control, 1, 't');
-  await until(() => seen.length > 1);
-  expect(seen[1]).toBe('snapshot');
-  // It is told of the version that it has as another one, and can say so.
-  expect(state.has().version).toBe(version);
+  await until(() => seen.length === 2);
+  expect(seen).toEqual(['snapshot', 'heartbeat']);
+  state.take(answer);
+  expect(state.has().version).toBeLessThan(version);
   stop.abort();
   await watching;
+});
+
+test('a node that is ahead of a control plane whose database does not answer is sent nothing older', async () => {
+  const key = { statement: new Uint8Array(), signature: new Uint8Array() };
+  const signed = { manifest: new Uint8Array(), entries: [], key, signature: new Uint8Array() };
+  const times = { issuedAt: 0, expiresAt: 0 };
+  const published = { pool: 'p', version: 4, digest: 'd', ...times, snapshot: signed, size: { entries: 0, bytes: 0 } };
+  const failing = () => Promise.reject(new Error('the database is gone'));
+  const silent = () => new Promise<never>(() => {});
+  for (const learn of [failing, silent]) {
+    const feed = createNodeFeed({ current: () => published, delta: failing, learn });
+    expect(await feed.next({ name: 'n', pool: 'p' }, { version: 5, digest: 'e', acceptsDelta: true })).toBeUndefined();
+  }
+  // What is newer goes out all the same, whole where nobody can say what changed.
+  for (const delta of [failing, silent]) {
+    const feed = createNodeFeed({ current: () => published, delta, learn: failing });
+    const event = await feed.next({ name: 'n', pool: 'p' }, { version: 3, digest: 'c', acceptsDelta: true });
+    expect(event).toEqual({ kind: 'snapshot', published });
+  }
 });
 
 test('a node that hops between two control planes is never sent anything older, also by the one that is behind', async () => {
@@ -245,6 +263,38 @@ test('a node that hops between two control planes is never sent anything older, 
   node.stop();
   await node.done;
 });
+
+test('a large delta and a large whole come in one piece each', async () => {
+  const home = await makeHome();
+  try {
+    const replica = await openReplica(await readHome(home), `sqlite:${controlPaths(home.path).database}`);
+    const names = Array.from({ length: 3000 }, (_, i) => `s-${String(i).padStart(4, '0')}`);
+    const first = await replica.change(async (tx) => {
+      for (const name of names) await tx.services.insert(row(name));
+    });
+    await replica.change(async (tx) => {
+      for (const name of names.slice(0, 700)) await tx.services.delete(name);
+      for (const name of names.slice(700, 1400)) await tx.services.replace(row(name, 'new'));
+    });
+    await replica.store.close();
+    await using control = await startControl({ home });
+    const { snapshots } = control.asNode('node-1');
+    const [old, state] = [createState(), createState()];
+    old.take({ snapshot: await wholeOf(first) });
+    old.take(await snapshots.get(old.has()));
+    state.take(await snapshots.get({}));
+    expect([old.kinds, state.kinds]).toEqual([['whole', 'delta'], ['whole']]);
+    expect(old.has()).toEqual(state.has());
+    expect(state.names('service')).toHaveLength(2300);
+  } finally {
+    await home.remove();
+  }
+});
+
+const row = (name: string, sealedCredential = 'old') => service(name, { credentialId: ID, sealedCredential });
+const ID = '0123456789abcdef0123456789abcdef';
+const wholeOf = async (published: Published): Promise<Snapshot> =>
+  fromBinary(SnapshotSchema, toBinary(SnapshotSchema, create(SnapshotSchema, toSnapshot(published))));
 
 test('JSON says the same as the binary form', async () => {
   await using control = await startControl();
@@ -276,23 +326,29 @@ test('JSON says the same as the binary form', async () => {
   expect(state.kinds).toEqual(['whole', 'delta']);
 });
 
+const MIB = 1024 * 1024;
+
 test('whole snapshots on their way are bounded, by node and in all, and who was turned away is called', () => {
   let freed = 0;
   const wholes = createWholeSnapshots(() => {
     freed += 1;
   }, 60_000);
-  const [first, second] = [wholes.enter('a', 1000), wholes.enter('a', 1000)];
+  const [first, second] = [wholes.enter('a', MIB), wholes.enter('a', MIB)];
   expect([first, second]).not.toContain(undefined);
-  expect(wholes.enter('a', 1)).toBeUndefined();
+  expect(wholes.enter('a', MIB)).toBeUndefined();
+  expect(() => wholes.pass('a', MIB)).toThrow(expect.objectContaining({ code: 'overloaded' }));
+  // Small ones are not counted.
+  for (let i = 0; i < 3; i += 1) expect(wholes.enter('a', 1000)).toBeDefined();
   first?.[Symbol.dispose]();
   expect(freed).toBe(1);
   second?.[Symbol.dispose]();
   expect(freed).toBe(1);
   // One goes, however large it is; the next one waits.
-  const large = wholes.enter('b', 2 ** 30);
+  const large = wholes.enter('b', 1024 * MIB);
   expect(large).toBeDefined();
-  expect(wholes.enter('c', 1)).toBeUndefined();
+  expect(wholes.enter('c', MIB)).toBeUndefined();
   large?.[Symbol.dispose]();
   expect(freed).toBe(2);
-  wholes.enter('c', 1)?.[Symbol.dispose]();
+  expect(wholes.enter('c', MIB)).toBeDefined();
+  expect(() => wholes.pass('d', MIB)).not.toThrow();
 });

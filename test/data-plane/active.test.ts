@@ -2,9 +2,9 @@
 import { generateSigningKey } from '@daypass/core/key';
 import { compileRules, matchRules } from '@daypass/core/rule-match';
 import { parseRules } from '@daypass/core/rule-parse';
-import { encodeEntry, type VerifiedSnapshot } from '@daypass/core/snapshot';
+import { encodeEntry } from '@daypass/core/snapshot';
 import { expect, test } from 'vitest';
-import { type ActiveSnapshot, activate } from '../../data-plane/active.ts';
+import type { ActiveSnapshot } from '../../data-plane/active.ts';
 import { type Content, FLEET, POOL, startFixture } from './fixture.ts';
 
 const origin = 'https://api.example';
@@ -17,7 +17,9 @@ const refused: readonly [string, Content][] = [
   ['a header with an odd name', { services: [{ name: 'a', origin, set_headers: { x_y: '1' } }] }],
   ['a header with a line break', { services: [{ name: 'a', origin, set_headers: { x: '1\r\nY: 2' } }] }],
   ['the size of another pool', { services: [], nodes: null, entries: [encodeEntry('pool', 'eu', { nodes: 1 })] }],
-  ['a scope that cannot be read', { services: [], scopes: { 'a/b': ['nonsense'] } }],
+  ['a scope that cannot be read', { services: [{ name: 'a', origin }], scopes: { 'a/b': ['nonsense'] } }],
+  ['a scope of no service', { services: [], scopes: { 'a/b': ['GET /a'] } }],
+  ['a cut-off for no service', { services: [], cutoffs: [{ service: 'a', minted_before: 1 }] }],
 ];
 
 test.each(refused)('%s is refused, and what was served is kept', async (_name, content) => {
@@ -44,31 +46,30 @@ test('a position outside a chunk that is there counts as revoked; in a chunk tha
 });
 
 test('a named scope that stays the same is not made ready again', async () => {
-  await using data = await startFixture({ services: [] });
-  const before = await data.publish({ services: [{ name: 'a', origin }] });
-  const verified = (other: string, version: number) =>
-    ({
-      manifest: { fleet: FLEET, pool: POOL, version, expires_at: before.expiresAt },
-      digest: '',
-      pool: undefined,
-      services: new Map([...before.services].map(([name, { config }]) => [name, config])),
-      credentials: new Map(),
-      scopes: new Map([
-        ['a/same', { rules: ['GET /x'] }],
-        ['a/other', { rules: [other] }],
-      ]),
-      keys: new Map(),
-      status: new Map(),
-      cutoffs: [],
-    }) as unknown as VerifiedSnapshot;
-  const first = await activate(verified('GET /y', 2));
-  const second = await activate(verified('GET /z', 3), first);
+  const services = [{ name: 'a', origin }];
+  await using data = await startFixture({ services });
+  const first = await data.publish({ services, scopes: { 'a/same': ['GET /x'], 'a/other': ['GET /y'] } });
+  const second = await data.publish({ services, scopes: { 'a/same': ['GET /x'], 'a/other': ['GET /z'] } });
   const scopeOf = (of: ActiveSnapshot, name: string) => of.services.get('a')?.scopes.get(name);
   expect(scopeOf(second, 'same')).toBe(scopeOf(first, 'same'));
-  expect(
-    matchRules(compileRules(parseRules(['scope:other'])), 'GET', '/z', (name) => scopeOf(second, name)),
-  ).toBeDefined();
-  expect(
-    matchRules(compileRules(parseRules(['scope:other'])), 'GET', '/z', (name) => scopeOf(first, name)),
-  ).toBeUndefined();
+  const allowed = (of: ActiveSnapshot) =>
+    matchRules(compileRules(parseRules(['scope:other'])), 'GET', '/z', (name) => scopeOf(of, name));
+  expect(allowed(second)).toBeDefined();
+  expect(allowed(first)).toBeUndefined();
+});
+
+test('a service is made ready once, again when it or its credential changes, and not for what is gone', async () => {
+  const [a, b] = ['a', 'b'].map((name) => ({ name, origin, secret: 'one' }));
+  if (a === undefined || b === undefined) throw new Error('two services');
+  await using data = await startFixture({ services: [] });
+  const serviceIn = async (...services: readonly (typeof a & { readonly anonymous?: boolean })[]) =>
+    (await data.publish({ services })).services.get('a');
+  const first = await serviceIn(a, b);
+  expect(first?.config.name).toBe('a');
+  expect((await serviceIn({ ...a, anonymous: true }, b))?.config.anonymous).toBe(true);
+  const other = await serviceIn({ ...a, secret: 'two' }, b);
+  expect(other?.credential?.sealed).not.toBe(first?.credential?.sealed);
+  const last = await data.publish({ services: [b] });
+  expect([last.services.get('a'), last.services.has('a'), last.services.has('b')]).toEqual([undefined, false, true]);
+  expect(last.services.get('b')).toBe(last.services.get('b'));
 });

@@ -61,7 +61,8 @@ test('a named scope is looked up live: it widens, narrows and goes with the snap
       expect(data.audit.decisions[0]?.rule).toBe('scope:triage');
       await data.publish({ services, scopes: { 'api/triage': ['GET /b'] } });
       expect([await status('/a'), await status('/b')]).toEqual([403, 200]);
-      await data.publish({ services, scopes: { 'other/triage': ['GET /b'] } });
+      const other = { name: 'other', origin: upstream.origin };
+      await data.publish({ services: [...services, other], scopes: { 'other/triage': ['GET /b'] } });
       expect(await status('/b')).toBe(403);
     },
     {},

@@ -10,7 +10,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createControlPlanes } from '../../data-plane/control-planes.ts';
 import { patientFetch } from '../../data-plane/patient-fetch.ts';
 import { createSnapshotAgent } from '../../data-plane/snapshot/agent.ts';
+import { createSnapshotFeed } from '../../data-plane/snapshot/feed.ts';
 import { openSnapshotStore } from '../../data-plane/snapshot/store.ts';
+import { streamTransport } from '../../data-plane/snapshot/stream-transport.ts';
 import { until, within } from '../kit/deadline.ts';
 import { freshFolder, memoryLog } from './audit/records.ts';
 import { after, createFleet, FLEET, POOL } from './snapshot/fleet.ts';
@@ -74,6 +76,10 @@ async function controlPlane(state = sharedState()) {
     routes: ({ service }) => {
       service(SnapshotService, {
         watch: (_request, { requestHeader, signal }) => watch(requestHeader, signal),
+        async get(_request, { requestHeader, signal }) {
+          await behave('get', requestHeader, signal);
+          return {};
+        },
         async report(_request, { requestHeader, signal }) {
           await behave('report', requestHeader, signal);
           return {};
@@ -127,22 +133,31 @@ function wayTo(planes: readonly Pick<Plane, 'url'>[], silenceMs = 1_000) {
     assertions += 1;
     return `Bearer ${assertions}`;
   };
-  const connect = (baseUrl: string): Transport => createTransport({ baseUrl, authorization, fetch });
+  const connect = (baseUrl: string): Transport => {
+    const calls = createTransport({ baseUrl, authorization, fetch });
+    return streamTransport(calls, {
+      baseUrl,
+      authorization: async () => authorization(),
+      fetch,
+      bytesMax: 1024 * 1024,
+    });
+  };
   const origins = planes.map(({ url }) => url);
   // Near 1, nothing is shuffled.
   const transport = createControlPlanes({ origins, connect, random: () => 0.999, log });
-  return { clients: clientsOver(transport), lines };
+  return { clients: clientsOver(transport), transport, lines };
 }
 
-async function nodeAt(clients: ReturnType<typeof wayTo>['clients']) {
+async function nodeAt({ clients, transport }: ReturnType<typeof wayTo>) {
   const agent = createSnapshotAgent({
     ...{ node: 'node-1', fleet: FLEET, pool: POOL, root: fleet.root, software: '0.1.0' },
     client: clients.snapshots,
+    feed: createSnapshotFeed(transport),
     store: await openSnapshotStore(freshFolder()),
     now: Date.now,
     random: Math.random,
     log: memoryLog().log,
-    install: (_message, _verified, keep) => keep(),
+    install: (_handover, keep) => keep(),
   });
   onTestFinished(agent.stop);
   await agent.load();
@@ -154,10 +169,11 @@ test('one of two is killed, again and again: the next change is active, reported
   const state = sharedState();
   const [first, second] = [await controlPlane(state), await controlPlane(state)];
   const planes = [first, second];
-  const { clients } = wayTo(planes);
+  const way = wayTo(planes);
+  const { clients } = way;
   let newest = await fleet.snapshot(1);
   state.publish(newest);
-  const agent = await nodeAt(clients);
+  const agent = await nodeAt(way);
   await until('the first is active', () => agent.current()?.version === 1);
   const took: number[] = [];
   for (let round = 2; round <= 5; round += 1) {
@@ -218,10 +234,11 @@ test('where none answers each is asked once, and the last error is what is throw
 test('one that freezes in the middle of its stream is left within the silence that is borne, by calls under way too', async () => {
   const state = sharedState();
   const [first, second] = [await controlPlane(state), await controlPlane(state)];
-  const { clients } = wayTo([first, second], 700);
+  const way = wayTo([first, second], 700);
+  const { clients } = way;
   let newest = await fleet.snapshot(1);
   state.publish(newest);
-  const agent = await nodeAt(clients);
+  const agent = await nodeAt(way);
   await until('the first is active', () => agent.current()?.version === 1);
   await until('it is reported', () => first.calls.includes('report'));
   first.mode.now = 'frozen';
@@ -241,9 +258,17 @@ test('one that accepts a stream and never begins to answer is left', async () =>
   const [first, second] = [await controlPlane(state), await controlPlane(state)];
   first.mode.now = 'frozen';
   state.publish(await fleet.snapshot(1));
-  const agent = await nodeAt(wayTo([first, second], 300).clients);
+  const agent = await nodeAt(wayTo([first, second], 300));
   await until('it is active', () => agent.current()?.version === 1);
   expect(first.calls).toContain('watch');
+});
+
+test('one that does not answer what is asked for where streams are cut is left, too', async () => {
+  const [first, second] = [await controlPlane(), await controlPlane()];
+  first.mode.now = 'frozen';
+  const { clients } = wayTo([first, second], 300);
+  await within('it is answered', clients.snapshots.get({}));
+  expect([first.calls, second.calls]).toEqual([['get'], ['get']]);
 });
 
 test('a message that is read slowly is no silence, nor is one that comes slowly', async () => {

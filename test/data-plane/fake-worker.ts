@@ -1,6 +1,6 @@
 // A worker that serves nothing: it does what it is asked to as the digest of a snapshot says, and notes it.
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Handover } from '../../data-plane/snapshot/handover.ts';
+import type { Whole } from '../../data-plane/snapshot/handover.ts';
 import type { FromWorker, ToWorker } from '../../data-plane/workers/asking.ts';
 
 const { slot } = workerData as { slot: number };
@@ -12,7 +12,7 @@ parentPort?.on('message', (message: ToWorker) => {
   if ('note' in message) return;
   const { ask, id, question } = message;
   if (ask === 'prepare') {
-    prepared = (question as Handover).digest;
+    prepared = (question as Whole).head.digest;
     if (prepared.includes(`end ${slot}`)) throw new Error('an injected end');
     if (prepared === `hang ${slot}`) return;
     if (prepared === `refuse ${slot}`) {

@@ -17,12 +17,12 @@ import { ALL_REQUESTS, ANY_CALLER, type SealPlaintext, sealCredential } from '@d
 import type { CutOffEntry, ServiceConfig } from '@daypass/core/service';
 import { STATUS_CHUNK_BITS } from '@daypass/core/service';
 import {
+  compareEntries,
   type Entry,
   encodeEntry,
   encodeManifest,
   merkleRoot,
   signManifest,
-  verifySnapshot,
 } from '@daypass/core/snapshot';
 import { setBit } from '@daypass/core/status';
 import { signToken, statusUri, type TokenClaims } from '@daypass/core/token';
@@ -31,8 +31,11 @@ import type { AuditSink, DecisionInput, OutcomeInput } from '../../data-plane/au
 import { createLog } from '../../data-plane/log.ts';
 import { createMetrics } from '../../data-plane/metrics.ts';
 import { createDataServer, type DataServerDeps } from '../../data-plane/server.ts';
+import { createHaste } from '../../data-plane/snapshot/pace.ts';
+import { verifyWhole } from '../../data-plane/snapshot/standing.ts';
 import { fixedKeys } from '../../data-plane/unseal-keys.ts';
 import { serviceConfig } from './service-config.ts';
+import { nextNumber, sharedMessage } from './snapshot/fleet.ts';
 
 export const FLEET = 'urn:daypass:fleet:AAAAAAAAAAAAAAAAAAAAAA';
 export const ISSUER = 'https://control.example';
@@ -101,7 +104,7 @@ export async function startFixture(options: FixtureOptions) {
   let version = 0;
   const publish = async (content: Content): Promise<ActiveSnapshot> => {
     version += 1;
-    current = await buildSnapshot(content, version, clock.nowMs / 1000);
+    current = await buildSnapshot(content, version, clock.nowMs / 1000, current);
     return current;
   };
   if (options.unpublished !== true) await publish(options);
@@ -190,8 +193,13 @@ export function seal(spec: ServiceSpec, secret: string, change: Partial<SealPlai
 const configOf = ({ secret: _secret, seal: _seal, ...spec }: ServiceSpec): ServiceConfig =>
   serviceConfig({ pool: POOL, ...spec });
 
-async function buildSnapshot(content: Content, version: number, now: number): Promise<ActiveSnapshot> {
-  const entries = await entriesOf(content);
+async function buildSnapshot(
+  content: Content,
+  version: number,
+  now: number,
+  previous: ActiveSnapshot | undefined,
+): Promise<ActiveSnapshot> {
+  const entries = [...(await entriesOf(content))].sort(compareEntries);
   const manifest = encodeManifest({
     v: 1,
     fleet: FLEET,
@@ -217,7 +225,9 @@ async function buildSnapshot(content: Content, version: number, now: number): Pr
   );
   const signature = await signManifest(manifest, await importEd25519(snapshotKey.privateJwk, 'sign'));
   const trust = { root: rootKey.publicJwk, fleet: FLEET, pool: POOL, floor: 0, now, sha256 };
-  return activate(await verifySnapshot({ manifest, signature, key, entries }, trust));
+  const message = sharedMessage({ manifest, signature, key, entries });
+  const { handover } = await verifyWhole(message, () => trust, nextNumber, createHaste(), undefined);
+  return activate(handover.lead(undefined), previous);
 }
 
 async function entriesOf(content: Content): Promise<readonly Entry[]> {

@@ -3,13 +3,20 @@ import { Worker } from 'node:worker_threads';
 import { expect, onTestFinished, test } from 'vitest';
 import { createBackoff } from '../../data-plane/backoff.ts';
 import { sumFamilies } from '../../data-plane/metrics.ts';
+import type { Handover, Whole } from '../../data-plane/snapshot/handover.ts';
 import { wrapWorker } from '../../data-plane/workers/thread.ts';
 import { createWorkers } from '../../data-plane/workers/workers.ts';
 import { until, within } from '../kit/deadline.ts';
 import { memoryLog } from './audit/records.ts';
 
 const ADMIN = { host: '127.0.0.1', port: 1 };
-const handover = (digest: string) => ({ bytes: new SharedArrayBuffer(1), digest });
+const handover = (digest: string): Handover => ({
+  version: 1,
+  digest,
+  generation: 0,
+  bytes: 1,
+  lead: () => ({ head: { digest } }) as Whole,
+});
 
 async function start(count: number) {
   const { log, lines } = memoryLog();

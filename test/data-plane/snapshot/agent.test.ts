@@ -14,13 +14,14 @@ import {
   type WatchRequest,
 } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { expect, onTestFinished, test } from 'vitest';
-import { activate } from '../../../data-plane/active.ts';
+import { type ActiveSnapshot, activate } from '../../../data-plane/active.ts';
 import { createSnapshotAgent } from '../../../data-plane/snapshot/agent.ts';
+import { createSnapshotFeed } from '../../../data-plane/snapshot/feed.ts';
 import { openSnapshotStore, type SnapshotStore } from '../../../data-plane/snapshot/store.ts';
 import { DEFAULT_TIMING, type Timing } from '../../../data-plane/snapshot/watch.ts';
 import { until } from '../../kit/deadline.ts';
 import { freshFolder, memoryLog } from '../audit/records.ts';
-import { after, type Change, createFleet, digestOf, FLEET, POOL } from './fleet.ts';
+import { after, type Change, createFleet, digestOf, FLEET, POOL, sharedMessage } from './fleet.ts';
 
 const fleet = await createFleet();
 const stranger = await generateSigningKey();
@@ -77,6 +78,7 @@ function fakeControlPlane() {
   });
   return {
     client: createClient(SnapshotService, transport),
+    feed: createSnapshotFeed(transport),
     reports,
     watches,
     state,
@@ -99,8 +101,10 @@ async function agentOf({ control = fakeControlPlane(), folder = freshFolder(), .
   const { log, lines } = memoryLog();
   const opened = await openSnapshotStore(folder);
   const store = setup.wrapStore?.(opened) ?? opened;
+  let serving: ActiveSnapshot | undefined;
   const agent = createSnapshotAgent({
     client: control.client,
+    feed: control.feed,
     store,
     node: 'node-1',
     fleet: FLEET,
@@ -111,9 +115,10 @@ async function agentOf({ control = fakeControlPlane(), folder = freshFolder(), .
     random: () => 0.5,
     log,
     timing: { ...TIMING, ...setup.timing },
-    async install(_message, verified, keep) {
-      await activate(verified);
+    async install(handover, keep) {
+      const next = await activate(handover.lead(serving?.digest), serving);
       await keep();
+      serving = next;
     },
   });
   onTestFinished(agent.stop);
@@ -134,7 +139,7 @@ test('a snapshot is activated, stored and acknowledged with its digest and lease
   expect(report).toMatchObject({ node: 'node-1', version: 3n, nackCode: '', refusedVersion: 0n, software: '0.1.0' });
   expect(report.digest).toBe(digestOf(snapshot));
   expect(Number(report.leaseExpiresAt?.seconds)).toBe(agent.current()?.expiresAt);
-  expect(readdirSync(folder).sort()).toEqual(['floor.json', 'last-known-good.bin']);
+  expect(readdirSync(folder).sort()).toEqual(['floor.json', 'journal.bin', 'last-known-good.bin']);
 });
 
 test('every new version on the stream is served at once', async () => {
@@ -310,7 +315,7 @@ async function storedHome(version = 7): Promise<{ folder: string; snapshot: Snap
   const folder = freshFolder();
   const store = await openSnapshotStore(folder);
   const snapshot = await fleet.snapshot(version);
-  await store.save(snapshot, { version, digest: digestOf(snapshot) });
+  await store.save(sharedMessage(snapshot), { version, digest: digestOf(snapshot) });
   return { folder, snapshot, path: store.path };
 }
 
@@ -349,9 +354,8 @@ test.each<[string, ErrorCode, (home: Awaited<ReturnType<typeof storedHome>>) => 
   expect(existsSync(home.path)).toBe(true);
 });
 
-async function replaceFile(folder: string, snapshot: Snapshot): Promise<void> {
-  const { encodeFile } = await import('../../../data-plane/snapshot/signed.ts');
-  writeFileSync(join(folder, 'last-known-good.bin'), encodeFile(snapshot));
+function replaceFile(folder: string, snapshot: Snapshot): void {
+  writeFileSync(join(folder, 'last-known-good.bin'), sharedMessage(snapshot));
 }
 
 test('a file whose lease has ended is refused and stays where it is', async () => {
@@ -391,8 +395,67 @@ test('the floor is never lowered', async () => {
   const { folder } = await storedHome(9);
   const store = await openSnapshotStore(folder);
   const older = await fleet.snapshot(3);
-  await store.save(older, { version: 3, digest: digestOf(older) });
+  await store.save(sharedMessage(older), { version: 3, digest: digestOf(older) });
   expect((await openSnapshotStore(folder)).floor()?.version).toBe(9);
+});
+
+const GENERATION = { statement: { generation: 1 } } as const;
+const FAR = Number.MAX_SAFE_INTEGER;
+
+test('after a fast-forward the next generation of keys is taken, over a start again too, and the one before never', async () => {
+  const { agent, control, folder } = await agentOf();
+  control.push(await fleet.snapshot(FAR));
+  agent.start();
+  await serving(agent, FAR);
+  const lockedOut = await fleet.snapshot(7);
+  control.push(lockedOut);
+  await until('it is refused', () => control.reports.at(-1)?.nackCode === 'snapshot_rollback');
+  const recovery = await fleet.snapshot(7, GENERATION);
+  control.push(recovery);
+  await serving(agent, 7);
+  expect(JSON.parse(readFileSync(join(folder, 'floor.json'), 'utf8'))).toMatchObject({ version: 7, generation: 1 });
+  control.push(await fleet.snapshot(FAR));
+  await until('the stolen key is refused', () => control.reports.at(-1)?.nackCode === 'snapshot_key_revoked');
+  await agent.stop();
+
+  const again = await agentOf({ folder });
+  expect(again.agent.current()).toMatchObject({ version: 7, generation: 1 });
+  again.control.push(await fleet.snapshot(8, after(recovery)));
+  again.agent.start();
+  await until('it is refused', () => again.control.reports.at(-1)?.nackCode === 'snapshot_key_revoked');
+  const next = await fleet.snapshot(8, { ...GENERATION, ...after(recovery) });
+  again.control.push(next);
+  await serving(again.agent, 8);
+});
+
+test('a snapshot on disk of a generation before is refused at the start', async () => {
+  const { folder } = await storedHome(9);
+  writeFileSync(
+    join(folder, 'floor.json'),
+    JSON.stringify({ v: 1, version: 2, digest: 'ab'.repeat(32), generation: 1 }),
+  );
+  const { agent, lines } = await agentOf({ folder });
+  expect(agent.current()).toBeUndefined();
+  expect(JSON.stringify(lines)).toContain('snapshot_key_revoked');
+});
+
+test('a node that ended before it raised the floor goes on in the later generation, and takes none of the one before', async () => {
+  const { folder } = await storedHome(FAR);
+  const recovery = await fleet.snapshot(7, GENERATION);
+  const floor = readFileSync(join(folder, 'floor.json'));
+  await (await openSnapshotStore(folder)).save(sharedMessage(recovery), {
+    version: 7,
+    digest: digestOf(recovery),
+    generation: 1,
+  });
+  writeFileSync(join(folder, 'floor.json'), floor);
+  const { agent, control } = await agentOf({ folder });
+  expect(agent.current()).toMatchObject({ version: 7, generation: 1 });
+  control.push(await fleet.snapshot(FAR));
+  agent.start();
+  await until('it is refused', () => control.reports.at(-1)?.nackCode === 'snapshot_key_revoked');
+  control.push(await fleet.snapshot(8, { ...GENERATION, ...after(recovery) }));
+  await serving(agent, 8);
 });
 
 test.each([

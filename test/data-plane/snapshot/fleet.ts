@@ -1,6 +1,6 @@
 // A fleet that signs snapshots, with real keys, for tests of a node.
 import { createHash } from 'node:crypto';
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import {
   type GeneratedKey,
   generateSigningKey,
@@ -10,12 +10,14 @@ import {
   signKeyStatement,
 } from '@daypass/core/key';
 import {
+  compareEntries,
   type Entry,
   encodeEntry,
   encodeManifest,
   type Manifest,
   manifestDigest,
   merkleRoot,
+  type SignedSnapshot,
   signManifest,
 } from '@daypass/core/snapshot';
 import { type Snapshot, SnapshotSchema } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
@@ -24,6 +26,22 @@ export const FLEET = 'urn:daypass:fleet:AAAAAAAAAAAAAAAAAAAAAA';
 export const POOL = 'default';
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
+
+/** A snapshot as a message in memory that threads share. */
+export function sharedMessage({ manifest, signature, key, entries }: SignedSnapshot | Snapshot): Buffer {
+  const init = { manifest, signature, entries: [...entries] };
+  const bytes = toBinary(SnapshotSchema, create(SnapshotSchema, key === undefined ? init : { ...init, key }));
+  const shared = Buffer.from(new SharedArrayBuffer(bytes.length));
+  shared.set(bytes);
+  return shared;
+}
+
+let segments = 0;
+/** A number that no other segment of this process has. */
+export const nextNumber = (): number => {
+  segments += 1;
+  return segments;
+};
 
 /** What differs from an honest snapshot. */
 export type Change = {
@@ -56,7 +74,7 @@ export async function createFleet(): Promise<Fleet> {
   return {
     root: root.publicJwk,
     async snapshot(version, change = {}) {
-      const entries = change.entries ?? honest;
+      const entries = (change.entries ?? honest).toSorted(compareEntries);
       const now = Math.floor(Date.now() / 1000);
       const manifest = encodeManifest({
         v: 1,
