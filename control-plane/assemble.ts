@@ -8,6 +8,7 @@ import { createIngest } from './domain/audit-ingest.ts';
 import { createAuditQuery } from './domain/audit-query.ts';
 import { createTail } from './domain/audit-tail.ts';
 import { createCallers } from './domain/callers.ts';
+import { createCanaries } from './domain/canaries.ts';
 import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
 import { createEnrolments } from './domain/enrolment.ts';
@@ -63,6 +64,8 @@ export type Upkeep = {
   readonly history: History;
   /** Hears the store's notices. */
   readonly heed: Parameters<Notices['on']>[0];
+  /** Takes back canaries that do harm, and promotes those that are due. */
+  readonly lookAtCanaries: () => Promise<void>;
   /** Takes the keys of a home that was read again. */
   readonly takeHome: (home: ControlHome) => Promise<void>;
   /** Takes the steps of keys that are due; waits for nodes, at most 5 s. */
@@ -113,8 +116,12 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   const timed = { now, newId };
   const plans = createServicePlans({ publisher, rules: { policy, sealingKids }, ...timed });
   const planScope = createPlanScope({ read, ceilings, publisher, ...timed });
-  const release = createRelease({ changes, rollouts });
   const attempt = createTry({ store, publisher });
+  const canaries = createCanaries({
+    ...{ changes, rollouts, attempt, read, now, newId },
+    tell: (message, { pool, subject, nodes }, why) => log.warn(message, { pool, subject, nodes, why }),
+  });
+  const release = createRelease({ changes, rollouts, canaries });
 
   return {
     publisher,
@@ -127,6 +134,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       await keys.learn();
       await tokenKeys.advance(signal);
     },
+    lookAtCanaries: canaries.look,
     history: createHistory({ store, pools: publisher.pools, historyMs: config.historyMs, now }),
     keys,
     keysAdmin: {
@@ -151,7 +159,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
     releases: {
       versions: createPublishedVersions({ read, hasPool: publisher.hasPool }),
       test: createReleaseTest({ attempt, read, now }),
-      ...{ plans, planScope },
+      ...{ plans, planScope, canaries },
     },
     audit: {
       ingest: createIngest({ store, feed }),

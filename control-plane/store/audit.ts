@@ -1,6 +1,7 @@
 // The audit in the database: each node's chain as it came, and the events that Query answers.
 import { DaypassError } from '@daypass/core/errors';
 import { queryEvents } from './audit-query.ts';
+import { tallyEvents } from './audit-tally.ts';
 import type { AuditEventRow, AuditOutcomeRow, AuditRecordRow, AuditStore } from './interface.ts';
 import { type Db, inParts, limitOf, storable } from './tables.ts';
 
@@ -94,6 +95,7 @@ export const createAuditStore = (db: Db): AuditStore => ({
       await settle(db, part);
     }
   },
+  tally: (filter) => tallyEvents(db, filter),
   query: (filter, page) => queryEvents(db, filter, page),
 });
 

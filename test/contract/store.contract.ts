@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Store } from '../../control-plane/store/interface.ts';
 import { auditContract } from './audit.contract.ts';
+import { canaryContract } from './canaries.contract.ts';
 import { keyContract } from './keys.contract.ts';
 import { nodeContract } from './nodes.contract.ts';
 import { operationContract } from './operations.contract.ts';
@@ -34,6 +35,7 @@ export const storeContract = (name: string, open: () => Promise<OpenedStore>): v
     describe('snapshots', () => snapshotContract(store));
     describe('tokens', () => tokenContract(store));
     describe('keys', () => keyContract(store));
+    describe('canaries', () => canaryContract(store));
     describe('audit', () => auditContract(store));
   });
 };

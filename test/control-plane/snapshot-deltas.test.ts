@@ -231,12 +231,12 @@ test('a node that is ahead of a control plane whose database does not answer is 
   const silent = () => new Promise<never>(() => {});
   for (const learn of [failing, silent]) {
     const feed = createNodeFeed({ current: () => published, delta: failing, learn });
-    expect(await feed.next('p', { version: 5, digest: 'e', acceptsDelta: true })).toBeUndefined();
+    expect(await feed.next({ name: 'n', pool: 'p' }, { version: 5, digest: 'e', acceptsDelta: true })).toBeUndefined();
   }
   // What is newer goes out all the same, whole where nobody can say what changed.
   for (const delta of [failing, silent]) {
     const feed = createNodeFeed({ current: () => published, delta, learn: failing });
-    const event = await feed.next('p', { version: 3, digest: 'c', acceptsDelta: true });
+    const event = await feed.next({ name: 'n', pool: 'p' }, { version: 3, digest: 'c', acceptsDelta: true });
     expect(event).toEqual({ kind: 'snapshot', published });
   }
 });
