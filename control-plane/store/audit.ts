@@ -1,8 +1,9 @@
 // The audit in the database: each node's chain as it came, and the events that Query answers.
 import { DaypassError } from '@daypass/core/errors';
 import { queryEvents } from './audit-query.ts';
+import { tallyEvents } from './audit-tally.ts';
 import type { AuditEventRow, AuditOutcomeRow, AuditRecordRow, AuditStore } from './interface.ts';
-import { type Db, inParts } from './tables.ts';
+import { type Db, inParts, limitOf } from './tables.ts';
 
 const RECORD_COLUMNS = 4;
 const OUTCOME_COLUMNS = 8;
@@ -49,6 +50,26 @@ export const createAuditStore = (db: Db): AuditStore => ({
       .executeTakeFirst();
     return found?.bytes;
   },
+  records: async (node, firstSeq, lastSeq, limit) => {
+    const found = await db
+      .selectFrom('auditRecords')
+      .select('bytes')
+      .where('node', '=', node)
+      .where('seq', '>=', firstSeq)
+      .where('seq', '<=', lastSeq)
+      .orderBy('seq')
+      .limit(limitOf({ limit }))
+      .execute();
+    return found.map(({ bytes }) => bytes);
+  },
+  ofDecisions: async (decisionIds) => {
+    const found: AuditEventRow[] = [];
+    for (const part of inParts(decisionIds, 1)) {
+      const rows = await db.selectFrom('auditEvents').selectAll().where('decisionId', 'in', part).execute();
+      found.push(...rows.map(({ id: _, ...event }) => event));
+    }
+    return found;
+  },
   insertRecords: async (rows) => {
     for (const part of inParts(rows, RECORD_COLUMNS)) await insertRecords(db, part);
   },
@@ -74,6 +95,7 @@ export const createAuditStore = (db: Db): AuditStore => ({
       await settle(db, part);
     }
   },
+  tally: (filter) => tallyEvents(db, filter),
   query: (filter, page) => queryEvents(db, filter, page),
 });
 

@@ -22,8 +22,9 @@ export type PostgresConnection = Omit<Connection, 'exec'> & {
 /** How long things may take, in milliseconds. */
 export type PostgresTimes = {
   readonly connectMs: number;
-  /** A statement, and what the server needs to say so, too. */
   readonly statementMs: number;
+  /** Beyond the server's own limit of a statement: then it does not answer at all. */
+  readonly silenceMs: number;
   /** A lock that others hold. */
   readonly lockMs: number;
   /** A transaction between two statements: who is frozen must not hold up all replicas. */
@@ -33,12 +34,11 @@ export type PostgresTimes = {
 export const TIMES: PostgresTimes = {
   connectMs: 5000,
   statementMs: 30_000,
+  silenceMs: 3000,
   lockMs: 15_000,
   idleInTransactionMs: 30_000,
 };
 
-/** Beyond the server's own limit: then it does not answer at all. */
-const SILENCE_MS = 3000;
 /** To say goodbye. */
 const CLOSE_MS = 1000;
 
@@ -87,7 +87,7 @@ export const openPostgres = async (
     const timer = setTimeout(() => {
       end();
       socket.destroy();
-    }, times.statementMs + SILENCE_MS);
+    }, times.statementMs + times.silenceMs);
     try {
       const result = await client.query(query);
       aborted = false;

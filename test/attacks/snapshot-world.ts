@@ -19,10 +19,16 @@ import {
   type Manifest,
   manifestDigest,
   merkleRoot,
+  parseManifest,
   signManifest,
 } from '@daypass/core/snapshot';
 import { signToken, statusUri } from '@daypass/core/token';
-import { type Snapshot, SnapshotSchema } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
+import {
+  type Snapshot,
+  type SnapshotDelta,
+  SnapshotDeltaSchema,
+  SnapshotSchema,
+} from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { startDataPlane } from '../../data-plane/app.ts';
 import { parseConfig } from '../../data-plane/config.ts';
 import { createLog } from '../../data-plane/log.ts';
@@ -104,6 +110,31 @@ export async function signSnapshot(version: number, change: Change = {}): Promis
   );
   return create(SnapshotSchema, { manifest, signature, key, entries: [...entries] });
 }
+
+/** What leads from a snapshot to the one of the next version that holds these entries. */
+export async function signDelta(
+  base: Snapshot,
+  entries: readonly Entry[],
+  change: Change = {},
+): Promise<SnapshotDelta> {
+  const { version } = parseManifest(base.manifest);
+  const manifest = { previous: digestOf(base), ...change.manifest };
+  const next = await signSnapshot(version + 1, { ...change, entries, manifest });
+  const found = (all: readonly Entry[], { kind, name }: Pick<Entry, 'kind' | 'name'>) =>
+    all.find((one) => one.kind === kind && one.name === name);
+  const isSame = (one: Entry): boolean =>
+    Buffer.compare(found(base.entries, one)?.content ?? Buffer.of(), one.content) === 0;
+  return create(SnapshotDeltaSchema, {
+    ...{ manifest: next.manifest, signature: next.signature, ...(next.key === undefined ? {} : { key: next.key }) },
+    baseVersion: BigInt(version),
+    baseDigest: digestOf(base),
+    changed: entries.filter((one) => !isSame(one)),
+    removed: base.entries.filter((one) => found(entries, one) === undefined).map(({ kind, name }) => ({ kind, name })),
+  });
+}
+
+/** A message of a stream that brings a delta. */
+export const bringingDelta = (delta: SnapshotDelta): Uint8Array => frameOf({ event: { case: 'delta', value: delta } });
 
 /** A token for a service, whatever it asks. */
 export async function mint(service = 'api'): Promise<string> {

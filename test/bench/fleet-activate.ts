@@ -7,7 +7,7 @@ import { compareEntries, type Entry, encodeEntry, entryBytes } from '@daypass/co
 import { setBit } from '@daypass/core/status';
 import { bringing, digestOf, entriesOf, makeHome, mint, signSnapshot } from '../attacks/snapshot-world.ts';
 import { until } from '../kit/deadline.ts';
-import { type FakeControl, startFakeControl } from '../kit/fake-control.ts';
+import { type FakeControl, heartbeat, startFakeControl } from '../kit/fake-control.ts';
 import { rssMiB } from './cpu.ts';
 import { startClients } from './fleet-clients.ts';
 import { startNodes } from './fleet-processes.ts';
@@ -37,6 +37,14 @@ export type Activated = {
   readonly addedP99Ms: number;
 };
 
+/** A node, and what it was sent last. */
+type Subject = {
+  readonly control: FakeControl;
+  readonly pid: number;
+  readonly port: number;
+  sent: { readonly bytes: Uint8Array; readonly digest: string };
+};
+
 const MIB = 1024 * 1024;
 /** A request each so many ms to the node that activates. */
 const EVERY_MS = 4;
@@ -51,30 +59,37 @@ export async function measureActivation(asked: Asked, props: Props): Promise<Act
     compareEntries,
   );
   const snapshotBytes = entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
-  const nodes: { readonly control: FakeControl; readonly pid: number; readonly port: number }[] = [];
-  let [newest, previous] = [await signSnapshot(1, { entries }), ''];
-  let bytes = bringing(newest);
+  const nodes: Subject[] = [];
+  let newest = await signSnapshot(1, { entries });
   for (let made = 0; made < asked.nodes; made += 1) {
     const control = await startFakeControl();
-    control.onWatch((stream) => stream.write(bytes));
+    const subject = { control, pid: 0, port: 0, sent: { bytes: bringing(newest), digest: digestOf(newest) } };
+    nodes.push(subject);
+    control.onWatch((stream, { digest }) =>
+      stream.write(digest === subject.sent.digest ? heartbeat(1) : subject.sent.bytes),
+    );
     const { pid, ports } = await startNodes(props, control.url, WORKERS, [await makeHome(props.folder)]);
-    nodes.push({ control, pid, port: ports[0] ?? 0 });
+    Object.assign(subject, { pid, port: ports[0] ?? 0 });
   }
+  const beating = setInterval(() => {
+    for (const { control } of nodes) control.send(heartbeat(1));
+  }, 1_000);
   const token = await mint();
   const activations: number[] = [];
   const [quiet, busy]: [number[], number[]] = [[], []];
   for (let round = 1; round <= asked.rounds; round += 1) {
-    previous = digestOf(newest);
-    newest = await signSnapshot(round + 1, { entries, manifest: { previous } });
-    bytes = bringing(newest);
-    for (const { control, port } of nodes) {
+    newest = await signSnapshot(round + 1, { entries, manifest: { previous: digestOf(newest) } });
+    const next = { bytes: bringing(newest), digest: digestOf(newest) };
+    for (const subject of nodes) {
+      const { control, port } = subject;
       clients.tell({ nodes: [port], path: '/s/api/x', token, everyMs: EVERY_MS });
       await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
       quiet.push(...(await clients.latencies()).latencies.slice(100).map(([, ms]) => ms));
       const sent = clock();
-      control.send(bytes);
-      await until('it is active', () => control.heard.at(-1)?.report.digest === digestOf(newest), 120_000);
-      const done = clock();
+      subject.sent = next;
+      control.send(next.bytes);
+      const heard = () => control.heard.find(({ report }) => report.digest === next.digest);
+      const { at: done } = await until('it is active', heard, 120_000);
       activations.push(done - sent);
       const { latencies, wrong } = await clients.latencies();
       if (wrong > 0) throw new Error(`${wrong} requests were answered wrongly`);
@@ -82,6 +97,7 @@ export async function measureActivation(asked: Asked, props: Props): Promise<Act
     }
   }
   const rss = Math.max(...(await Promise.all(nodes.map(async ({ pid }) => (await rssMiB(pid)) ?? Number.NaN))));
+  clearInterval(beating);
   for (const { control } of nodes) await control.close();
   const [p99Ms, quietP99Ms] = [at(busy, 0.99), at(quiet, 0.99)];
   return {

@@ -9,7 +9,7 @@ import { rssMiB } from './cpu.ts';
 import { at } from './fleet-activate.ts';
 import { type Clients, startClients } from './fleet-clients.ts';
 import { type Holding, makeNodeHome, type NodeProcess, startControl, startNodes } from './fleet-processes.ts';
-import { clock } from './fleet-traffic.ts';
+import { clock, type Said } from './fleet-traffic.ts';
 import type { Props } from './props.ts';
 
 /** The fleet, and for how long it is measured. */
@@ -30,6 +30,9 @@ export type Spread = {
   readonly revocations: number;
   readonly revokeP50Ms: number;
   readonly revokeP99Ms: number;
+  /** Until the last stream of a revoked token was cut. */
+  readonly streamP50Ms: number;
+  readonly streamP99Ms: number;
   readonly deltaBytes: number;
   readonly controlRssMiB: number;
   readonly nodeRssMiB: number;
@@ -54,7 +57,8 @@ export async function measureSpread(asked: Asked, props: Props): Promise<Spread>
     const changes = await forSeconds(asked.seconds, (round) => change(fleet, round));
     clients.tell({ ...load, everyMs: 0 });
     const tokens = await mintMany(fleet, 200);
-    const revocations = await forSeconds(asked.seconds, (round) => revoke(fleet, tokens[round]));
+    const streams: number[] = [];
+    const revocations = await forSeconds(asked.seconds, (round) => revoke(fleet, tokens[round], streams));
     clients.tell({ ...load, nodes: [], everyMs: 0 });
     return {
       processes: processes.length,
@@ -62,6 +66,7 @@ export async function measureSpread(asked: Asked, props: Props): Promise<Spread>
       ...{ changeP50Ms: at(changes, 0.5), changeP99Ms: at(changes, 0.99) },
       revocations: revocations.length,
       ...{ revokeP50Ms: at(revocations, 0.5), revokeP99Ms: at(revocations, 0.99) },
+      ...{ streamP50Ms: at(streams.slice(WARM_UPS), 0.5), streamP99Ms: at(streams.slice(WARM_UPS), 0.99) },
       deltaBytes: await weigh(fleet),
       controlRssMiB: (await rssMiB(control.pid)) ?? Number.NaN,
       nodeRssMiB: (await sum(processes.map(({ pid }) => rssMiB(pid)))) / asked.nodes,
@@ -107,12 +112,14 @@ async function startAll(props: Props, { asked, home, url }: Fleet, names: readon
   return started;
 }
 
+/** The first ones warm up what is run for the first time. */
+const WARM_UPS = 5;
+
 async function forSeconds(seconds: number, work: (round: number) => Promise<number>): Promise<readonly number[]> {
   const times: number[] = [];
-  // The first ones warm up what is run for the first time.
-  for (let round = 0; round < 5; round += 1) await work(round);
+  for (let round = 0; round < WARM_UPS; round += 1) await work(round);
   const end = clock() + seconds * 1000;
-  for (let round = 5; clock() < end && round < 200; round += 1) times.push(await work(round));
+  for (let round = WARM_UPS; clock() < end && round < 200; round += 1) times.push(await work(round));
   return times;
 }
 
@@ -127,19 +134,23 @@ async function change(fleet: Fleet, round: number): Promise<number> {
   return Math.max(...times) - called;
 }
 
-async function revoke(fleet: Fleet, victim: Minted | undefined): Promise<number> {
+/** Until the last node has refused a token that it was asked with without pause; adds when the last stream was cut. */
+async function revoke(fleet: Fleet, victim: Minted | undefined, streams: number[]): Promise<number> {
   if (victim === undefined) throw new Error('there are no tokens left');
   const { asked, clients } = fleet;
   const { token, jti } = victim;
-  const isAnswered = (status: number) =>
-    clients.every(asked.nodes, (said) => 'token' in said && said.token === token && said.status === status);
-  const warm = isAnswered(200);
-  clients.tell({ use: token });
+  const all = (fits: (said: Said) => boolean) =>
+    clients.every(asked.nodes, (said) => 'token' in said && said.token === token && fits(said));
+  const answered = (status: number) => all((said) => 'status' in said && said.status === status);
+  const streaming = (stream: 'begun' | 'cut') => all((said) => 'stream' in said && said.stream === stream);
+  const warm = Promise.all([answered(200), streaming('begun')]);
+  clients.tell({ use: token, streams: true });
   await warm;
-  const refused = isAnswered(401);
+  const [refused, cut] = [answered(401), streaming('cut')];
   const called = clock();
-  const [times] = await Promise.all([refused, must(fleet, 'TokenService/Revoke', { jti })]);
-  return Math.max(...times) - called;
+  const [last, lastCut] = await Promise.all([refused, cut, must(fleet, 'TokenService/Revoke', { jti })]);
+  streams.push(Math.max(...lastCut) - called);
+  return Math.max(...last) - called;
 }
 
 type Minted = { readonly token: string; readonly jti: string };

@@ -6,8 +6,8 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 /** What the clients are told. */
 export type Told =
   | { readonly nodes: readonly number[]; readonly path: string; readonly token: string; readonly everyMs: number }
-  /** From the next request on. */
-  | { readonly use: string }
+  /** From the next request on; and have each node stream something that does not end. */
+  | { readonly use: string; readonly streams: boolean }
   /** Forget what was noted, note anew. */
   | { readonly note: true };
 
@@ -16,9 +16,14 @@ export type Said =
   | { readonly upstream: number }
   /** A node has answered with a token for the first time: with what. */
   | { readonly node: number; readonly token: string; readonly status: number; readonly at: number }
+  /** A stream has begun, or was cut. */
+  | { readonly node: number; readonly stream: 'begun' | 'cut'; readonly token: string; readonly at: number }
   /** A node answers by a snapshot. */
   | { readonly node: number; readonly version: number; readonly at: number }
   | { readonly latencies: readonly (readonly [sentAt: number, ms: number])[]; readonly wrong: number };
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+const STREAM = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\n\n\r\n';
 
 /** The machine's monotonic clock, which all processes share, in ms. */
 export const clock = (): number => Number(process.hrtime.bigint() / 1000n) / 1000;
@@ -31,7 +36,7 @@ async function serve(): Promise<void> {
     socket.setNoDelay(true);
     socket.on('error', () => undefined);
     // Requests have no body and come one at a time.
-    socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
+    socket.on('data', (bytes) => socket.write(bytes.includes('GET /stream ') ? STREAM : OK));
   });
   await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
   say({ upstream: (upstream.address() as AddressInfo).port });
@@ -39,18 +44,32 @@ async function serve(): Promise<void> {
   let latencies: (readonly [number, number])[] = [];
   let wrong = 0;
   let round = 0;
+  let ports: readonly number[] = [];
+  let prefix = '';
   process.on('message', (told: Told) => {
-    if ('use' in told) token = told.use;
-    else if ('note' in told) {
+    if ('use' in told) {
+      token = told.use;
+      if (told.streams) for (const [node, port] of ports.entries()) openStream(node, port, `${prefix}/stream`, token);
+    } else if ('note' in told) {
       say({ latencies, wrong });
       latencies = [];
       wrong = 0;
     } else {
       round += 1;
       token = told.token;
+      ports = told.nodes;
+      prefix = told.path.slice(0, told.path.lastIndexOf('/'));
       for (const [node, port] of told.nodes.entries()) startClient(round, node, port, told);
     }
   });
+
+  /** Says when a stream has begun, and when it ends. */
+  function openStream(node: number, port: number, path: string, by: string): void {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${by}\r\n\r\n`);
+    socket.once('data', () => say({ node, stream: 'begun', token: by, at: clock() }));
+    socket.on('close', () => say({ node, stream: 'cut', token: by, at: clock() }));
+  }
 
   /** Asks a node until others are told to; a connection that ends is made again. */
   function startClient(own: number, node: number, port: number, { path, everyMs }: Extract<Told, { path: string }>) {

@@ -26,6 +26,9 @@ const LARGE = 100_000;
 /** So many hold full snapshots for their time and memory. */
 const ACTIVATING = 3;
 
+// What was started goes with this process, however it ends.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 for (const services of values.services.split(',').map(Number)) {
   const isLarge = services >= LARGE;
   const holding = { services, tokens: isLarge ? 1_000_000 : 0, revoked: isLarge ? 10_000 : 0 };

@@ -4,6 +4,7 @@ import type { Changes } from './changes.ts';
 import type { ControlClient, Json } from './control-client.ts';
 import { judge, type KnownVersions, type TokenFacts } from './ledger.ts';
 import type { Node, Tokens } from './traffic.ts';
+import { versionOf } from './versions.ts';
 
 type Deps = {
   readonly control: ControlClient;
@@ -46,12 +47,6 @@ async function settle({ nodes, known }: Deps): Promise<number> {
   );
 }
 
-const versionOf = async ({ adminOrigin }: Node): Promise<number> => {
-  const answer = await fetch(`${adminOrigin}/readyz`, { signal: AbortSignal.timeout(5000) });
-  const { snapshot_version: version } = (await answer.json()) as { readonly snapshot_version: number };
-  return version;
-};
-
 /** The registry holds what was acknowledged, or what was asked for after it. */
 async function checkServices({ control, changes, broken }: Deps): Promise<number> {
   const registered = new Map((await all(control, 'ServiceRegistry/List', 'services')).map((one) => [one.name, one]));
@@ -71,17 +66,18 @@ async function checkServices({ control, changes, broken }: Deps): Promise<number
 
 /** Each token is what it was said to be, at the control plane and on every node. */
 async function checkTokens({ control, nodes, changes, tokens, known, broken }: Deps): Promise<number> {
-  const all = [...tokens.live, ...changes.revoked];
+  const all = [...new Set([...tokens.live, ...tokens.ended, ...changes.revoked])];
+  const isGood = ({ revoked, service }: TokenFacts): boolean => revoked === undefined && !service.isDeleteAsked;
   for (const token of all) {
     const { active } = await control.call('TokenService/Introspect', { token: token.text });
-    if ((active === true) !== (token.revoked === undefined)) broken(`introspection says ${active}`, token);
+    if ((active === true) !== isGood(token)) broken(`introspection says ${active}`, token);
   }
   for (const node of nodes) {
     for (const token of all) {
       const { answer, isForwarded } = await askOnce(node, token, known.of(node.name));
       const verdict = judge(answer);
       if (verdict.kind !== 'right') broken(`in the end, at ${node.name}: ${verdict.why}`, answer);
-      if (isForwarded !== (token.revoked === undefined)) broken(`in the end, ${node.name} answers wrongly`, answer);
+      else if (isForwarded !== isGood(token)) broken(`in the end, ${node.name} answers wrongly`, answer);
     }
   }
   return all.length;

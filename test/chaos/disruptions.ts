@@ -1,6 +1,6 @@
-// Who is killed when, by chance: any part of the control side at any time, and one data plane at a time.
+// Who is killed or held when, by chance: any part of the control side at any time, and one data plane at a time.
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Member } from './member.ts';
+import type { Disrupting, Member } from './member.ts';
 import type { Random } from './random.ts';
 
 /** One of them, in milliseconds since the start. */
@@ -11,6 +11,8 @@ export type Disruption = {
   readonly downMs: number;
 };
 
+export type Target = { readonly members: readonly Member[]; readonly by: readonly Disrupting[] };
+
 export type Disruptions = {
   readonly done: readonly Disruption[];
   /** Lets what is under way end, with everything up. */
@@ -18,13 +20,16 @@ export type Disruptions = {
 };
 
 type Deps = {
-  /** Groups of what has its state elsewhere, or may lose nothing of it: alone or together. */
-  readonly control: readonly (readonly Member[])[];
+  /** What of the control side is disrupted together, and how it can be. */
+  readonly control: readonly Target[];
+  /** These are killed one at a time. */
   readonly data: readonly Member[];
   readonly random: Random;
   readonly broken: (why: string, facts: unknown) => void;
 };
 
+/** Killed more often than asked to end. */
+export const ENDS: readonly Disrupting[] = ['SIGKILL', 'SIGKILL', 'SIGTERM'];
 const PAUSE_MS = [500, 4000] as const;
 const DOWN_MS = [0, 3000] as const;
 
@@ -34,15 +39,15 @@ export function startDisruptions({ control, data, random, broken }: Deps): Disru
   const done: Disruption[] = [];
   const ended = new AbortController();
 
-  const disrupt = async (members: readonly Member[], chances: Random): Promise<void> => {
-    const signal = chances.chance(0.6) ? 'SIGKILL' : 'SIGTERM';
+  const disrupt = async ({ members, by }: Target, chances: Random): Promise<void> => {
+    const signal = chances.pick(by);
     const downMs = chances.chance(0.3) ? 0 : chances.between(...DOWN_MS);
     const names = members.map(({ name }) => name).join(' and ');
     done.push({ at: Math.round(performance.now() - began), members: names, how: signal, downMs });
     await Promise.all(members.map((member) => member.disrupt(signal, downMs)));
   };
 
-  const again = async (choose: (chances: Random) => readonly Member[], chances: Random): Promise<void> => {
+  const again = async (choose: (chances: Random) => Target, chances: Random): Promise<void> => {
     while (!ended.signal.aborted) {
       await pause(chances.between(...PAUSE_MS), undefined, { signal: ended.signal }).catch(() => undefined);
       if (ended.signal.aborted) return;
@@ -52,7 +57,7 @@ export function startDisruptions({ control, data, random, broken }: Deps): Disru
 
   const hands = [
     again((chances) => chances.pick(control), random.fork()),
-    again((chances) => [chances.pick(data)], random.fork()),
+    again((chances) => ({ members: [chances.pick(data)], by: ENDS }), random.fork()),
   ];
   return {
     done,

@@ -1,13 +1,14 @@
 // The fleet of the chaos test: real processes on loopback ports of their own, on fresh keys.
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { controlPaths, dataPaths } from '@daypass/core/home';
-import { generateSigningKey } from '@daypass/core/key';
 import { root } from '../check/sources.ts';
 import { until } from '../kit/deadline.ts';
 import { freePorts, isReady } from '../kit/planes.ts';
+import { startPostgres } from '../kit/postgres.ts';
 import { launch, run } from '../kit/process.ts';
+import { createDatabase } from './database.ts';
 import { createMember, type Member } from './member.ts';
 import type { Node } from './traffic.ts';
 
@@ -15,6 +16,7 @@ export type ChaosFleet = {
   readonly folder: string;
   readonly adminKey: string;
   readonly controlUrls: readonly string[];
+  readonly database: Member;
   readonly controls: readonly Member[];
   readonly nodes: readonly Node[];
   /** Ends all processes. The folder stays for whoever wants to look. */
@@ -32,12 +34,14 @@ type Options = {
 export async function startChaosFleet({ controls, nodes, broken }: Options): Promise<ChaosFleet> {
   const folder = await mkdtemp(join(tmpdir(), 'daypass-chaos-'));
   const home = join(folder, 'operator');
-  const ended = await run(process.execPath, [command, 'init'], { env: { DAYPASS_HOME: home } });
-  if (ended.code !== 0) throw new Error(`daypass init ended with ${ended.code}: ${ended.stderr}`);
+  await must(['init'], { DAYPASS_HOME: home });
+  const server = await startPostgres();
+  const database = createDatabase(server);
   const names = Array.from({ length: nodes }, (_, i) => `node-${i + 1}`);
-  const homes = await makeNodes(home, folder, names);
+  const homes = names.map((name) => join(folder, name));
   const common = { DAYPASS_ALLOW_UPSTREAM_RANGES: '127.0.0.1/32', DAYPASS_LEASE: '1m', DAYPASS_LOG_LEVEL: 'warn' };
   const planes: Member[] = [];
+  const databaseUrl = await server.database();
   const controlPorts = await Promise.all(Array.from({ length: controls }, async () => (await freePorts()).control));
   const controlUrls = controlPorts.map((port) => `http://127.0.0.1:${port}`);
   const startPlane = (
@@ -62,7 +66,12 @@ export async function startChaosFleet({ controls, nodes, broken }: Options): Pro
     startPlane(
       `control-${i + 1}`,
       'control-plane',
-      { DAYPASS_HOME: home, DAYPASS_CONTROL_LISTEN: `127.0.0.1:${port}`, DAYPASS_ISSUER: 'http://chaos.invalid' },
+      {
+        DAYPASS_HOME: home,
+        DAYPASS_CONTROL_LISTEN: `127.0.0.1:${port}`,
+        DAYPASS_DATABASE_URL: databaseUrl,
+        DAYPASS_ISSUER: 'http://chaos.invalid',
+      },
       async () => (await fetch(`${controlUrls[i]}/readyz`, { signal: AbortSignal.timeout(2000) })).ok,
     ),
   );
@@ -83,43 +92,53 @@ export async function startChaosFleet({ controls, nodes, broken }: Options): Pro
       return { name, origin, adminOrigin, workers, member };
     }),
   );
-  const stop = async (): Promise<void> => void (await Promise.all(planes.map((one) => one.stop())));
+  const stop = async (): Promise<void> => {
+    await Promise.all(planes.map((one) => one.stop()));
+    await database.stop();
+  };
   try {
-    await Promise.all(planes.map((one) => one.up()));
+    await Promise.all(members.map((one) => one.up()));
+    await enrolNodes(home, controlUrls[0] ?? '', names, homes);
+    await Promise.all(dataPlanes.map(({ member }) => member.up()));
   } catch (error) {
     await stop();
     throw error;
   }
   return {
-    ...{ folder, controlUrls, controls: members, nodes: dataPlanes, stop },
+    ...{ folder, controlUrls, database, controls: members, nodes: dataPlanes, stop },
     adminKey: (await readFile(controlPaths(home).adminKey, 'utf8')).trim(),
     remove: () => rm(folder, { recursive: true, force: true }),
   };
 }
 
 const READY_MS = 20_000;
+const COMMAND_MS = 60_000;
 const command = join(root, 'cli', 'daypass.mjs');
 
-/** The first has what init made; the others are made like it, with names and keys of their own. */
-async function makeNodes(home: string, folder: string, names: readonly string[]): Promise<readonly string[]> {
-  const enrolled = JSON.parse(await readFile(controlPaths(home).nodes, 'utf8')) as { nodes: unknown[] };
-  const homes = names.map((name) => join(folder, name));
+/** The first node has what init made; the others enrol themselves by one-time tokens, and get the pool's keys from the operator. */
+async function enrolNodes(
+  home: string,
+  controlUrl: string,
+  names: readonly string[],
+  homes: readonly string[],
+): Promise<void> {
+  const env = { DAYPASS_CONTROL_URL: controlUrl };
   for (const [i, name] of names.entries()) {
     const own = homes[i] ?? '';
-    const paths = dataPaths(own);
     if (i === 0) {
       await mkdir(own, { mode: 0o700 });
-      await rename(dataPaths(home).folder, paths.folder);
+      await rename(dataPaths(home).folder, dataPaths(own).folder);
       continue;
     }
-    const first = dataPaths(homes[0] ?? '');
-    const key = await generateSigningKey();
-    await mkdir(own, { recursive: true, mode: 0o700 });
-    await run('cp', ['-r', first.folder, own]);
-    await writeFile(paths.node, JSON.stringify({ v: 1, name, pool: 'default' }));
-    await writeFile(paths.nodeKey, JSON.stringify(key.privateJwk));
-    enrolled.nodes.push({ name, pool: 'default', jwk: key.publicJwk });
+    const token = await must(['node', 'token', '--name', name], { ...env, DAYPASS_HOME: home });
+    await must(['node', 'enroll', '--token', token], { ...env, DAYPASS_HOME: own });
+    await cp(dataPaths(homes[0] ?? '').sealing, dataPaths(own).sealing, { recursive: true });
   }
-  await writeFile(controlPaths(home).nodes, JSON.stringify(enrolled));
-  return homes;
+}
+
+/** Runs the `daypass` command; its stdout without the line end. */
+async function must(args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
+  const { code, stdout, stderr } = await run(process.execPath, [command, ...args], { env, withinMs: COMMAND_MS });
+  if (code !== 0) throw new Error(`daypass ${args[0]} ended with ${code}: ${stderr}`);
+  return stdout.trimEnd();
 }

@@ -3,16 +3,19 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { until, within } from '../kit/deadline.ts';
 import type { Ended, Running } from '../kit/process.ts';
 
+/** What a member can be told without warning. */
+export type Disrupting = 'SIGKILL' | 'SIGTERM' | 'SIGSTOP';
+
 export type Member = {
   readonly name: string;
   /** Starts it, again and again until it is ready, as a supervisor would. */
-  up(): Promise<void>;
-  /** Ends it by a signal, leaves it down for so long, and brings it up again. */
-  disrupt(signal: NodeJS.Signals, downMs: number): Promise<void>;
+  up(): Promise<unknown>;
+  /** Ends it by a signal, leaves it down for so long, and brings it up again. SIGSTOP only holds it for as long. */
+  disrupt(signal: Disrupting, downMs: number): Promise<void>;
   isUp(): boolean;
   /** Whether it was not up at some time since then, on the clock of `performance.now()`. */
   wasDown(since: number): boolean;
-  /** How long it took to be ready again, in milliseconds, each time. */
+  /** How long it took to be ready again after it was ended, in milliseconds. */
   readonly restarts: readonly number[];
   /** The end of what it has written. */
   lastWords(): string;
@@ -58,7 +61,7 @@ export function createMember({ name, launch, ready, broken }: Deps): Member {
     return true;
   };
 
-  const up = async (): Promise<void> => {
+  const up = async (): Promise<number> => {
     const began = performance.now();
     await until(`${name} is ready`, async () => (await started()) || void (await pause(RETRY_MS)), UP_MS).catch(
       (error) => {
@@ -67,7 +70,7 @@ export function createMember({ name, launch, ready, broken }: Deps): Member {
     );
     upSince = performance.now();
     isUp = true;
-    restarts.push(upSince - began);
+    return upSince - began;
   };
 
   const down = async (signal: NodeJS.Signals): Promise<void> => {
@@ -94,9 +97,15 @@ export function createMember({ name, launch, ready, broken }: Deps): Member {
     isUp: () => isUp,
     wasDown: (since) => !isUp || upSince >= since,
     disrupt: async (signal, downMs) => {
+      if (signal === 'SIGSTOP') {
+        running?.kill(signal);
+        await pause(downMs);
+        running?.kill('SIGCONT');
+        return;
+      }
       await down(signal);
       await pause(downMs);
-      await up();
+      restarts.push(await up());
     },
     lastWords: () => tail(earlier + (running === undefined ? '' : running.stdout() + running.stderr())),
     stop: () => down('SIGKILL'),

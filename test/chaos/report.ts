@@ -4,6 +4,7 @@ import type { Changes } from './changes.ts';
 import type { Disruption } from './disruptions.ts';
 import type { Member } from './member.ts';
 import type { TrafficCounts } from './traffic.ts';
+import type { VersionWatch } from './versions.ts';
 
 type Told = {
   readonly seconds: number;
@@ -13,18 +14,27 @@ type Told = {
   readonly disruptions: readonly Disruption[];
   readonly members: readonly Member[];
   readonly retried: ReadonlyMap<string, number>;
+  readonly looks: VersionWatch['looks'];
   readonly aftermath: Aftermath;
 };
 
 /** Text for people, a fact a line. */
-export function reportText({ seconds, seed, counts, changes, disruptions, members, retried, aftermath }: Told): string {
+export function reportText({
+  seconds,
+  seed,
+  counts,
+  changes,
+  disruptions,
+  members,
+  retried,
+  looks,
+  aftermath,
+}: Told): string {
   const kills = countBy(disruptions.map(({ members: who, how }) => `${who} ${how}`));
   const lines = [
     `${seconds} s with seed ${seed}: no promise was broken`,
-    `killed: ${disruptions.length} times: ${listed(kills)}`,
-    ...members.map(
-      ({ name, restarts }) => `  ${name}: ready again ${restarts.length - 1} times, in ${times(restarts.slice(1))}`,
-    ),
+    `killed or held: ${disruptions.length} times: ${listed(kills)}`,
+    ...members.map(({ name, restarts }) => `  ${name}: ready again ${restarts.length} times, in ${times(restarts)}`),
     `requests: ${counts.requests} (${counts.forwarded} forwarded, ${counts.refused} refused as they had to be), in ${times(counts.latencies)}`,
     `  tries that a node's own death cost: ${listed(counts.deaths)}`,
     `  served by another node: ${counts.failovers.length}, in ${times(counts.failovers)}`,
@@ -33,6 +43,7 @@ export function reportText({ seconds, seed, counts, changes, disruptions, member
         `${method}: ${ms.length} acknowledged, in ${times(ms)}; nodes missing from receipts: ${missing}`,
     ),
     `  tries that another control plane, or a later one, mended: ${listed(retried)}`,
+    `versions: looked at ${looks.nodes} times at the nodes and ${looks.reports} times in their reports; none went back, none was two`,
     `in the end: version ${aftermath.version}, ${aftermath.services} services, ${aftermath.tokens} tokens and ${aftermath.decisions} audited decisions as acknowledged`,
   ];
   return `${lines.join('\n')}\n`;

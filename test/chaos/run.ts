@@ -5,12 +5,13 @@ import { json, startUpstream } from '../kit/upstream.ts';
 import { lookAfter } from './aftermath.ts';
 import { createChanges } from './changes.ts';
 import { createControlClient } from './control-client.ts';
-import { startDisruptions } from './disruptions.ts';
+import { ENDS, startDisruptions } from './disruptions.ts';
 import { startChaosFleet } from './fleet.ts';
 import { createKnownVersions } from './ledger.ts';
 import { createRandom } from './random.ts';
 import { reportText } from './report.ts';
 import { startTraffic, type Tokens } from './traffic.ts';
+import { watchVersions } from './versions.ts';
 
 const { values } = parseArgs({
   options: {
@@ -30,7 +31,7 @@ if (![seconds, seed, lanes, pauseMs].every((one) => Number.isSafeInteger(one) &&
   throw new Error('--seconds, --seed, --lanes and --pause-ms take whole numbers');
 
 const STEADY_SERVICES = 6;
-const FIRST_TOKENS = 60;
+const FIRST_TOKENS = 110;
 const broke = new AbortController();
 const found: { readonly why: string; readonly facts: unknown }[] = [];
 const broken = (why: string, facts?: unknown): void => {
@@ -43,7 +44,7 @@ const upstream = await startUpstream((seen, response) => {
   upstream.forget();
   json(response, 200, { target: seen.target });
 });
-const fleet = await startChaosFleet({ controls: 1, nodes: 3, broken });
+const fleet = await startChaosFleet({ controls: 2, nodes: 3, broken });
 const { nodes } = fleet;
 note(
   `seed ${seed}; ${nodes.length} data planes, ${fleet.controls.length} control planes; their files are in ${fleet.folder}`,
@@ -57,9 +58,15 @@ const changes = createChanges({ control, tokens, known, broken, upstream: upstre
 try {
   await changes.prepare(STEADY_SERVICES, FIRST_TOKENS);
   const traffic = startTraffic({ nodes, tokens, known, broken, lanes, pauseMs, random: random.fork() });
+  const watch = watchVersions({ nodes, control, known, broken });
   const changing = changes.start();
   const disruptions = startDisruptions({
-    control: fleet.controls.map((one) => [one]),
+    control: [
+      ...fleet.controls.map((one) => ({ members: [one], by: [...ENDS, 'SIGSTOP'] as const })),
+      { members: fleet.controls, by: ENDS },
+      { members: [fleet.database], by: ENDS },
+      { members: [fleet.database, ...fleet.controls], by: ENDS },
+    ],
     data: nodes.map(({ member }) => member),
     ...{ random: random.fork(), broken },
   });
@@ -67,11 +74,12 @@ try {
   await disruptions.stop();
   await changing.stop();
   await traffic.stop();
+  await watch.stop();
   const aftermath =
     found.length > 0
       ? undefined
       : await lookAfter({ control, nodes, changes, tokens, known, broken }, traffic.counts.decisions);
-  const members = [...fleet.controls, ...nodes.map(({ member }) => member)];
+  const members = [fleet.database, ...fleet.controls, ...nodes.map(({ member }) => member)];
   if (aftermath === undefined || found.length > 0) {
     note(`seed ${seed}: ${found.length} promises broken, the first of them:\n${inspect(found[0], { depth: 6 })}`);
     note(`others: ${inspect(found.slice(1, 6).map(({ why }) => why))}`);
@@ -90,6 +98,7 @@ try {
         aftermath,
         disruptions: disruptions.done,
         retried: control.retried,
+        looks: watch.looks,
       }),
     );
   }

@@ -76,6 +76,10 @@ async function controlPlane(state = sharedState()) {
     routes: ({ service }) => {
       service(SnapshotService, {
         watch: (_request, { requestHeader, signal }) => watch(requestHeader, signal),
+        async get(_request, { requestHeader, signal }) {
+          await behave('get', requestHeader, signal);
+          return {};
+        },
         async report(_request, { requestHeader, signal }) {
           await behave('report', requestHeader, signal);
           return {};
@@ -257,6 +261,14 @@ test('one that accepts a stream and never begins to answer is left', async () =>
   const agent = await nodeAt(wayTo([first, second], 300));
   await until('it is active', () => agent.current()?.version === 1);
   expect(first.calls).toContain('watch');
+});
+
+test('one that does not answer what is asked for where streams are cut is left, too', async () => {
+  const [first, second] = [await controlPlane(), await controlPlane()];
+  first.mode.now = 'frozen';
+  const { clients } = wayTo([first, second], 300);
+  await within('it is answered', clients.snapshots.get({}));
+  expect([first.calls, second.calls]).toEqual([['get'], ['get']]);
 });
 
 test('a message that is read slowly is no silence, nor is one that comes slowly', async () => {

@@ -13,7 +13,7 @@ import {
 /** What a stream brings; see snapshot.proto. */
 export type WatchEvent = MessageInitShape<typeof WatchResponseSchema>;
 
-/** A node's word, and when it came (ms of this process' monotonic clock). */
+/** A node's word, and when it came (ms of the machine's monotonic clock). */
 export type Heard = { readonly report: ReportRequest; readonly at: number };
 
 /** Answers a node that begins to watch. */
@@ -68,7 +68,7 @@ export async function startFakeControl(): Promise<FakeControl> {
       watched.push(said);
       onWatch(response, said);
     } else if (method === 'Report') {
-      heard.push({ report: fromBinary(ReportRequestSchema, body), at: performance.now() });
+      heard.push({ report: fromBinary(ReportRequestSchema, body), at: Number(process.hrtime.bigint() / 1000n) / 1000 });
       response.writeHead(200, { 'content-type': 'application/proto' }).end();
     } else response.writeHead(503).end();
   };

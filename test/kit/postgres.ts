@@ -28,8 +28,13 @@ export type PostgresServer = {
 const NOBODY = 65_534;
 const START_MS = 30_000;
 
+export type PostgresOptions = {
+  /** Whether what it acknowledges outlasts a power cut: it costs most of the time. */
+  readonly durable?: boolean;
+};
+
 /** Makes a cluster and starts it. */
-export const startPostgres = async (): Promise<PostgresServer> => {
+export const startPostgres = async ({ durable = false }: PostgresOptions = {}): Promise<PostgresServer> => {
   const folder = await mkdtemp(join(tmpdir(), 'daypass-postgres-'));
   const isRoot = process.getuid?.() === 0;
   const as = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
@@ -53,8 +58,7 @@ export const startPostgres = async (): Promise<PostgresServer> => {
     }
   };
   const start = async (): Promise<void> => {
-    // What outlasts a power cut is not tested here, and costs most of the time.
-    const fast = ['fsync=off', 'full_page_writes=off', 'shared_buffers=32MB', 'max_wal_size=4GB'];
+    const fast = durable ? [] : ['fsync=off', 'full_page_writes=off', 'shared_buffers=32MB', 'max_wal_size=4GB'];
     const here = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', `port=${port}`, 'max_connections=100'];
     const settings = [...here, ...fast];
     const flags = settings.flatMap((setting) => ['-c', setting]);
