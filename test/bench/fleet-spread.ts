@@ -49,17 +49,21 @@ export async function measureSpread(asked: Asked, props: Props): Promise<Spread>
     const fleet: Fleet = { asked, clients, home, url: control.url, version: 0 };
     const service = { name: 'bench', upstream: clients.upstream };
     await must(fleet, 'ServiceRegistry/Create', { service, wait: '0s' });
+    progress('the control plane has started');
     const processes = await startAll(props, fleet, names);
     const ports = processes.flatMap((one) => one.ports);
     const first = String((await must(fleet, 'TokenService/Mint', MINTED)).token);
     const load = { nodes: ports, path: '/s/bench/x', token: first };
     clients.tell({ ...load, everyMs: asked.everyMs });
     await clients.every(asked.nodes, (said) => 'status' in said && said.status === 200);
+    progress('all nodes answer');
     const changes = await forSeconds(asked.seconds, (round) => change(fleet, round));
     clients.tell({ ...load, everyMs: 0 });
+    progress(`${changes.length} changes`);
     const tokens = await mintMany(fleet, 200);
     const streams: number[] = [];
     const revocations = await forSeconds(asked.seconds, (round) => revoke(fleet, tokens[round], streams));
+    progress(`${revocations.length} revocations`);
     clients.tell({ ...load, nodes: [], everyMs: 0 });
     return {
       processes: processes.length,
@@ -76,6 +80,8 @@ export async function measureSpread(asked: Asked, props: Props): Promise<Spread>
     await home.remove();
   }
 }
+
+const progress = (what: string): void => void process.stderr.write(`${Math.round(performance.now())} ms: ${what}\n`);
 
 type Fleet = {
   readonly asked: Asked;

@@ -51,7 +51,11 @@ for (const services of values.services.split(',').map(Number)) {
 }
 
 async function endOf({ started, end }: Props): Promise<void> {
-  for (const one of started) process.stderr.write(one.stderr());
+  for (const one of started) {
+    process.stderr.write(one.stderr());
+    // Nothing of theirs is needed any more.
+    one.kill('SIGKILL');
+  }
   await end();
 }
 
