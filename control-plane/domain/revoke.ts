@@ -53,7 +53,7 @@ const readJti = async (target: Exclude<RevokeTarget, { kind: 'cut_off' }>, deps:
   }
 };
 
-/** Revoked before: nothing new is published, the receipt is that of what stands, whichever control plane published it. */
+/** Revoked before: nothing new is published, the receipt is that of what stands for all, whichever control plane published it. */
 type RevokeWork = Work<SnapshotRow | undefined>;
 
 const revokeOne = async (tx: Aggregates, deps: Deps, caller: CallerActor, jti: string): Promise<RevokeWork> => {
@@ -65,7 +65,7 @@ const revokeOne = async (tx: Aggregates, deps: Deps, caller: CallerActor, jti: s
   const pool = (await tx.services.get(row.service))?.config.pool;
   const { client, subject: principal } = row;
   return {
-    value: fresh || pool === undefined ? undefined : await tx.snapshots.latest(pool),
+    value: fresh || pool === undefined ? undefined : await tx.snapshots.latestForAll(pool),
     pools: fresh && pool !== undefined ? [pool] : [],
     note: { path: `tokens/${jti}`, jti, service: row.service, client, principal },
   };

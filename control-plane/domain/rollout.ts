@@ -57,7 +57,11 @@ export const createRollouts = (deps: Deps): Rollouts => {
         else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));
       }
     }
-    return { version: Math.max(0, ...published.map(({ version }) => version)), acknowledged, missing };
+    return {
+      version: Math.max(0, ...published.map(({ version }) => version)),
+      acknowledged: acknowledged.sort(),
+      missing,
+    };
   };
   return {
     reported,

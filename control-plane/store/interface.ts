@@ -279,6 +279,8 @@ export type EnrolmentRow = {
   readonly pool: string;
   /** Empty: the node says it. */
   readonly name: string;
+  /** The node that used it; empty: none yet. */
+  readonly node: string;
   /** Who made it, and when that caller was made. */
   readonly caller: string;
   readonly callerCreatedAt: number;
@@ -290,8 +292,8 @@ export type EnrolmentStore = {
   insert(row: EnrolmentRow): Promise<void>;
   get(tokenHash: string): Promise<EnrolmentRow | undefined>;
   count(): Promise<number>;
-  /** Uses it up: false when it is not there. */
-  delete(tokenHash: string): Promise<boolean>;
+  /** Uses it up for a node: false when it is not there, or was used. */
+  use(tokenHash: string, node: string): Promise<boolean>;
   /** Deletes those that ended at or before a time. */
   deleteEnded(at: number): Promise<void>;
 };

@@ -1,25 +1,17 @@
 // What a full snapshot costs nodes that serve: how long it takes, what it adds to their traffic, and what memory they hold after it.
-
-import { deflateSync } from 'node:zlib';
-import { encodeBase64url } from '@daypass/core/base64url';
-import { STATUS_CHUNK_BITS } from '@daypass/core/service';
-import { compareEntries, type Entry, encodeEntry, entryBytes } from '@daypass/core/snapshot';
-import { setBit } from '@daypass/core/status';
-import { bringing, digestOf, entriesOf, makeHome, mint, signSnapshot } from '../attacks/snapshot-world.ts';
+import { entryBytes } from '@daypass/core/snapshot';
+import { bringing, digestOf, makeHome, mint, signSnapshot } from '../attacks/snapshot-world.ts';
 import { until } from '../kit/deadline.ts';
 import { type FakeControl, heartbeat, startFakeControl } from '../kit/fake-control.ts';
 import { rssMiB } from './cpu.ts';
 import { startClients } from './fleet-clients.ts';
+import { entriesFor, type Holding } from './fleet-entries.ts';
 import { startNodes } from './fleet-processes.ts';
 import { clock } from './fleet-traffic.ts';
 import type { Props } from './props.ts';
 
 /** What the snapshot holds, and how often it is sent. */
-export type Asked = {
-  readonly services: number;
-  /** Tokens that are out, and how many of them are revoked. */
-  readonly tokens: number;
-  readonly revoked: number;
+export type Asked = Holding & {
   readonly nodes: number;
   readonly rounds: number;
 };
@@ -55,15 +47,14 @@ const WORKERS = 2;
 /** Sends full snapshots to nodes in processes of their own, one after the other. */
 export async function measureActivation(asked: Asked, props: Props): Promise<Activated> {
   using clients = await startClients();
-  const entries = [...entriesOf(clients.upstream, namesOf(asked.services)), ...statusChunks(asked)].sort(
-    compareEntries,
-  );
+  const entries = await entriesFor(clients.upstream, asked);
   const snapshotBytes = entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
   const nodes: Subject[] = [];
   let newest = await signSnapshot(1, { entries });
+  const first = { bytes: bringing(newest), digest: digestOf(newest) };
   for (let made = 0; made < asked.nodes; made += 1) {
     const control = await startFakeControl();
-    const subject = { control, pid: 0, port: 0, sent: { bytes: bringing(newest), digest: digestOf(newest) } };
+    const subject = { control, pid: 0, port: 0, sent: first };
     nodes.push(subject);
     control.onWatch((stream, { digest }) =>
       stream.write(digest === subject.sent.digest ? heartbeat(1) : subject.sent.bytes),
@@ -113,24 +104,3 @@ export async function measureActivation(asked: Asked, props: Props): Promise<Act
 /** The value below which a share of them lies. */
 export const at = (values: readonly number[], share: number): number =>
   [...values].sort((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? Number.NaN;
-
-const namesOf = (count: number): readonly string[] => [
-  'api',
-  ...Array.from({ length: count - 1 }, (_, i) => `s-${String(i).padStart(6, '0')}`),
-];
-
-/** Revoked tokens spread evenly over the chunks of all. */
-function statusChunks({ tokens, revoked }: Asked): readonly Entry[] {
-  const chunks = Array.from(
-    { length: revoked === 0 ? 0 : Math.ceil(tokens / STATUS_CHUNK_BITS) },
-    () => new Uint8Array(STATUS_CHUNK_BITS / 8),
-  );
-  for (let i = 0; i < revoked; i += 1) {
-    const place = Math.floor((i * tokens) / revoked) + 7;
-    const chunk = chunks[Math.floor(place / STATUS_CHUNK_BITS)];
-    if (chunk !== undefined) setBit(chunk, place % STATUS_CHUNK_BITS);
-  }
-  return chunks.map((bits, number) =>
-    encodeEntry('status', String(number), { bits: 1, lst: encodeBase64url(deflateSync(bits, { level: 9 })) }),
-  );
-}

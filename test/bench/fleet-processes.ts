@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { dataPaths } from '@daypass/core/home';
 import type { Home } from '../control-plane/fixture.ts';
 import { launch, type Running } from '../kit/process.ts';
+import type { Holding } from './fleet-entries.ts';
 import { here } from './peer.ts';
 import type { Props } from './props.ts';
 
@@ -25,9 +26,6 @@ export async function startNodes(
   const { ports } = await said<{ readonly ports: readonly number[] }>(running, /^\{"ready":true/);
   return { pid: running.pid, ports };
 }
-
-/** What a control plane holds before it starts. */
-export type Holding = { readonly services: number; readonly tokens: number; readonly revoked: number };
 
 /** Starts a control plane over a home. */
 export async function startControl(

@@ -8,7 +8,8 @@ import { call } from '../kit/planes.ts';
 import { rssMiB } from './cpu.ts';
 import { at } from './fleet-activate.ts';
 import { type Clients, startClients } from './fleet-clients.ts';
-import { type Holding, makeNodeHome, type NodeProcess, startControl, startNodes } from './fleet-processes.ts';
+import type { Holding } from './fleet-entries.ts';
+import { makeNodeHome, type NodeProcess, startControl, startNodes } from './fleet-processes.ts';
 import { clock, type Said } from './fleet-traffic.ts';
 import type { Props } from './props.ts';
 

@@ -38,6 +38,8 @@ const service = [
   ...['--limit-per-token', '--limit-per-client', '--limit-per-service', '--upstream', '--openapi'],
 ];
 
+const releasing = ['--wait', '--test', '--canary', '--canary-nodes', '--promote-after'];
+
 const bounds = ['--service', '--admin', '--allow', '--max-ttl', '--client', '--subject', '--edits-scopes'];
 
 const commands: readonly (readonly [command: string, flags: readonly string[]])[] = [
@@ -50,14 +52,14 @@ const commands: readonly (readonly [command: string, flags: readonly string[]])[
     'data-plane',
     ['--audit-spool-bytes', '--max-in-flight', '--server-timing', '--dpop-nonce', '--allow-upstream-ranges'],
   ],
-  ['service create', [...service, '--pool']],
+  ['service create', [...service, ...releasing, '--pool']],
   ['service list', []],
   ['service get', []],
   ['service operations', ['--grep', '--json']],
-  ['service update', [...service, '--clear', '--etag']],
-  ['service delete', ['--etag', '--wait']],
-  ['service scope set', ['--rule', '--rules-file', '--etag', '--wait']],
-  ['service scope delete', ['--etag', '--wait']],
+  ['service update', [...service, ...releasing, '--clear', '--etag']],
+  ['service delete', [...releasing, '--etag']],
+  ['service scope set', [...releasing, '--rule', '--rules-file', '--etag']],
+  ['service scope delete', [...releasing, '--etag']],
   ['caller create', bounds],
   ['caller update', [...bounds, '--no-admin', '--no-edits-scopes', '--clear', '--etag']],
   ['caller list', []],
@@ -85,6 +87,15 @@ const commands: readonly (readonly [command: string, flags: readonly string[]])[
   ['snapshot test', ['--file', '--since', '--limit']],
   ['audit list', ['--service', '--client', '--jti', '--outcome', '--since', '--until', '--limit', '--json']],
   ['audit tail', ['--service', '--client', '--jti', '--outcome', '--since', '--dir', '--json']],
+  ['snapshot history', ['--pool', '--limit', '--json']],
+  ['snapshot show', ['--at', '--pool', '--kind']],
+  ['snapshot diff', ['--pool', '--json']],
+  ['snapshot verify', ['--root', '--fleet', '--pool', '--node', '--at-time']],
+  ['snapshot pull', ['--at', '--out', '--pool']],
+  ['snapshot test', ['--file', '--since', '--limit']],
+  ['snapshot status', ['--pool']],
+  ['snapshot promote', ['--pool', '--id', '--wait']],
+  ['snapshot take-back', ['--pool', '--id', '--wait']],
   ['scope check', ['--body', '--header', '--encoded-slashes', '--json']],
   ['scope diff', ['--json']],
   ['import magic', ['--name', '--dry-run']],

@@ -124,7 +124,7 @@ test('a server that says nothing is taken for gone after a while', async () => {
   const store = await openPostgresStore({
     target,
     connectionsMax: 3,
-    times: { ...TIMES, statementMs: 100, silenceMs: 300 },
+    times: { ...TIMES, connectMs: 500, statementMs: 100, silenceMs: 300 },
   });
   opened.push(store);
   await store.read.services.get('a');
@@ -267,6 +267,14 @@ test.each([
   await store.transact((tx) => tx.services.insert(service('a')));
 });
 
+test('a text that cannot be stored fails who adds it, and nobody who shares the commit', async () => {
+  const store = await open();
+  const mint = (jti: string, subject: string) => store.transact((tx) => tx.tokens.insert(token(jti, { subject })));
+  const ends = await Promise.allSettled([mint('a', 'x'), mint('b', 'y\0'), mint('c', 'z')]);
+  expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+  expect((await store.read.tokens.getMany(['a', 'b', 'c'])).map(({ jti }) => jti).toSorted()).toEqual(['a', 'c']);
+});
+
 test('a key is taken at one control plane only, until its time is over', async () => {
   const [one, other] = [await open(), await open()];
   expect(await one.takeOnce('k', 0, 1000)).toBe(true);
@@ -333,6 +341,29 @@ test('a database with tables of another program is refused and left as it is', a
   });
   const tables = await server.ask(`select tablename from pg_tables where schemaname = 'public'`, name);
   expect(tables).toEqual([{ tablename: 'theirs' }]);
+});
+
+test('a server has to prove who it is as the URL says, and there is no way back to none', async () => {
+  const at = (host: string, query: string) => `postgres://postgres@${host}:${server.port}/${name}?${query}`;
+  const refused = async (host: string, query: string): Promise<void> => {
+    await expect(openStore({ url: at(host, query) }), query).rejects.toMatchObject(unavailable);
+  };
+  await refused('localhost', 'sslmode=require');
+  const ca = await server.tls();
+  const encrypted = async (host: string, query: string): Promise<void> => {
+    const store = await until('TLS is on', () => open(at(host, query)));
+    await store.ping();
+    const [row] = await server.ask(`select bool_and(ssl) as all from pg_stat_ssl join pg_stat_activity using (pid)
+      where datname = '${name}' and pid <> pg_backend_pid()`);
+    expect(row?.all, query).toBe(true);
+    await store.close();
+  };
+  await encrypted('localhost', `sslmode=verify-full&sslrootcert=${ca}`);
+  await encrypted('127.0.0.1', `sslmode=verify-ca&sslrootcert=${ca}`);
+  await encrypted('127.0.0.1', 'sslmode=require');
+  await refused('127.0.0.1', `sslmode=verify-full&sslrootcert=${ca}`);
+  await refused('localhost', 'sslmode=verify-full');
+  await refused('localhost', 'sslmode=verify-ca');
 });
 
 test('no error repeats the password, and each names the server', async () => {

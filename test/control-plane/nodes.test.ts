@@ -87,6 +87,19 @@ test('of many that come with one token at once, exactly one is enrolled', async 
   expect(nodes.filter(({ name }) => name.startsWith('edge-'))).toHaveLength(1);
 });
 
+test('whoever used a token gets the same answer again, and is still one node; expelled, it gets none', async () => {
+  await using control = await startControl();
+  const { token } = await control.admin.nodes.createEnrolment({});
+  const first = await enrol(control, token, 'edge-1');
+  expect((await enrol(control, token, 'edge-1', first.key)).enrolled).toEqual(first.enrolled);
+  expect((await enrol(control, token, '', first.key)).enrolled).toEqual(first.enrolled);
+  expect(await refusalOf(enrol(control, token, 'edge-2', first.key))).toEqual(['unauthenticated', null]);
+  expect(await refusalOf(enrol(control, token, 'edge-1'))).toEqual(['unauthenticated', null]);
+  expect((await changesOf(control)).filter((change) => change.includes('Enrol nodes/'))).toHaveLength(1);
+  await control.admin.nodes.expel({ name: 'edge-1', wait: NOW });
+  expect(await refusalOf(enrol(control, token, 'edge-1', first.key))).toEqual(['unauthenticated', null]);
+});
+
 test('a token that is not there, was used, has ended, or is of another fleet gets one answer', async () => {
   let offset = 0;
   await using control = await startControl({ now: () => Date.now() + offset });

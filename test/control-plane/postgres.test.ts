@@ -15,13 +15,14 @@ const NOW = { seconds: 0n };
 
 let server: PostgresServer;
 let home: Home;
+let url: string;
 let database: string;
 let a: Running;
 let b: Running;
 beforeAll(async () => {
   server = await startPostgres();
   home = await makeHome();
-  const url = await server.database();
+  url = await server.database();
   database = new URL(url).pathname.slice(1);
   const env = { DAYPASS_DATABASE_URL: url };
   // Started at once: they make the schema and the first snapshots together.
@@ -134,6 +135,17 @@ test('tokens minted at both at once have each a place of their own in the status
   const held = 'select count(distinct (status_chunk, status_index)) as places, count(*) as tokens from tokens';
   const [row] = await server.ask(held, database);
   expect(row?.places).toBe(row?.tokens);
+});
+
+test('a cut-off at one reaches a token that the other has minted with a clock that is ahead', async () => {
+  const now = () => Date.now() + 3000;
+  await using ahead = await startControl({ home, env: { DAYPASS_DATABASE_URL: url }, now });
+  await create(a, 'cut');
+  const { token } = await ahead.admin.tokens.mint({ service: 'cut', allow: ['GET /**'] });
+  await a.admin.tokens.revoke({ target: { case: 'cutOff', value: { service: 'cut' } }, wait: NOW });
+  expect((await a.admin.tokens.introspect({ token })).active).toBe(false);
+  const after = await a.admin.tokens.mint({ service: 'cut', allow: ['GET /**'] });
+  expect((await a.admin.tokens.introspect({ token: after.token })).active).toBe(true);
 });
 
 test('the audit of both is one chain', async () => {

@@ -253,6 +253,21 @@ test('one that freezes in the middle of its stream is left within the silence th
   expect(second.calls).toContain('ingest');
 });
 
+test('one whose stream is given up, since nothing good comes of it, is left; one whose stream just ends is not', async () => {
+  const [first, second] = [await controlPlane(), await controlPlane()];
+  const { clients } = wayTo([first, second]);
+  const watchUntil = async (reason?: Error): Promise<void> => {
+    const stop = new AbortController();
+    for await (const _ of clients.snapshots.watch({}, { signal: stop.signal })) stop.abort(reason);
+  };
+  await expect(watchUntil()).rejects.toThrow();
+  await clients.snapshots.report({ node: 'node-1' });
+  expect([first.calls, second.calls]).toEqual([['watch', 'report'], []]);
+  await expect(watchUntil(new Error('It drips'))).rejects.toThrow();
+  await clients.snapshots.report({ node: 'node-1' });
+  expect(second.calls).toEqual(['report']);
+});
+
 test('one that accepts a stream and never begins to answer is left', async () => {
   const state = sharedState();
   const [first, second] = [await controlPlane(state), await controlPlane(state)];

@@ -16,6 +16,8 @@ export type PostgresServer = {
   database(): Promise<string>;
   /** Asks as the superuser. */
   ask(sql: string, database?: string): Promise<readonly Record<string, unknown>[]>;
+  /** Turns TLS on, with a certificate for `localhost` that is its own authority; its path. */
+  tls(): Promise<string>;
   /** Ends the server, at once or after what runs. */
   stop(signal: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Promise<void>;
   /** Starts it again on the same port. */
@@ -98,6 +100,36 @@ export const startPostgres = async ({ durable = false }: PostgresOptions = {}): 
       const name = `test_${process.pid}_${databases}`;
       await ask(`create database ${name}`);
       return `postgres://postgres@127.0.0.1:${port}/${name}`;
+    },
+    tls: async () => {
+      const [cert, key] = [join(cluster, 'server.crt'), join(cluster, 'server.key')];
+      const made = [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:prime256v1',
+        '-nodes',
+        '-days',
+        '2',
+      ];
+      const named = [
+        '-subj',
+        '/CN=daypass test',
+        '-addext',
+        'subjectAltName=DNS:localhost',
+        '-keyout',
+        key,
+        '-out',
+        cert,
+      ];
+      await promisify(execFile)('openssl', [...made, ...named], { ...as, cwd: folder });
+      await ask('alter system set ssl = on');
+      await ask('select pg_reload_conf()');
+      const copy = join(folder, 'ca.pem');
+      await cp(cert, copy);
+      return copy;
     },
     remove: async () => {
       await stop('SIGQUIT');
