@@ -1,11 +1,14 @@
 // The way to the control plane: where it is, who asks, which root is trusted, and how long to wait.
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isApiKey } from '@daypass/core/api-key';
 import { controlPaths } from '@daypass/core/home';
+import { signNodeAssertion } from '@daypass/core/node-auth';
 import { bearer, type Clients, createClients } from '@daypass/sdk/client';
 import { durationFlag } from './duration.ts';
 import { UnreachableError, UsageError } from './failure.ts';
 import type { Io } from './io.ts';
+import type { NodeFiles } from './node-files.ts';
 import { controlUrlOf, dataUrlOf, type GlobalOptions, homeOf, nonEmpty } from './settings.ts';
 
 /** An open way to the control plane. */
@@ -39,12 +42,35 @@ export const openConnection = async (options: GlobalOptions, io: Io): Promise<Co
  * @throws UsageError for a wrong URL
  */
 export const openAnonymous = (options: GlobalOptions, io: Io): Pick<Connection, 'nodes' | 'url'> => {
-  const url = checkUrl(controlUrlOf(options, io.env).split(',', 1)[0]?.trim() ?? '');
+  const url = firstUrl(options, io);
   if (isOpenToOthers(url))
     io.note(`what is sent to ${new URL(url).host} goes without TLS: whoever is on the way reads and uses it`);
   const clients = createClients({ baseUrl: url, fetch: fetchFrom(url), timeoutMs: timeoutOf(options, io) });
   return { nodes: clients.nodes, url };
 };
+
+/**
+ * Clients of a control plane, the first of a list, that ask as a node does, by its own key.
+ * @throws UsageError for a wrong URL
+ */
+export const openAsNode = (
+  options: GlobalOptions,
+  io: Io,
+  { node, fleet, nodeKey }: Pick<NodeFiles, 'node' | 'fleet' | 'nodeKey'>,
+): Pick<Connection, 'snapshots' | 'keys' | 'url'> => {
+  const url = firstUrl(options, io);
+  const authorization = async (): Promise<string> => {
+    const jti = randomBytes(16).toString('hex');
+    return `Bearer ${await signNodeAssertion({ node, fleet, now: io.now() / 1000, jti }, nodeKey)}`;
+  };
+  return {
+    ...createClients({ baseUrl: url, authorization, fetch: fetchFrom(url), timeoutMs: timeoutOf(options, io) }),
+    url,
+  };
+};
+
+const firstUrl = (options: GlobalOptions, { env }: Io): string =>
+  checkUrl(controlUrlOf(options, env).split(',', 1)[0]?.trim() ?? '');
 
 const timeoutOf = (options: GlobalOptions, io: Io): number =>
   durationFlag(options.timeout ?? nonEmpty(io.env.DAYPASS_TIMEOUT) ?? DEFAULT_TIMEOUT, '--timeout');

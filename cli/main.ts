@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { auditCommand } from './commands/audit.ts';
 import { callerCommand } from './commands/caller.ts';
+import { credentialsCommand } from './commands/credentials.ts';
 import { exchangeCommand } from './commands/exchange.ts';
 import { importCommand } from './commands/import.ts';
 import { initCommand } from './commands/init.ts';
@@ -67,6 +68,7 @@ export const buildProgram = (context: Context, asJson = false): Command => {
     auditCommand,
     snapshotCommand,
     keysCommand,
+    credentialsCommand,
     scopeCommand,
     importCommand,
   ];

@@ -14,8 +14,16 @@ import {
   readPublicJwk,
   type SignedKeyBytes,
 } from '@daypass/core/key';
-import { at, type HomeFolders, json, TEN_YEARS_SECONDS, writeAll } from './home.ts';
-import { changeSignedKeys, readFileOf, readSignedKeys, type SignedKeys, verifyList, vouch } from './signed-keys.ts';
+import { at, type HomeFolders, json, TEN_YEARS_SECONDS } from './home.ts';
+import {
+  changeSignedKeys,
+  placeAll,
+  readFileOf,
+  readSignedKeys,
+  type SignedKeys,
+  verifyList,
+  vouch,
+} from './signed-keys.ts';
 
 /** What was done. */
 export type Rotated = {
@@ -47,7 +55,7 @@ export const rotateToken = async (folders: HomeFolders): Promise<Rotated> => {
   // A home that is not there would otherwise begin with a key.
   await readFileOf(at(fleet, folders), (value) => readObject(value, 'file'));
   const path = at(keyFile(tokenKeys, key.kid), folders);
-  await writeAll([[path, json(key.privateJwk)]]);
+  await placeAll([[path, json(key.privateJwk)]]);
   return { kid: key.kid, pools: [], written: [path] };
 };
 

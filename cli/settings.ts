@@ -40,7 +40,13 @@ const settings: readonly Setting[] = [
   {
     name: 'DAYPASS_DATABASE_URL',
     value: 'URL',
-    text: 'the database (default sqlite: under the home)',
+    text: 'the database: sqlite:PATH (default: under the home) or postgres://…',
+    takers: ['control', 'up'],
+  },
+  {
+    name: 'DAYPASS_DATABASE_CONNECTIONS',
+    value: 'COUNT',
+    text: 'most connections to PostgreSQL (default 10)',
     takers: ['control', 'up'],
   },
   {

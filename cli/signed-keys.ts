@@ -37,7 +37,7 @@ export const changeSignedKeys = async (
   const written = [fresh];
   try {
     const { keys, files } = await change(await readSignedKeys(path));
-    await writeAll(files);
+    await placeAll(files);
     written.push(...files.map(([one]) => one));
     await file.writeFile(json(Object.fromEntries([...keys].map(([pool, list]) => [pool, list.map(textsOf)]))));
     await file.sync();
@@ -47,6 +47,21 @@ export const changeSignedKeys = async (
     throw error;
   } finally {
     await file.close();
+  }
+};
+
+/**
+ * Writes new files (0600) so that whoever watches their folder sees each of them whole; all or none.
+ * @throws DaypassError `failed_precondition` naming the file
+ */
+export const placeAll = async (files: readonly File[]): Promise<void> => {
+  const fresh = files.map(([path, text]): File => [`${path}.new`, text]);
+  await writeAll(fresh);
+  try {
+    for (const [path] of files) await rename(`${path}.new`, path).catch(refuse(path, 'cannot be written'));
+  } catch (error) {
+    for (const [path] of [...fresh, ...files]) await rm(path, { force: true });
+    throw error;
   }
 };
 

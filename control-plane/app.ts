@@ -32,6 +32,8 @@ export type App = {
 const BODY_MS_MAX = 60_000;
 /** Between looks at what keys wait for. */
 const ADVANCE_MS = 2000;
+/** How often canaries are looked at. */
+const CANARY_MS = 1000;
 
 type Deps = {
   readonly log: Log;
@@ -67,7 +69,11 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   });
   const { host, port } = await server.listen(config.listen);
   starting.defer(() => server.close());
+  starting.use(store.notices.on(domain.heed));
   starting.use(renewing(domain, config.leaseMs, log));
+  starting.use(
+    repeating(CANARY_MS, domain.lookAtCanaries, (error) => log.error('a canary could not be looked at', { error })),
+  );
   const advancing = repeating(
     ADVANCE_MS,
     () => domain.advanceKeys(stopping.signal),

@@ -2,11 +2,13 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { createUpstreamPolicy } from '@daypass/core/address';
 import type { ControlPlaneConfig } from './config.ts';
+import { createAuditElsewhere } from './domain/audit-elsewhere.ts';
 import { createAuditFeed } from './domain/audit-feed.ts';
 import { createIngest } from './domain/audit-ingest.ts';
 import { createAuditQuery } from './domain/audit-query.ts';
 import { createTail } from './domain/audit-tail.ts';
 import { createCallers } from './domain/callers.ts';
+import { createCanaries } from './domain/canaries.ts';
 import { createCallerCeilings } from './domain/ceiling.ts';
 import { createChanges } from './domain/change.ts';
 import { createEnrolments } from './domain/enrolment.ts';
@@ -36,11 +38,12 @@ import { createTokenKeys } from './domain/token-keys.ts';
 import { createTokenSigners } from './domain/token-signers.ts';
 import { createTokenList } from './domain/tokens.ts';
 import { createTry } from './domain/trial.ts';
+import { createHeed } from './heed.ts';
 import type { ControlHome } from './home.ts';
 import type { Log } from './log.ts';
 import { ownEndpoints } from './own-endpoints.ts';
 import type { Domain } from './rpc/routes.ts';
-import type { Store } from './store/interface.ts';
+import type { Notices, Store } from './store/interface.ts';
 
 /** Longest lease that a node may still honour, and clocks that differ: how long a status index rests. */
 const CLOCKS_MS = 60_000;
@@ -59,6 +62,10 @@ type Parts = {
 export type Upkeep = {
   readonly publisher: Publisher;
   readonly history: History;
+  /** Hears the store's notices. */
+  readonly heed: Parameters<Notices['on']>[0];
+  /** Takes back canaries that do harm, and promotes those that are due. */
+  readonly lookAtCanaries: () => Promise<void>;
   /** Takes the keys of a home that was read again. */
   readonly takeHome: (home: ControlHome) => Promise<void>;
   /** Takes the steps of keys that are due; waits for nodes, at most 5 s. */
@@ -109,8 +116,12 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   const timed = { now, newId };
   const plans = createServicePlans({ publisher, rules: { policy, sealingKids }, ...timed });
   const planScope = createPlanScope({ read, ceilings, publisher, ...timed });
-  const release = createRelease({ changes, rollouts });
   const attempt = createTry({ store, publisher });
+  const canaries = createCanaries({
+    ...{ changes, rollouts, attempt, read, now, newId, sealingKids },
+    tell: (message, { pool, subject, nodes }, why) => log.warn(message, { pool, subject, nodes, why }),
+  });
+  const release = createRelease({ changes, rollouts, canaries });
 
   return {
     publisher,
@@ -123,13 +134,14 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       await keys.learn();
       await tokenKeys.advance(signal);
     },
+    lookAtCanaries: canaries.look,
     history: createHistory({ store, pools: publisher.pools, historyMs: config.historyMs, now }),
     keys,
     keysAdmin: {
       list: createKeyList({ read, held: signers.held, snapshotSigners, sealingKeys, now }),
       retire: createRetireKey({ changes, rollouts, publisher, keys, sealingKeys, now }),
     },
-    identify: createIdentify({ read, fleet, now }),
+    identify: createIdentify({ store, fleet, now }),
     services: createServices({ release, plans, read }),
     setScope: createSetScope({ changes, release, plan: planScope }),
     callers: createCallers({ changes, rollouts, publisher, read, now, newId, randomBytes }),
@@ -147,7 +159,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
     releases: {
       versions: createPublishedVersions({ read, hasPool: publisher.hasPool }),
       test: createReleaseTest({ attempt, read, now }),
-      ...{ plans, planScope },
+      ...{ plans, planScope, canaries },
     },
     audit: {
       ingest: createIngest({ store, feed }),
@@ -155,6 +167,10 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
       tail: createTail({ read, feed }),
     },
     check: () => store.ping(),
+    heed: createHeed({
+      ...{ publisher, log, reported: rollouts.reported, recheckNodes: nodes.recheck, learnKeys: keys.learn },
+      auditElsewhere: createAuditElsewhere({ read, feed, now }),
+    }),
   };
 };
 

@@ -64,7 +64,7 @@ export function createControlPlanes({ origins, connect, random, log }: Deps): Tr
         const { transport } = place;
         const answer = await transport.stream(method, signal, timeoutMs, header, listOf(messages), values);
         return followed(answer, (error) => {
-          if (signal?.aborted !== true) leave(place, error);
+          if (!isStop(signal)) leave(place, error);
         });
       });
     },
@@ -102,6 +102,10 @@ const FAULTS: ReadonlySet<Code> = new Set([
 ]);
 
 const isItsFault = (error: unknown): boolean => FAULTS.has(ConnectError.from(error).code);
+
+/** Whoever gives a stream up for what came of it says why, and is better served elsewhere; whoever just ends it does not. */
+const isStop = (signal: AbortSignal | undefined): boolean =>
+  signal?.aborted === true && signal.reason instanceof DOMException && signal.reason.name === 'AbortError';
 
 const isSilence = (error: unknown): boolean =>
   error instanceof SilenceError || (error instanceof ConnectError && error.cause instanceof SilenceError);

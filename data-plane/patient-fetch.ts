@@ -1,4 +1,4 @@
-// A fetch whose streams end when nothing comes for too long: a control plane that is frozen says nothing, and hangs nobody up.
+// A fetch that ends when nothing comes for too long, where a control plane should have something to say at once: one that is frozen hangs nobody up.
 
 type Fetch = typeof globalThis.fetch;
 
@@ -11,13 +11,13 @@ export class SilenceError extends Error {
 }
 
 /**
- * Ends the answer to a streaming call (https://connectrpc.com/docs/protocol#streaming-request) when its head, or the next of
- * its bytes, has not come within `silenceMs` of being waited for. Bytes count, not messages: a large one may take long, and
- * so may whoever reads it. Other calls have timeouts of their own.
+ * Ends the answer to a streaming call (https://connectrpc.com/docs/protocol#streaming-request), or to Get, when its head, or the
+ * next of its bytes, has not come within `silenceMs` of being waited for. Bytes count, not messages: a large one may take long,
+ * and so may whoever reads it. Calls that write may wait for a database: they have timeouts of their own.
  */
 export function patientFetch(fetch: Fetch, silenceMs: number): Fetch {
   return async (input, init) => {
-    if (!isStream(init)) return fetch(input, init);
+    if (!isStream(init) && !isGet(input)) return fetch(input, init);
     const silence = new AbortController();
     const heard = async <T>(work: Promise<T>): Promise<T> => {
       const why = `The control plane said nothing for ${silenceMs} ms`;
@@ -54,3 +54,5 @@ export function patientFetch(fetch: Fetch, silenceMs: number): Fetch {
 
 const isStream = (init: RequestInit | undefined): boolean =>
   new Headers(init?.headers).get('content-type')?.startsWith('application/connect+') ?? false;
+
+const isGet = (input: Parameters<Fetch>[0]): boolean => `${input}`.endsWith('/daypass.v1.SnapshotService/Get');

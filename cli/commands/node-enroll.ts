@@ -6,9 +6,8 @@ import { isFleet } from '@daypass/core/home';
 import { parseStrictJson } from '@daypass/core/json';
 import {
   fingerprint,
-  type GeneratedKey,
-  generateSigningKey,
   importEd25519,
+  type PrivateJwk,
   type PublicJwk,
   readPublicJwk,
   verifySignedKey,
@@ -19,7 +18,7 @@ import { openAnonymous } from '../connection.ts';
 import { type Context, examples, type With } from '../context.ts';
 import { FailedError, failureOf, UsageError } from '../failure.ts';
 import type { Io } from '../io.ts';
-import { beginNodeHome, type NodeIdentity, type PendingHome } from '../node-home.ts';
+import { beginNodeHome, type NodeIdentity } from '../node-home.ts';
 import { facts } from '../output.ts';
 import { homeOf } from '../settings.ts';
 import { tokenArgument } from '../token-argument.ts';
@@ -47,17 +46,24 @@ export const nodeEnrollCommand = (context: Context): Command =>
     'daypass node enroll --token dpe_… --name edge-1 --data-dir /var/lib/daypass/data',
   );
 
+const AGAIN = 'the same command, run again while the token lives, goes on from here';
+
 const enroll = async ({ io }: Context, options: Options): Promise<void> => {
   const token = await readToken(options, io);
   const home = homeOf(options, io.env);
   const connection = openAnonymous(options, io);
-  const key = await generateSigningKey();
-  const pending = await beginNodeHome({ home, dataDir: options.dataDir }, key);
-  const node = await askFor(connection, token, options.name ?? '', key, io).catch(async (error: unknown) => {
+  const pending = await beginNodeHome({ home, dataDir: options.dataDir });
+  const node = await askFor(connection, token, options.name ?? '', pending.key, io).catch(async (error: unknown) => {
+    const failure = failureOf(error);
+    // It may have been enrolled all the same: with its key it can ask again.
+    if (failure.exitCode === 3) throw new FailedError({ ...failure, message: `${failure.message}; ${AGAIN}` });
     await pending.abandon();
     throw error;
   });
-  await keep(pending, node);
+  await pending.complete(node).catch((error: unknown) => {
+    const failure = failureOf(error);
+    throw new FailedError({ ...failure, message: `${failure.message}; ${AGAIN}` });
+  });
   await show(io, options, home, node, pending.sealing);
 };
 
@@ -82,20 +88,13 @@ const askFor = async (
   { nodes, url }: ReturnType<typeof openAnonymous>,
   token: string,
   name: string,
-  key: GeneratedKey,
+  key: PrivateJwk,
   io: Io,
 ): Promise<NodeIdentity> => {
-  const { kty, crv, x } = key.publicJwk;
+  const { kty, crv, x } = key;
   const tokenHash = createHash('sha256').update(token).digest('hex');
-  const proof = await signEnrolment(
-    { tokenHash, name, jwk: key.publicJwk },
-    await importEd25519(key.privateJwk, 'sign'),
-  );
-  const answer = await nodes
-    .enrol({ token, name, jwk: JSON.stringify({ kty, crv, x }), proof })
-    .catch((error: unknown) => {
-      throw explained(error);
-    });
+  const proof = await signEnrolment({ tokenHash, name, jwk: { kty, crv, x } }, await importEd25519(key, 'sign'));
+  const answer = await nodes.enrol({ token, name, jwk: JSON.stringify({ kty, crv, x }), proof });
   try {
     return await identityOf(answer, token, name, io.now() / 1000);
   } catch (cause) {
@@ -103,14 +102,6 @@ const askFor = async (
     const message = `the answer of ${url} does not chain to the fleet root of the token (${why}): nothing was kept`;
     throw new DaypassError('key_untrusted', message, { cause });
   }
-};
-
-/** Where it is not known whether the token was used, that is said. */
-const explained = (error: unknown): unknown => {
-  const failure = failureOf(error);
-  if (failure.exitCode !== 3) return error;
-  const advice = 'if `daypass nodes` shows the node all the same, expel it, and enrol with a new token and name';
-  return new FailedError({ ...failure, message: `${failure.message}; ${advice}` });
 };
 
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -131,16 +122,6 @@ const identityOf = async (
 };
 
 const untrusted = (message: string): DaypassError => new DaypassError('key_untrusted', message);
-
-const keep = async (pending: PendingHome, node: NodeIdentity): Promise<void> => {
-  try {
-    await pending.complete(node);
-  } catch (error) {
-    const failure = failureOf(error);
-    const message = `${failure.message}; the fleet has taken "${node.name}" all the same: expel it, and enrol with a new token and name`;
-    throw new FailedError({ ...failure, message });
-  }
-};
 
 const show = async (
   io: Io,

@@ -7,12 +7,13 @@ import { UsageError } from '../failure.ts';
 import { noteOpenApi, readOpenApi } from '../openapi-file.ts';
 import { jsonLine } from '../output.ts';
 import { parsePlace } from '../place.ts';
-import { addWait, rolloutText, waitField } from '../rollout.ts';
+import { testChange } from '../release-test.ts';
+import { addReleasing, type ReleasingOptions, releasedText, releasingFields } from '../releasing.ts';
 import { readSecret } from '../secret-input.ts';
 import { addServiceFlags, type ServiceOptions, serviceFields } from '../service-flags.ts';
 import { noteSeal, refuseSealFlags, sealForService } from '../service-seal.ts';
 
-type Options = With<ServiceOptions & { readonly upstream: string; readonly pool?: string; readonly wait?: string }>;
+type Options = With<ServiceOptions & ReleasingOptions & { readonly upstream: string; readonly pool?: string }>;
 
 /** The command. */
 export const serviceCreateCommand = (context: Context): Command => {
@@ -21,7 +22,7 @@ export const serviceCreateCommand = (context: Context): Command => {
     .argument('<name>', 'lower-case letters, digits and inner hyphens')
     .requiredOption('--upstream <url>', 'the API: https://host[:port][/base/path]')
     .option('--pool <name>', 'the pool of data planes that serves it (default: default)');
-  addWait(addServiceFlags(command)).action((name: string, _options: unknown, self: Command) =>
+  addReleasing(addServiceFlags(command)).action((name: string, _options: unknown, self: Command) =>
     createService(context, name, self.optsWithGlobals<Options>()),
   );
   return examples(
@@ -36,7 +37,8 @@ export const serviceCreateCommand = (context: Context): Command => {
 
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
-const createService = async ({ io }: Context, name: string, options: Options): Promise<void> => {
+const createService = async (context: Context, name: string, options: Options): Promise<void> => {
+  const { io } = context;
   if (!NAME.test(name))
     throw new UsageError(`"${name}" is not a name: 1 to 63 lower-case letters, digits and inner hyphens`, 'name');
   const { fields } = serviceFields(options);
@@ -48,7 +50,7 @@ const createService = async ({ io }: Context, name: string, options: Options): P
   else if (options.anonymous === true)
     throw new UsageError('an anonymous service cannot have a credential', '--anonymous');
   else if (place === undefined) throw new UsageError('say where the credential goes with --credential', '--credential');
-  const wait = waitField(options.wait);
+  const releasing = releasingFields(options);
   const connection = await openConnection(options, io);
   const pool = options.pool ?? 'default';
   const target = { name, pool, upstream: options.upstream };
@@ -57,18 +59,23 @@ const createService = async ({ io }: Context, name: string, options: Options): P
       ? undefined
       : await sealForService(connection, { ...target, place }, secret, options);
   const seal = sealed === undefined ? {} : { sealedCredential: sealed.sealed, credentialId: sealed.id };
-  const response = await connection.services.create({
+  const creation = {
     service: { ...fields, name, pool, ...seal, operations: [...(document?.operations ?? [])] },
-    ...wait,
-  });
+    ...releasing,
+  };
+  if (options.test === true)
+    return testChange(context, connection, { change: { case: 'create', value: creation } }, options.json === true);
+  const response = await connection.services.create(creation);
   if (sealed !== undefined) noteSeal(io, name, options);
   if (options.json === true) {
     io.out(jsonLine(ServiceRegistryCreateResponseSchema, response));
     return;
   }
-  io.out(`Registered ${name} for ${options.upstream}; reach it at ${connection.dataUrl}/s/${name}/\n`);
-  if (document !== undefined) io.out(`Rules may name ${document.operations.length} operations by op:ID\n`);
+  const done = [
+    `Registered ${name} for ${options.upstream}; reach it at ${connection.dataUrl}/s/${name}/`,
+    ...(document === undefined ? [] : [`Rules may name ${document.operations.length} operations by op:ID`]),
+  ].join('\n');
   if (place !== undefined && sealed === undefined)
     io.note('it has no credential of its own; tokens must bring one (daypass mint --seal-stdin)');
-  io.out(rolloutText(response.rollout));
+  io.out(releasedText(done, releasing, response.rollout));
 };

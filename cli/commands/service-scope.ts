@@ -6,18 +6,18 @@ import { openConnection } from '../connection.ts';
 import { type Context, examples, type With } from '../context.ts';
 import { UsageError } from '../failure.ts';
 import { jsonLine } from '../output.ts';
-import { addTest, testChange } from '../release-test.ts';
-import { addWait, rolloutText, waitField } from '../rollout.ts';
+import { testChange } from '../release-test.ts';
+import { addReleasing, type ReleasingOptions, releasedText, releasingFields } from '../releasing.ts';
 import { rulesFile } from '../rules-argument.ts';
 import { canonicalRules } from '../service-flags.ts';
 
-type Options = With<{
-  readonly rule?: readonly string[];
-  readonly rulesFile?: string;
-  readonly etag?: string;
-  readonly wait?: string;
-  readonly test?: boolean;
-}>;
+type Options = With<
+  ReleasingOptions & {
+    readonly rule?: readonly string[];
+    readonly rulesFile?: string;
+    readonly etag?: string;
+  }
+>;
 
 /** The command and its subcommands. */
 export const serviceScopeCommand = (context: Context): Command =>
@@ -51,13 +51,11 @@ const deleteCommand = (context: Context): Command =>
   );
 
 const withNames = (command: Command): Command =>
-  addTest(
-    addWait(
-      command
-        .argument('<name>', 'the service')
-        .argument('<scope>', 'the named scope')
-        .option('--etag <etag>', 'be refused when the service was changed since'),
-    ),
+  addReleasing(
+    command
+      .argument('<name>', 'the service')
+      .argument('<scope>', 'the named scope')
+      .option('--etag <etag>', 'be refused when the service was changed since'),
   );
 
 const set = async (context: Context, name: string, scope: string, options: Options): Promise<void> => {
@@ -71,13 +69,13 @@ const set = async (context: Context, name: string, scope: string, options: Optio
 type Change = { readonly name: string; readonly scope: string; readonly rules: readonly string[] | undefined };
 
 const change = async (context: Context, { name, scope, rules }: Change, options: Options): Promise<void> => {
-  const wait = waitField(options.wait);
+  const releasing = releasingFields(options);
   const { io } = context;
   const connection = await openConnection(options, io);
   const asked = {
     ...{ service: name, scope, etag: options.etag ?? '' },
     ...(rules === undefined ? {} : { rules: { rules: [...rules] } }),
-    ...wait,
+    ...releasing,
   };
   if (options.test === true)
     return testChange(context, connection, { change: { case: 'setScope', value: asked } }, options.json === true);
@@ -91,5 +89,5 @@ const change = async (context: Context, { name, scope, rules }: Change, options:
     held === undefined
       ? `Removed scope:${scope} of ${name}.`
       : `scope:${scope} of ${name} holds ${held} ${held === 1 ? 'rule' : 'rules'}.`;
-  io.out(`${done}\n${rolloutText(response.rollout)}`);
+  io.out(releasedText(done, releasing, response.rollout));
 };

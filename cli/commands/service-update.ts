@@ -8,20 +8,13 @@ import { UsageError } from '../failure.ts';
 import { noteOpenApi, readOpenApi } from '../openapi-file.ts';
 import { jsonLine } from '../output.ts';
 import { parsePlace, placeFromMessage } from '../place.ts';
-import { addTest, testChange } from '../release-test.ts';
-import { addWait, rolloutText, waitField } from '../rollout.ts';
+import { testChange } from '../release-test.ts';
+import { addReleasing, type ReleasingOptions, releasedText, releasingFields } from '../releasing.ts';
 import { readSecret } from '../secret-input.ts';
 import { addServiceFlags, type ServiceFields, type ServiceOptions, serviceFields } from '../service-flags.ts';
 import { noteSeal, noteTarget, refuseSealFlags, sealForService } from '../service-seal.ts';
 
-type Options = With<
-  ServiceOptions & {
-    readonly clear?: readonly string[];
-    readonly etag?: string;
-    readonly wait?: string;
-    readonly test?: boolean;
-  }
->;
+type Options = With<ServiceOptions & ReleasingOptions & { readonly clear?: readonly string[]; readonly etag?: string }>;
 
 /** What `--clear` can put back to its default. */
 const CLEARABLE: Readonly<Record<string, readonly string[]>> = {
@@ -50,7 +43,7 @@ export const serviceUpdateCommand = (context: Context): Command => {
     .option('--upstream <url>', 'the API; another one needs the credential again')
     .option('--clear <field...>', `back to the default: ${Object.keys(CLEARABLE).join(', ')}`)
     .option('--etag <etag>', 'be refused when the service was changed since');
-  addTest(addWait(addServiceFlags(command))).action((name: string, _options: unknown, self: Command) =>
+  addReleasing(addServiceFlags(command)).action((name: string, _options: unknown, self: Command) =>
     updateService(context, name, self.optsWithGlobals<Options>()),
   );
   return examples(
@@ -58,6 +51,7 @@ export const serviceUpdateCommand = (context: Context): Command => {
     'daypass service update github --secret-stdin < new-token.txt',
     'daypass service update github --client ci release-bot --max-ttl 1h',
     'daypass service update github --max-ttl 1h --test',
+    'daypass service update github --max-ttl 1h --canary 1 --promote-after 10m',
     'daypass service update github --openapi api.github.com.json',
     'daypass service update github --no-clients',
     'daypass service update github --clear clients limit-per-token',
@@ -73,7 +67,7 @@ const updateService = async (context: Context, name: string, options: Options): 
   if (secret === undefined) refuseSealFlags(options);
   if (given.mask.length + cleared.length === 0 && secret === undefined && document === undefined)
     throw new UsageError('nothing to change: give at least one flag', undefined);
-  const wait = waitField(options.wait);
+  const releasing = releasingFields(options);
   const connection = await openConnection(options, io);
   const { service: current } = await connection.services.get({ name });
   if (current === undefined) throw new DaypassError('internal', 'the control plane answered without the service');
@@ -105,14 +99,14 @@ const updateService = async (context: Context, name: string, options: Options): 
       operations: [...(document?.operations ?? [])],
     },
     updateMask: { paths: [...new Set(paths)] },
-    ...wait,
+    ...releasing,
   };
   if (options.test === true)
     return testChange(context, connection, { change: { case: 'update', value: update } }, options.json === true);
   const response = await connection.services.update(update);
   if (sealed !== undefined) noteSeal(io, name, options);
   if (options.json === true) io.out(jsonLine(ServiceRegistryUpdateResponseSchema, response));
-  else io.out(`Changed ${name}: ${[...new Set(paths)].join(', ')}.\n${rolloutText(response.rollout)}`);
+  else io.out(releasedText(`Changed ${name}: ${[...new Set(paths)].join(', ')}.`, releasing, response.rollout));
 };
 
 /** A seal is for one upstream and place: without the credential it cannot be made again for another. @throws UsageError */

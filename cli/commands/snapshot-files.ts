@@ -87,7 +87,10 @@ export const snapshotVerifyCommand = (context: Context): Command =>
         'make all checks of a node on a file, step by step; exit code 1 with the code of the one that refuses. ' +
           '--root also takes the fingerprint of a root that is known here',
       )
-      .argument('<file>', 'as a node keeps it, or `snapshot pull` writes it')
+      .argument(
+        '<file>',
+        'as a node keeps it (what came after it is in the journal beside it), or `snapshot pull` writes it',
+      )
       .option('--fleet <uri>', 'the fleet that it must be of (default: any that the root signed for)')
       .option('--pool <name>', 'the pool that it must be of')
       .option('--node <name>', 'the node that must be able to take it, where it is for some alone')

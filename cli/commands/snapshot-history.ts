@@ -47,7 +47,7 @@ const history = async ({ io }: Context, options: HistoryOptions): Promise<void> 
   else io.out(table(COLUMNS, (await collectItems(versions)).map(columnsOf)));
 };
 
-const COLUMNS = ['VERSION', 'TIME', 'BY', 'CHANGE', 'ENTRIES', 'DIGEST'] as const;
+const COLUMNS = ['VERSION', 'TIME', 'BY', 'CHANGE', 'ENTRIES', 'FOR', 'DIGEST'] as const;
 
 const columnsOf = (one: PublishedSnapshot): readonly string[] => [
   String(one.version),
@@ -55,6 +55,7 @@ const columnsOf = (one: PublishedSnapshot): readonly string[] => [
   one.caller || '-',
   `${one.method} ${one.subject}`.trim() || 'signed afresh',
   one.changes.map(countText).join(', ') || '-',
+  one.nodes.join(',') || 'all',
   one.digest.slice(0, 12),
 ];
 

@@ -1,6 +1,7 @@
 // `daypass snapshot`: what the data planes are given.
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
+import { snapshotPromoteCommand, snapshotStatusCommand, snapshotTakeBackCommand } from './snapshot-canary.ts';
 import { snapshotDiffCommand, snapshotShowCommand, snapshotVerifyCommand } from './snapshot-files.ts';
 import { snapshotHistoryCommand, snapshotPullCommand } from './snapshot-history.ts';
 import { snapshotTestCommand } from './snapshot-test.ts';
@@ -15,6 +16,9 @@ export const snapshotCommand = (context: Context): Command => {
     snapshotVerifyCommand,
     snapshotPullCommand,
     snapshotTestCommand,
+    snapshotStatusCommand,
+    snapshotPromoteCommand,
+    snapshotTakeBackCommand,
   ];
   for (const make of children) command.addCommand(make(context));
   return command;

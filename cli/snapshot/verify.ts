@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto';
 import { DaypassError } from '@daypass/core/errors';
 import { type PublicJwk, verifyKeyChain } from '@daypass/core/key';
 import {
-  checkSize,
-  entryBytes,
+  MAX_MANIFEST_BYTES,
   parseManifest,
   type SignedSnapshot,
   type VerifiedSnapshot,
@@ -30,7 +29,8 @@ export const STEPS = [
   'time',
   'features',
   'root over the entries',
-  'entries',
+  'entries, each by itself',
+  'entries, with each other',
 ] as const;
 export type Step = (typeof STEPS)[number];
 
@@ -68,17 +68,19 @@ const stepOf = async ({ code }: DaypassError, signed: SignedSnapshot, trust: Ver
     case 'snapshot_signature_invalid':
       return (await isKeyGood(signed, trust)) ? 'signature over the manifest' : 'key, signed by the fleet root';
     case 'snapshot_foreign':
-      return 'fleet, pool and node';
+      return (await isKeyOwn(signed, trust)) ? 'fleet, pool and node' : 'key, signed by the fleet root';
     case 'snapshot_stale':
       return 'time';
     case 'snapshot_root_mismatch':
       return 'root over the entries';
     case 'snapshot_feature_unknown':
-      return (await holds(() => parseManifest(signed.manifest))) && !hasUnknownEntry(signed) ? 'features' : 'entries';
+      return hasUnknownEntry(signed) ? 'entries, each by itself' : 'features';
+    case 'snapshot_too_large':
+      return signed.manifest.length > MAX_MANIFEST_BYTES ? 'form of the manifest' : 'size';
     case 'snapshot_malformed':
-      return malformedAt(signed);
+      return (await holds(() => parseManifest(signed.manifest))) ? 'entries, each by itself' : 'form of the manifest';
     default:
-      return 'entries';
+      return 'entries, with each other';
   }
 };
 
@@ -91,10 +93,9 @@ const isKeyGood = async ({ key }: SignedSnapshot, { root, now }: VerifyTrust): P
   }
 };
 
-const malformedAt = async ({ entries, manifest }: SignedSnapshot): Promise<Step> => {
-  const bytes = entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
-  if (!(await holds(() => checkSize(entries.length, bytes)))) return 'size';
-  return (await holds(() => parseManifest(manifest))) ? 'entries' : 'form of the manifest';
+const isKeyOwn = async ({ key }: SignedSnapshot, { root, fleet, pool }: VerifyTrust): Promise<boolean> => {
+  const signed = await verifyKeyChain(key, root);
+  return (fleet ?? signed.fleet) === signed.fleet && (pool ?? signed.pool) === signed.pool;
 };
 
 const KINDS = new Set(['service', 'credential', 'scope', 'key', 'status', 'cutoff', 'pool']);

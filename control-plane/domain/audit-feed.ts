@@ -20,6 +20,8 @@ export type Subscription = {
 /** The feed of stored events. */
 export type AuditFeed = {
   publish(events: readonly AuditEventRow[]): void;
+  /** Says that events which were stored since a time may be missing: whoever follows looks for them in the store. */
+  lost(since: number): void;
   /** Whether anybody follows. */
   listening(): boolean;
   /** Throws `overloaded` when too many follow already. */
@@ -29,12 +31,17 @@ export type AuditFeed = {
 const QUEUE_MAX = 5000;
 const SUBSCRIPTIONS_MAX = 64;
 
+type Follower = { offer(events: readonly AuditEventRow[]): void; lost(since: number): void };
+
 /** Makes a feed. */
 export const createAuditFeed = (queueMax: number = QUEUE_MAX): AuditFeed => {
-  const followers = new Set<(events: readonly AuditEventRow[]) => void>();
+  const followers = new Set<Follower>();
   return {
     publish: (events) => {
-      for (const offer of followers) offer(events);
+      for (const { offer } of followers) offer(events);
+    },
+    lost: (since) => {
+      for (const follower of followers) follower.lost(since);
     },
     listening: () => followers.size > 0,
     subscribe: () => {
@@ -51,7 +58,14 @@ export const createAuditFeed = (queueMax: number = QUEUE_MAX): AuditFeed => {
         }
         arrived.notify();
       };
-      followers.add(offer);
+      const follower: Follower = {
+        offer,
+        lost: (since) => {
+          lostSince = Math.min(since, lostSince ?? since);
+          arrived.notify();
+        },
+      };
+      followers.add(follower);
       return {
         take: async (ms, signal) => {
           if (queue.length === 0 && lostSince === undefined) await arrived.wait(arrived.generation(), ms, signal);
@@ -60,7 +74,7 @@ export const createAuditFeed = (queueMax: number = QUEUE_MAX): AuditFeed => {
           lostSince = undefined;
           return taken;
         },
-        close: () => followers.delete(offer),
+        close: () => followers.delete(follower),
       };
     },
   };

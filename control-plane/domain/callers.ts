@@ -5,6 +5,7 @@ import type { Aggregates, CallerRow, Ceilings } from '../store/interface.ts';
 import type { CallerActor } from './actor.ts';
 import { applyCallerMask, type CallerInput, readBounds } from './caller-input.ts';
 import type { Changes } from './change.ts';
+import { timeOfCutOff } from './cut-off.ts';
 import { sha256Hex } from './digest.ts';
 import { cutPage, decodePageToken, encodePageToken, pageSize } from './page.ts';
 import type { Publisher } from './publisher.ts';
@@ -104,7 +105,7 @@ export const createCallers = (deps: Deps): Callers => ({
     const { published } = await deps.changes.run(by, 'CallerService/Delete', async (tx) => {
       if (!(await tx.callers.delete(name))) throw unknown(name, 'name');
       await tx.ceilings.replaceAll(name, {});
-      const entry = { caller: name, minted_before: deps.now() / 1000 };
+      const entry = { caller: name, minted_before: (await timeOfCutOff(tx, deps.now())) / 1000 };
       await tx.cutOffs.insert({ id: deps.newId(), entry, createdAt: deps.now() });
       return { value: undefined, pools: deps.publisher.pools(), note: { path: `callers/${name}` } };
     });

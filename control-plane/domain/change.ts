@@ -4,6 +4,7 @@ import type { Aggregates, AuditEventRow, Store, TransactOptions } from '../store
 import { type CallerActor, callerActor } from './actor.ts';
 import { type ChangeNote, recordChanges } from './audit-change.ts';
 import type { Published, Publisher } from './publisher.ts';
+import { refuseBesideCanary } from './running-canary.ts';
 import { noteServices } from './written-services.ts';
 
 /** What is said of a change, besides when and in which version. */
@@ -68,9 +69,10 @@ export const createChanges = (deps: Deps): Changes => {
       const made = await work(tx);
       if (made === undefined) return undefined;
       const { value, pools, note, more = [] } = made;
+      if (written.size > 0) for (const pool of new Set(pools)) await refuseBesideCanary(tx, pool);
       const published: Published[] = [];
       const maker = { caller, method, subject: note.path };
-      for (const pool of new Set(pools)) published.push(await deps.publisher.build(tx, pool, written, maker));
+      for (const pool of new Set(pools)) published.push(...(await deps.publisher.build(tx, pool, written, maker)));
       // The next snapshot is made of the last one and what is written with it.
       if (written.size > 0 && published.length === 0) throw new DaypassError('internal', 'A service was not published');
       const version = Math.max(0, ...published.map((one) => one.version));

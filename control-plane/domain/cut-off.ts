@@ -1,7 +1,7 @@
 // Cut-offs: which tokens one refuses, and how one is read out of a request.
 import { DaypassError } from '@daypass/core/errors';
 import type { CutOffEntry } from '@daypass/core/service';
-import type { CutOffRow, TokenRow } from '../store/interface.ts';
+import type { Aggregates, CutOffRow, TokenRow } from '../store/interface.ts';
 import type { CallerActor } from './actor.ts';
 
 /** A caller's clock may be this much ahead. */
@@ -59,6 +59,15 @@ export const readCutOff = (input: CutOffInput, caller: CallerActor, now: number)
     ...(input.credentialId === '' ? {} : { credential_id: input.credentialId }),
     minted_before: Math.round(mintedBefore) / 1000,
   };
+};
+
+/** Clocks of control planes differ by less. */
+const CLOCKS_MS = 60_000;
+
+/** The time of a cut-off of all that is stored: a token may have been minted by a control plane whose clock is ahead. */
+export const timeOfCutOff = async ({ tokens }: Pick<Aggregates, 'tokens'>, now: number): Promise<number> => {
+  const [newest] = await tokens.list({}, { after: undefined, limit: 1 });
+  return Math.max(now, Math.min(newest?.createdAt ?? 0, now + CLOCKS_MS));
 };
 
 const MEMBERS = ['service', 'client', 'subject', 'caller', 'credential_id'] as const;

@@ -7,7 +7,7 @@ import type { Aggregates, EnrolmentRow } from '../store/interface.ts';
 import { type CallerActor, callerActor } from './actor.ts';
 import type { Changes } from './change.ts';
 import { sha256Hex } from './digest.ts';
-import { keyText } from './node-row.ts';
+import { isEnrolled, keyText } from './node-row.ts';
 import type { Publisher } from './publisher.ts';
 import type { Rollouts } from './rollout.ts';
 
@@ -47,16 +47,17 @@ export type Enrolments = {
   create(by: CallerActor, asked: EnrolmentAsked): Promise<MadeEnrolment>;
   /**
    * Open to anyone: costs a signature and a look-up until the token is known to be good. Of many that come with one token,
-   * one is enrolled; one that is refused for its name may try another.
+   * one is enrolled, and gets the same answer again while the token lives: an answer may be lost. One that is refused for its
+   * name may try another.
    */
   enrol(asked: EnrolAsked, signal: AbortSignal): Promise<Enrolled>;
 };
 
 const DEFAULT_TTL_MS = 60 * 60 * 1000;
-/** Tokens that are out at a time. */
-const ENROLMENTS_MAX = 1000;
 /** Nodes that are enrolled at a time: as many as can watch one control plane. */
-export const NODES_MAX = 4096;
+const NODES_MAX = 4096;
+/** Tokens that have not ended, used ones too. */
+const ENROLMENTS_MAX = NODES_MAX;
 /** How long an enrolment waits until the others of the pool know that they are one more: proofs then need a nonce. */
 const SETTLE_MS = 2000;
 
@@ -64,7 +65,7 @@ type Deps = {
   readonly changes: Changes;
   readonly rollouts: Pick<Rollouts, 'wait'>;
   readonly publisher: Pick<Publisher, 'hasPool' | 'current'>;
-  readonly read: Pick<Aggregates, 'enrolments' | 'callers'>;
+  readonly read: Pick<Aggregates, 'enrolments' | 'callers' | 'nodes'>;
   readonly fleet: string;
   readonly root: PublicJwk;
   /** Milliseconds. */
@@ -99,11 +100,13 @@ export const createEnrolments = (deps: Deps): Enrolments => ({
     if (!(await verifyEnrolment({ tokenHash, name: asked.name, jwk }, asked.proof))) {
       throw new DaypassError('invalid_argument', "is not the key's own over this request", { field: 'proof' });
     }
-    const maker = await makerOf(deps, tokenHash);
+    const { maker, node } = await lookUp(deps, tokenHash);
+    if (node !== '') return { ...(await again(deps, node, asked.name, jwk)), fleet: deps.fleet, root: deps.root };
     const { value, published } = await deps.changes.run(maker, 'NodeService/Enrol', async (tx, by) => {
       const row = await tx.enrolments.get(tokenHash);
-      if (!isGood(row, by, deps.now()) || !(await tx.enrolments.delete(tokenHash))) throw refused();
+      if (!isGood(row, by, deps.now()) || row.node !== '') throw refused();
       const name = await insertNode(tx, row, asked.name, jwk, deps.now());
+      if (!(await tx.enrolments.use(tokenHash, name))) throw refused();
       const { pool } = row;
       return { value: { name, pool }, pools: [pool], note: { path: `nodes/${name}` }, more: [{ path: pathOf(row) }] };
     });
@@ -113,21 +116,28 @@ export const createEnrolments = (deps: Deps): Enrolments => ({
 });
 
 const rowOf = (token: string, { pool, name, ttlMs }: EnrolmentAsked, by: CallerActor, now: number): EnrolmentRow => ({
-  ...{ tokenHash: sha256Hex(token), pool, name, caller: by.name, callerCreatedAt: by.createdAt },
+  ...{ tokenHash: sha256Hex(token), pool, name, node: '', caller: by.name, callerCreatedAt: by.createdAt },
   ...{ createdAt: now, expiresAt: now + Math.round(ttlMs ?? DEFAULT_TTL_MS) },
 });
 
 /** Joins the making of a token with its use in the audit; of a hash of 256 random bits nothing is learned. */
 const pathOf = ({ tokenHash }: EnrolmentRow): string => `enrolments/${tokenHash.slice(0, 16)}`;
 
-/** Who made the token; a caller that was deleted, or is no admin any more, invites nobody. */
-const makerOf = async ({ read, now }: Deps, tokenHash: string): Promise<CallerActor> => {
+/** Who made the token, and who used it; a caller that was deleted, or is no admin any more, invites nobody. */
+const lookUp = async ({ read, now }: Deps, tokenHash: string) => {
   const row = await read.enrolments.get(tokenHash);
   const maker = row && (await read.callers.get(row.caller));
   if (maker === undefined) throw refused();
   const actor = callerActor(maker);
   if (!isGood(row, actor, now())) throw refused();
-  return actor;
+  return { maker: actor, node: row.node };
+};
+
+/** What the node that used the token was told already; whoever comes with another key is told nothing. */
+const again = async (deps: Deps, node: string, asked: string, jwk: PublicJwk) => {
+  const row = await deps.read.nodes.get(node);
+  if (!isEnrolled(row) || row.jwk !== keyText(jwk) || (asked !== '' && asked !== node)) throw refused();
+  return { pool: row.pool, name: row.name, key: keyOf(deps, row.pool) };
 };
 
 const isGood = (row: EnrolmentRow | undefined, by: CallerActor, now: number): row is EnrolmentRow =>

@@ -4,7 +4,7 @@ import { DaypassError } from '@daypass/core/errors';
 import { parseStrictJson } from '@daypass/core/json';
 import { readPublicJwk } from '@daypass/core/key';
 import { verifyNodeAssertion } from '@daypass/core/node-auth';
-import type { Aggregates, CallerRow, NodeRow } from '../store/interface.ts';
+import type { CallerRow, NodeRow, Store } from '../store/interface.ts';
 import { type Actor, callerActor, type NodeActor } from './actor.ts';
 import { sha256Hex } from './digest.ts';
 import { isEnrolled } from './node-row.ts';
@@ -12,7 +12,7 @@ import { createTaken } from './replay.ts';
 import { shareAsked } from './share-asked.ts';
 
 type Deps = {
-  readonly read: Pick<Aggregates, 'callers' | 'nodes'>;
+  readonly store: Pick<Store, 'read' | 'takeOnce'>;
   readonly fleet: string;
   /** Milliseconds. */
   readonly now: () => number;
@@ -23,9 +23,9 @@ export type Identify = (authorization: string | null) => Promise<Actor>;
 
 /** Makes the finder. */
 export const createIdentify = (deps: Deps): Identify => {
-  const taken = createTaken(deps.now);
-  const byKeyHash = shareAsked(deps.read.callers.byKeyHash);
-  const byName = shareAsked(deps.read.nodes.get);
+  const taken = createTaken({ store: deps.store, now: deps.now });
+  const byKeyHash = shareAsked(deps.store.read.callers.byKeyHash);
+  const byName = shareAsked(deps.store.read.nodes.get);
   return async (authorization) => {
     if (authorization === null || authorization === '') return { kind: 'anyone' };
     const [, credential] = /^bearer +([!-~]+)$/i.exec(authorization) ?? [];
@@ -33,7 +33,7 @@ export const createIdentify = (deps: Deps): Identify => {
     if (isApiKey(credential)) return callerOf(await byKeyHash(sha256Hex(credential)));
     if (!credential.includes('.')) throw refused('This is not an API key');
     const node = await findNode(credential, byName, deps);
-    taken.take(node.name, credential);
+    await taken.take(node.name, credential);
     return node;
   };
 };

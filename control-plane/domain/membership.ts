@@ -43,7 +43,7 @@ type Deps = {
 /** Makes the keeper of the membership. */
 export const createMembership = (deps: Deps): Membership => {
   const known = (row: NodeRow): KnownNode => {
-    const newestVersion = deps.publisher.current(row.pool)?.version ?? 0;
+    const newestVersion = deps.publisher.current(row.pool, row.name)?.version ?? 0;
     return { row, state: stateOf(row), newestVersion };
   };
   return {

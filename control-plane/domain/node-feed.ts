@@ -1,5 +1,6 @@
 // What a node is sent, by what it has: nothing, what changed since, or the whole; never anything older that was published.
 import { DaypassError } from '@daypass/core/errors';
+import type { NodeActor } from './actor.ts';
 import type { Published } from './published.ts';
 import type { Publisher } from './publisher.ts';
 import type { SnapshotDelta } from './snapshot-delta.ts';
@@ -13,36 +14,39 @@ export type SnapshotEvent =
   | { readonly kind: 'snapshot'; readonly published: Published }
   | { readonly kind: 'delta'; readonly published: Published; readonly delta: SnapshotDelta };
 
-/** What is known here of a pool. */
+/** Whose snapshots are asked for. */
+export type FedNode = Pick<NodeActor, 'name' | 'pool'>;
+
+/** What is known here for a node. */
 export type NodeFeed = {
-  /** The newest. Throws `unavailable` before the first. */
-  newest(pool: string): Published;
-  /** What brings a node to the newest; undefined: it is there, or may be ahead of this replica. Throws as `newest` does. */
-  next(pool: string, has: NodeState): Promise<SnapshotEvent | undefined>;
+  /** The newest that it is to have. Throws `unavailable` before the first. */
+  newest(node: FedNode): Published;
+  /** What brings it there; undefined: it is there, or may be ahead of this replica. Throws as `newest` does. */
+  next(node: FedNode, has: NodeState): Promise<SnapshotEvent | undefined>;
 };
 
 /** Makes the feed. */
 export const createNodeFeed = (publisher: Pick<Publisher, 'current' | 'delta' | 'learn'>): NodeFeed => {
-  const newest = (pool: string): Published => {
-    const published = publisher.current(pool);
+  const newest = ({ pool, name }: FedNode): Published => {
+    const published = publisher.current(pool, name);
     if (published === undefined) throw new DaypassError('unavailable', `The pool \`${pool}\` has no snapshot`);
     return published;
   };
   return {
     newest,
-    next: async (pool, has) => {
+    next: async (node, has) => {
       // Another replica has published what the node has. Where the database does not answer, the node keeps it.
-      const isAhead = (publisher.current(pool)?.version ?? 0) < has.version;
+      const isAhead = (publisher.current(node.pool, node.name)?.version ?? 0) < has.version;
       const isUnsure = isAhead && !(await soon(publisher.learn().then(() => true)));
-      const published = newest(pool);
+      const published = newest(node);
       // What no replica has published is not waited for: the node refuses the newest and says why, or takes it where the
       // root has begun a new generation of keys.
       if ((isUnsure && published.version < has.version) || isAt(has, published)) return undefined;
       if (!has.acceptsDelta || has.version === 0) return { kind: 'snapshot', published };
       // Where the database does not answer, the whole is at hand.
-      const delta = await soon(publisher.delta(pool, has));
+      const delta = await soon(publisher.delta(node.pool, has, node.name));
       return delta === undefined
-        ? { kind: 'snapshot', published: newest(pool) }
+        ? { kind: 'snapshot', published: newest(node) }
         : { kind: 'delta', published: delta.to, delta };
     },
   };

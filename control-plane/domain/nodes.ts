@@ -59,7 +59,7 @@ export const createNodes = (deps: Deps): Nodes => {
 
   return {
     next: async (node, has) => {
-      const event = await feed.next(node.pool, has);
+      const event = await feed.next(node, has);
       if (event?.kind === 'snapshot') wholes.pass(node.name, event.published.size.bytes);
       return event;
     },
@@ -71,7 +71,7 @@ export const createNodes = (deps: Deps): Nodes => {
       let spoken = Number.NEGATIVE_INFINITY;
       while (!signal.aborted) {
         const seen = deps.publisher.changed.generation();
-        const event = await feed.next(node.pool, sent);
+        const event = await feed.next(node, sent);
         using room = event?.kind === 'snapshot' ? wholes.enter(node.name, event.published.size.bytes) : undefined;
         if (event !== undefined && (event.kind === 'delta' || room !== undefined)) {
           const { version, digest } = event.published;
@@ -83,7 +83,7 @@ export const createNodes = (deps: Deps): Nodes => {
         const silence = performance.now() - spoken;
         if (silence >= HEARTBEAT_MS) {
           spoken = performance.now();
-          yield { kind: 'heartbeat', version: feed.newest(node.pool).version };
+          yield { kind: 'heartbeat', version: feed.newest(node).version };
           continue;
         }
         // Another pool's change wakes this one, too: the heartbeat is due all the same.

@@ -60,7 +60,7 @@ export const createPublishedVersions = ({ read: { snapshots }, hasPool }: Deps):
     },
     get: async function* (pool, version) {
       checkPool(pool);
-      const row = await (version === 0 ? snapshots.latest(pool) : snapshots.at(pool, version));
+      const row = await (version === 0 ? snapshots.latestForAll(pool) : snapshots.at(pool, version));
       if (row === undefined || !isSigned(row)) {
         const what = row === undefined ? 'is not kept' : 'was made by a release that kept no signatures';
         throw new DaypassError('not_found', `the snapshot ${version} of \`${pool}\` ${what}`, { field: 'version' });

@@ -28,6 +28,8 @@ export type Published = SnapshotState & {
   /** End of the lease, milliseconds. */
   readonly expiresAt: number;
   readonly snapshot: SignedSnapshot;
+  /** The only nodes that it is for; undefined: all of the pool. */
+  readonly nodes?: readonly string[] | undefined;
   /** Of all entries. */
   readonly size: Size;
   /** A state before, and what has changed since; undefined where that has to be looked up. */
@@ -65,27 +67,28 @@ export const signPublished = async (
     issuedAt: manifest.issued_at * 1000,
     expiresAt: manifest.expires_at * 1000,
     snapshot: { manifest: bytes, signature: await signManifest(bytes, signer.key), key: signer.signed, entries },
+    nodes: manifest.nodes,
     size: content.all,
   };
 };
 
 /** As it is stored. */
 export const rowOf = ({ snapshot, ...published }: Published, maker: Maker): SnapshotRow => {
-  const { pool, version, digest, issuedAt, expiresAt } = published;
+  const { pool, version, digest, issuedAt, expiresAt, nodes } = published;
   const { manifest, signature, key } = snapshot;
   const signed = { manifest, signature, keyStatement: key.statement, keySignature: key.signature };
-  return { pool, version, digest, ...signed, issuedAt, expiresAt, ...maker };
+  return { pool, version, digest, ...signed, issuedAt, expiresAt, nodes, ...maker };
 };
 
 /** As it was published, byte by byte. Throws `internal` for one of a release that kept no signature. */
 export const publishedOf = (row: SnapshotRow, content: KnownContent): Published => {
-  const { pool, version, digest, manifest, signature, keyStatement, keySignature, issuedAt, expiresAt } = row;
+  const { pool, version, digest, manifest, signature, keyStatement, keySignature, issuedAt, expiresAt, nodes } = row;
   if (signature === undefined || keyStatement === undefined || keySignature === undefined) {
     throw new DaypassError('internal', `The snapshot ${version} of ${pool} was stored without its signature`);
   }
   const key = { statement: keyStatement, signature: keySignature };
   const snapshot = { manifest, signature, key, entries: content.tree.entries };
-  return { pool, version, digest, issuedAt, expiresAt, snapshot, size: content.all, step: content.step };
+  return { pool, version, digest, issuedAt, expiresAt, snapshot, nodes, size: content.all, step: content.step };
 };
 
 /** Whom nodes trust. */
@@ -118,15 +121,15 @@ const TURN_ENTRIES = 200;
  * The root is made of the entries themselves and not looked at. Throws `failed_precondition` where no node would take it.
  */
 export const checkAsNode = async (
-  { pool, snapshot, size }: Published,
+  { pool, snapshot, nodes, size }: Published,
   active: Trusted | undefined,
   unread: readonly Pick<EntryChange, 'kind' | 'name' | 'content'>[],
   { fleet, root, now }: NodeTrust,
 ): Promise<void> => {
   try {
     checkSize(size.entries, size.bytes);
-    const trust = { root, fleet, pool, active, floor: 0, generation: active?.generation, now: now() / 1000, sha256 };
-    await verifyManifest(snapshot, trust);
+    const has = { node: nodes?.[0], active, generation: active?.generation, floor: 0, now: now() / 1000 };
+    await verifyManifest(snapshot, { root, fleet, pool, ...has, sha256 });
     for (let at = 0; at < unread.length; at += TURN_ENTRIES) {
       if (at > 0) await nextTurn();
       readEntries(unread.slice(at, at + TURN_ENTRIES).filter(isThere));

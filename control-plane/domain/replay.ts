@@ -2,12 +2,16 @@
 
 import { DaypassError } from '@daypass/core/errors';
 import { ASSERTION_SECONDS } from '@daypass/core/node-auth';
+import type { Store } from '../store/interface.ts';
 import { sha256Hex } from './digest.ts';
 
 /** Assertions that were taken. */
 export type Taken = {
-  /** Takes a verified assertion. Throws `unauthenticated` for one that was taken before, `overloaded` for too many. */
-  take(node: string, assertion: string): void;
+  /**
+   * Takes a verified assertion. Throws `unauthenticated` for one that was taken before, here or at another control plane on
+   * the same database, and `overloaded` for too many.
+   */
+  take(node: string, assertion: string): Promise<void>;
 };
 
 /** Of one node, within the life of an assertion. */
@@ -15,12 +19,20 @@ const ASSERTIONS_MAX = 20_000;
 /** An assertion may come from a clock that is ahead, and is honoured by one that is behind. */
 const REMEMBERED_MS = (ASSERTION_SECONDS + 15) * 2 * 1000;
 
-/** Makes the memory. `now` in milliseconds. */
-export const createTaken = (now: () => number, most: number = ASSERTIONS_MAX): Taken => {
+type Deps = {
+  readonly store: Pick<Store, 'takeOnce'>;
+  /** Milliseconds. */
+  readonly now: () => number;
+  /** Of one node. */
+  readonly most?: number;
+};
+
+/** Makes the memory. */
+export const createTaken = ({ store, now, most = ASSERTIONS_MAX }: Deps): Taken => {
   /** By node; the oldest first. */
   const nodes = new Map<string, Map<string, number>>();
   return {
-    take: (node, assertion) => {
+    take: async (node, assertion) => {
       const taken = nodes.get(node) ?? new Map<string, number>();
       nodes.set(node, taken);
       for (const [digest, until] of taken) {
@@ -28,9 +40,13 @@ export const createTaken = (now: () => number, most: number = ASSERTIONS_MAX): T
         taken.delete(digest);
       }
       const digest = sha256Hex(assertion);
-      if (taken.has(digest)) throw new DaypassError('unauthenticated', 'The assertion was used before');
+      if (taken.has(digest)) throw usedBefore();
       if (taken.size >= most) throw new DaypassError('overloaded', 'The node asks too often');
-      taken.set(digest, now() + REMEMBERED_MS);
+      const until = now() + REMEMBERED_MS;
+      taken.set(digest, until);
+      if (!(await store.takeOnce(digest, now(), until))) throw usedBefore();
     },
   };
 };
+
+const usedBefore = (): DaypassError => new DaypassError('unauthenticated', 'The assertion was used before');

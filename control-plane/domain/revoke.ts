@@ -2,10 +2,10 @@
 import { DaypassError } from '@daypass/core/errors';
 import { LARGEST_TTL_SECONDS } from '@daypass/core/service';
 import { verifyToken } from '@daypass/core/token';
-import type { Aggregates } from '../store/interface.ts';
+import type { Aggregates, SnapshotRow } from '../store/interface.ts';
 import { type CallerActor, ownsToken } from './actor.ts';
 import type { Changes, Work } from './change.ts';
-import { type CutOffInput, checkOwnCutOffs, readCutOff } from './cut-off.ts';
+import { type CutOffInput, checkOwnCutOffs, readCutOff, timeOfCutOff } from './cut-off.ts';
 import type { Keyring } from './keyring.ts';
 import type { Publisher } from './publisher.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
@@ -19,7 +19,7 @@ export type RevokeTarget =
 type Deps = {
   readonly changes: Changes;
   readonly rollouts: Rollouts;
-  readonly publisher: Pick<Publisher, 'pools' | 'current'>;
+  readonly publisher: Pick<Publisher, 'pools'>;
   readonly keyring: Keyring;
   readonly fleet: string;
   /** Milliseconds. */
@@ -39,9 +39,7 @@ export const createRevoke =
     const jti = target.kind === 'cut_off' ? undefined : await readJti(target, deps);
     const work = (tx: Aggregates) =>
       target.kind === 'cut_off' ? cutOff(tx, deps, caller, target.cutOff) : revokeOne(tx, deps, caller, jti ?? '');
-    const { value: pool, published } = await deps.changes.run(caller, METHOD, work, { urgent: true });
-    // Revoked before: nothing new was published, the receipt is that of what stands.
-    const standing = published.length > 0 || pool === undefined ? undefined : deps.publisher.current(pool);
+    const { value: standing, published } = await deps.changes.run(caller, METHOD, work, { urgent: true });
     return deps.rollouts.wait(standing === undefined ? published : [standing], waitMs, signal);
   };
 
@@ -55,8 +53,8 @@ const readJti = async (target: Exclude<RevokeTarget, { kind: 'cut_off' }>, deps:
   }
 };
 
-/** The pool of the one token's service, where it is still there. */
-type RevokeWork = Work<string | undefined>;
+/** Revoked before: nothing new is published, the receipt is that of what stands for all, whichever control plane published it. */
+type RevokeWork = Work<SnapshotRow | undefined>;
 
 const revokeOne = async (tx: Aggregates, deps: Deps, caller: CallerActor, jti: string): Promise<RevokeWork> => {
   const row = await tx.tokens.get(jti);
@@ -67,14 +65,14 @@ const revokeOne = async (tx: Aggregates, deps: Deps, caller: CallerActor, jti: s
   const pool = (await tx.services.get(row.service))?.config.pool;
   const { client, subject: principal } = row;
   return {
-    value: pool,
+    value: fresh || pool === undefined ? undefined : await tx.snapshots.latestForAll(pool),
     pools: fresh && pool !== undefined ? [pool] : [],
     note: { path: `tokens/${jti}`, jti, service: row.service, client, principal },
   };
 };
 
 const cutOff = async (tx: Aggregates, deps: Deps, caller: CallerActor, input: CutOffInput): Promise<RevokeWork> => {
-  const entry = readCutOff(input, caller, deps.now());
+  const entry = readCutOff(input, caller, await timeOfCutOff(tx, deps.now()));
   const id = deps.newId();
   const row = { id, entry, createdAt: deps.now() };
   checkOwnCutOffs(await tx.cutOffs.all(deps.now() - LARGEST_TTL_SECONDS * 1000), row, caller);

@@ -23,7 +23,7 @@ export type Rollout = {
 };
 
 /** What nodes are to have activated. */
-export type Activated = Pick<Published, 'pool' | 'version' | 'digest'>;
+export type Activated = Pick<Published, 'pool' | 'version' | 'digest' | 'nodes'>;
 
 /** Longest and default wait for the data planes. */
 export const LONGEST_WAIT_MS = 5000;
@@ -57,11 +57,16 @@ export const createRollouts = (deps: Deps): Rollouts => {
     const missing: MissingNode[] = [];
     for (const one of published) {
       for (const node of await deps.nodes.ofPool(one.pool)) {
+        if (!isFor(node.name, one, published)) continue;
         if (hasActivated(node, one)) acknowledged.push(node.name);
         else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));
       }
     }
-    return { version: Math.max(0, ...published.map(({ version }) => version)), acknowledged, missing };
+    return {
+      version: Math.max(0, ...published.map(({ version }) => version)),
+      acknowledged: acknowledged.sort(),
+      missing,
+    };
   };
   return {
     reported,
@@ -87,6 +92,12 @@ export const createRollouts = (deps: Deps): Rollouts => {
 const pause = async (ms: number, signal: AbortSignal): Promise<void> => {
   if (ms >= 1) await delay(ms, undefined, { signal }).catch(() => undefined);
 };
+
+/** One of a canary is given the snapshot for it in place of that for all, which is older by one. */
+const isFor = (node: string, { pool, nodes }: Activated, published: readonly Activated[]): boolean =>
+  nodes === undefined
+    ? !published.some((other) => other.pool === pool && other.nodes?.includes(node) === true)
+    : nodes.includes(node);
 
 const hasActivated = (node: NodeRow, { version, digest }: Activated): boolean =>
   node.version > version || (node.version === version && node.digest === digest);

@@ -3,6 +3,7 @@ import { DaypassError } from '@daypass/core/errors';
 import type { Aggregates, ServiceRow } from '../store/interface.ts';
 import { withdrawService } from './callers.ts';
 import type { Plan, Work } from './change.ts';
+import { timeOfCutOff } from './cut-off.ts';
 import { lookupAmong, operationLookup } from './operations.ts';
 import { servicesOf } from './pool-services.ts';
 import type { Publisher } from './publisher.ts';
@@ -81,7 +82,7 @@ export const removeService = async (
 ): Promise<void> => {
   await tx.services.delete(name);
   await tx.operations.deleteAll(name);
-  const entry = { service: name, minted_before: now() / 1000 };
+  const entry = { service: name, minted_before: (await timeOfCutOff(tx, now())) / 1000 };
   await tx.cutOffs.insert({ id: newId(), entry, createdAt: now() });
   await withdrawService(tx, name, newId);
 };

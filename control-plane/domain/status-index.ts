@@ -15,6 +15,10 @@ export type StatusPlaces = {
 /** A chunk is at most half full, so that a random index is free at the second try on average. */
 const CHUNK_TOKENS_MAX = STATUS_CHUNK_BITS / 2;
 const CHUNKS_MAX = 256;
+/** Of the room that was counted, what one control plane takes before it counts again: others fill the chunk meanwhile. */
+const SHARES = 4;
+/** To count a chunk takes milliseconds; a few more than half of it does no harm. */
+const COUNTED_MIN = 1000;
 const TRIES_MAX = 128;
 /** Looked for beyond those that are wanted: one question then serves many tokens. */
 const SPARE = 400;
@@ -33,7 +37,7 @@ type Deps = {
 
 /** Makes the places; one writer at a time. */
 export const createStatusPlaces = (deps: Deps): StatusPlaces => {
-  /** The chunk to take from, and how many it surely has room for: tokens only end, so this only errs on the safe side. */
+  /** The chunk to take from, and how many are taken before it is counted again: others may take from it, too. */
   let open = { chunk: 0, room: 0 };
   /** Places that were free when they were asked for, and still are: nobody else has written since, and none was given away. */
   let spare: { readonly epoch: object | undefined; readonly places: StatusPlace[] } = { epoch: undefined, places: [] };
@@ -44,7 +48,7 @@ export const createStatusPlaces = (deps: Deps): StatusPlaces => {
     for (let chunk = 0; chunk < CHUNKS_MAX; chunk += 1) {
       const room = CHUNK_TOKENS_MAX - (await tx.tokens.aliveInChunk(chunk, restingSince()));
       if (room > 0) {
-        open = { chunk, room };
+        open = { chunk, room: Math.max(Math.ceil(room / SHARES), Math.min(room, COUNTED_MIN)) };
         return chunk;
       }
     }

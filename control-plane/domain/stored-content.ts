@@ -12,6 +12,21 @@ type Reads = Pick<SnapshotStore, 'changesBetween'>;
 export const readStored = async (snapshots: Reads, pool: string, version: number): Promise<Content> =>
   (await changeContent(NOTHING, await snapshots.changesBetween(pool, 0, version))).content;
 
+/** The newest rows of a pool: the one for all nodes, and after it the one for some where that is newer. */
+export const storedLines = async (
+  snapshots: Pick<SnapshotStore, 'latest' | 'latestForAll'>,
+  pool: string,
+): Promise<readonly SnapshotRow[]> => {
+  for (;;) {
+    const last = await snapshots.latest(pool);
+    if (last?.nodes === undefined) return last === undefined ? [] : [last];
+    const all = await snapshots.latestForAll(pool);
+    // Another publish came between the two questions.
+    if (all !== undefined && all.version > last.version) continue;
+    return all === undefined ? [last] : [all, last];
+  }
+};
+
 /**
  * The content of a stored version, from a known one where there is one. Undefined where the stored entries do not fit the
  * signed root: a release that kept none has published since.

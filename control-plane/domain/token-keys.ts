@@ -97,7 +97,7 @@ const announce = async (
  * asked: each was published in the transaction that put it there.
  */
 const isKnownToNodes = async ({ store, publisher, rollouts }: Deps, signal: AbortSignal): Promise<boolean> => {
-  const latest = await Promise.all(publisher.pools().map((pool) => store.read.snapshots.latest(pool)));
+  const latest = await Promise.all(publisher.pools().map((pool) => store.read.snapshots.latestForAll(pool)));
   const published = latest.filter((row) => row !== undefined);
   const { missing } = await rollouts.wait(published, LONGEST_WAIT_MS, signal);
   return missing.length === 0 && !signal.aborted;

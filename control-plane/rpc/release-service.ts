@@ -2,19 +2,23 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { DaypassError } from '@daypass/core/errors';
 import type { CallerActor } from '../domain/actor.ts';
+import type { Canaries, Canary, CanaryEnd, CanaryState } from '../domain/canaries.ts';
+import type { Tally } from '../domain/canary-verdict.ts';
 import type { Plan } from '../domain/change.ts';
 import type { PublishedVersion, PublishedVersions, SnapshotPart } from '../domain/published-versions.ts';
 import type { ReleaseTest, TestEvent } from '../domain/release-test.ts';
 import type { PlanScope } from '../domain/scopes.ts';
 import type { ServicePlans } from '../domain/service-plans.ts';
 import {
+  type PromoteRequest,
   type ReleaseService,
+  type TakeBackRequest,
   type TestRequest,
   ReplayedDecision_Verdict as Verdict,
 } from '../gen/daypass/v1/release_pb.ts';
 import { callerOf } from './authenticate.ts';
 import { present, toInput, toUpdate } from './service-words.ts';
-import { durationMs, safeNumber, toTime } from './words.ts';
+import { durationMs, safeNumber, toRollout, toTime, waitingOf } from './words.ts';
 
 /** What the handlers call. */
 export type Releases = {
@@ -22,6 +26,7 @@ export type Releases = {
   readonly plans: ServicePlans;
   readonly planScope: PlanScope;
   readonly test: ReleaseTest;
+  readonly canaries: Pick<Canaries, 'list' | 'promote' | 'takeBack'>;
 };
 
 const DEFAULT_POOL = 'default';
@@ -39,6 +44,15 @@ export const releaseService = (releases: Releases): ServiceImpl<typeof ReleaseSe
       yield { snapshot: toPart(part) };
     }
   },
+  listCanaries: async () => ({ canaries: (await releases.canaries.list()).map(toCanary) }),
+  promote: async (request, context) => {
+    const waiting = waitingOf(request.wait, context.signal);
+    return toEnd(await releases.canaries.promote(callerOf(context), whichOf(request), waiting));
+  },
+  takeBack: async (request, context) => {
+    const waiting = waitingOf(request.wait, context.signal);
+    return toEnd(await releases.canaries.takeBack(callerOf(context), whichOf(request), waiting));
+  },
   test: async function* (request, context) {
     const caller = callerOf(context);
     const window = {
@@ -49,6 +63,27 @@ export const releaseService = (releases: Releases): ServiceImpl<typeof ReleaseSe
       yield { event: toTestEvent(event) };
     }
   },
+});
+
+const whichOf = ({ pool, id }: PromoteRequest | TakeBackRequest) => ({ pool: pool || DEFAULT_POOL, id });
+
+const toEnd = ({ canary, rollout }: CanaryEnd) => ({ canary: canaryWords(canary), rollout: toRollout(rollout) });
+
+const toCanary = ({ canary, tallies: { before, during, others } }: CanaryState) => ({
+  ...canaryWords(canary),
+  before: toTally(before),
+  during: toTally(during),
+  others: toTally(others),
+});
+
+const toTally = ({ requests, bad }: Tally) => ({ requests: BigInt(requests), bad: BigInt(bad) });
+
+const canaryWords = ({ id, pool, nodes, subject, method, caller, ending, why, ...canary }: Canary) => ({
+  ...{ id, pool, nodes: [...nodes], subject, method, caller, ending, why },
+  startTime: toTime(canary.startedAt),
+  promoteTime: toTime(canary.promoteAt),
+  endTime: toTime(canary.endedAt),
+  version: BigInt(canary.version),
 });
 
 const planOf = async (
@@ -82,6 +117,7 @@ const toPublished = ({ row, changes }: PublishedVersion) => ({
   caller: row.caller,
   method: row.method,
   subject: row.subject,
+  nodes: [...(row.nodes ?? [])],
   changes: changes.map(({ kind, added, changed, removed }) => ({ kind, added, changed, removed })),
 });
 

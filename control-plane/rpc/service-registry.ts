@@ -5,13 +5,13 @@ import type { Services } from '../domain/services.ts';
 import type { ServiceRegistry } from '../gen/daypass/v1/service_pb.ts';
 import { callerOf } from './authenticate.ts';
 import { present, toInput, toService, toUpdate } from './service-words.ts';
-import { toRollout, waitingOf } from './words.ts';
+import { releasingOf, toRollout } from './words.ts';
 
 /** The handlers. */
 export const serviceRegistry = (services: Services, setScope: SetScope): ServiceImpl<typeof ServiceRegistry> => ({
   create: async (request, context) => {
     const input = toInput(present(request.service));
-    const change = await services.create(callerOf(context), input, waitingOf(request.wait, context.signal));
+    const change = await services.create(callerOf(context), input, releasingOf(request, context.signal));
     return { service: toService(change.row), rollout: toRollout(change.rollout) };
   },
   get: async ({ name }, context) => ({ service: toService(await services.get(callerOf(context), name)) }),
@@ -20,13 +20,14 @@ export const serviceRegistry = (services: Services, setScope: SetScope): Service
     return { services: page.rows.map(toService), nextPageToken: page.nextPageToken };
   },
   update: async (request, context) => {
-    const waiting = waitingOf(request.wait, context.signal);
-    const change = await services.update(callerOf(context), toUpdate(request), waiting);
+    const releasing = releasingOf(request, context.signal);
+    const change = await services.update(callerOf(context), toUpdate(request), releasing);
     return { service: toService(change.row), rollout: toRollout(change.rollout) };
   },
-  setScope: async ({ service, scope, rules, etag, wait }, context) => {
+  setScope: async (request, context) => {
+    const { service, scope, rules, etag } = request;
     const input = { service, scope, rules: rules?.rules, etag };
-    const change = await setScope(callerOf(context), input, waitingOf(wait, context.signal));
+    const change = await setScope(callerOf(context), input, releasingOf(request, context.signal));
     return { service: toService(change.row), rollout: toRollout(change.rollout) };
   },
   listOperations: async ({ service, pageSize, pageToken, contains, ids }, context) => {
@@ -34,7 +35,8 @@ export const serviceRegistry = (services: Services, setScope: SetScope): Service
     const page = await services.listOperations(callerOf(context), asked);
     return { operations: [...page.rows], nextPageToken: page.nextPageToken };
   },
-  delete: async ({ name, etag, wait }, context) => ({
-    rollout: toRollout(await services.delete(callerOf(context), name, etag, waitingOf(wait, context.signal))),
-  }),
+  delete: async (request, context) => {
+    const releasing = releasingOf(request, context.signal);
+    return { rollout: toRollout(await services.delete(callerOf(context), request.name, request.etag, releasing)) };
+  },
 });

@@ -1,11 +1,12 @@
 // Snapshots and deltas as messages; in the binary form each is encoded once for all nodes that it is sent to.
 import { create, type Message, toBinary } from '@bufbuild/protobuf';
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { WireType } from '@bufbuild/protobuf/wire';
 import type { Entry } from '@daypass/core/snapshot';
 import type { SnapshotEvent } from '../domain/node-feed.ts';
 import type { Published } from '../domain/published.ts';
 import type { SnapshotDelta } from '../domain/snapshot-delta.ts';
 import { SnapshotDeltaSchema, SnapshotSchema } from '../gen/daypass/v1/snapshot_pb.ts';
+import { withEntries } from './entry-bytes.ts';
 
 /** Writes the snapshot or delta of an event into a field of a new message, in place of what is there under that number. */
 export type WriteEvent = <M extends Message>(message: M, field: number, event: SnapshotEvent) => Promise<M>;
@@ -40,7 +41,7 @@ export const createEventWriter = (): WriteEvent => {
   const encoded = (event: SnapshotEvent): Promise<Uint8Array> => {
     const key = event.kind === 'delta' ? event.delta : event.published;
     const bytes =
-      kept.get(key) ?? withLength(event.kind === 'delta' ? encodeDelta(event.delta) : encodeSnapshot(event.published));
+      kept.get(key) ?? (event.kind === 'delta' ? encodeDelta(event.delta) : encodeSnapshot(event.published));
     kept.set(key, bytes);
     return bytes;
   };
@@ -57,40 +58,12 @@ export const isBinary = (header: Headers): boolean => {
   return type !== '' && !type.includes('json');
 };
 
-/** The loop gets its turn after so many entries. */
-const TURN_ENTRIES = 500;
-
-/** Encoded messages one after another are one message: the entries of all. */
-function* encodeSnapshot({ snapshot }: Published): Generator<Uint8Array> {
-  yield toBinary(SnapshotSchema, create(SnapshotSchema, signedPart(snapshot)));
-  for (const entries of slicesOf(snapshot.entries)) {
-    yield toBinary(SnapshotSchema, create(SnapshotSchema, { entries: entries.map(toEntry) }));
-  }
-}
-
-function* encodeDelta(delta: SnapshotDelta): Generator<Uint8Array> {
-  yield toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, toDelta({ ...delta, changed: [], removed: [] })));
-  for (const changed of slicesOf(delta.changed)) {
-    yield toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, { changed: changed.map(toEntry) }));
-  }
-  for (const removed of slicesOf(delta.removed)) {
-    yield toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, { removed: removed.map(toName) }));
-  }
-}
-
-function* slicesOf<T>(all: readonly T[]): Generator<readonly T[]> {
-  for (let at = 0; at < all.length; at += TURN_ENTRIES) yield all.slice(at, at + TURN_ENTRIES);
-}
-
-const withLength = async (encoding: Iterable<Uint8Array>): Promise<Uint8Array> => {
-  const parts: Uint8Array[] = [];
-  for (const part of encoding) {
-    // A few parts are a small message.
-    if (parts.length > SMALL_PARTS) await new Promise((resolve) => setImmediate(resolve));
-    parts.push(part);
-  }
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  return Buffer.concat([new BinaryWriter().uint32(length).finish(), ...parts]);
+const encodeSnapshot = ({ snapshot }: Published): Promise<Uint8Array> => {
+  const head = toBinary(SnapshotSchema, create(SnapshotSchema, signedPart(snapshot)));
+  return withEntries(head, SnapshotSchema.field.entries.number, snapshot.entries);
 };
 
-const SMALL_PARTS = 3;
+const encodeDelta = (delta: SnapshotDelta): Promise<Uint8Array> => {
+  const head = toBinary(SnapshotDeltaSchema, create(SnapshotDeltaSchema, toDelta({ ...delta, changed: [] })));
+  return withEntries(head, SnapshotDeltaSchema.field.changed.number, delta.changed);
+};

@@ -2,8 +2,10 @@
 import type { Duration, Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { DaypassError } from '@daypass/core/errors';
+import type { Releasing } from '../domain/release.ts';
 import type { Rollout as DomainRollout, Waiting } from '../domain/rollout.ts';
 import { LONGEST_WAIT_MS } from '../domain/rollout.ts';
+import type { CanaryPlan } from '../gen/daypass/v1/canary_pb.ts';
 
 /** Milliseconds of a duration, with fractions; undefined when it is absent. Throws `invalid_argument` for one that is none. */
 export const durationMs = (duration: Duration | undefined): number | undefined => {
@@ -49,6 +51,16 @@ export const waitingOf = (wait: Duration | undefined, signal: AbortSignal): Wait
   waitMs: Math.min(durationMs(wait) ?? LONGEST_WAIT_MS, LONGEST_WAIT_MS),
   signal,
 });
+
+/** The same, and which nodes get the change first. */
+export const releasingOf = (
+  { wait, canary }: { readonly wait?: Duration | undefined; readonly canary?: CanaryPlan | undefined },
+  signal: AbortSignal,
+): Releasing => {
+  if (canary === undefined) return waitingOf(wait, signal);
+  const { count, nodes, promoteAfter } = canary;
+  return { ...waitingOf(wait, signal), canary: { count, nodes, promoteAfterMs: durationMs(promoteAfter) } };
+};
 
 /** A receipt. */
 export const toRollout = (rollout: DomainRollout) => ({

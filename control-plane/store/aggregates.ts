@@ -1,6 +1,7 @@
 // All aggregates over one database or one transaction in it.
 import { createAuditStore } from './audit.ts';
 import { createCallerStore } from './callers.ts';
+import { createCanaryStore } from './canaries.ts';
 import { createCeilingStore } from './ceilings.ts';
 import { createCutOffStore } from './cut-offs.ts';
 import { createEnrolmentStore } from './enrolments.ts';
@@ -25,5 +26,6 @@ export const createAggregates = (db: Db): Aggregates => ({
   nodes: createNodeStore(db),
   enrolments: createEnrolmentStore(db),
   keys: createKeyStore(db),
+  canaries: createCanaryStore(db),
   audit: createAuditStore(db),
 });

@@ -1,4 +1,4 @@
-// Enrolment tokens in the database: their hashes alone, until they are used or have ended.
+// Enrolment tokens in the database: their hashes alone, until they have ended.
 import { DaypassError } from '@daypass/core/errors';
 import type { EnrolmentStore } from './interface.ts';
 import type { Db } from './tables.ts';
@@ -20,12 +20,14 @@ export const createEnrolmentStore = (db: Db): EnrolmentStore => ({
       .executeTakeFirstOrThrow();
     return Number(rows);
   },
-  delete: async (tokenHash) => {
-    const { numDeletedRows } = await db
-      .deleteFrom('enrolments')
+  use: async (tokenHash, node) => {
+    const { numUpdatedRows } = await db
+      .updateTable('enrolments')
+      .set({ node })
       .where('tokenHash', '=', tokenHash)
+      .where('node', '=', '')
       .executeTakeFirstOrThrow();
-    return numDeletedRows > 0n;
+    return numUpdatedRows > 0n;
   },
   deleteEnded: async (at) => {
     await db.deleteFrom('enrolments').where('expiresAt', '<=', at).execute();

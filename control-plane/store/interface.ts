@@ -182,6 +182,8 @@ export type SnapshotRow = {
   readonly caller: string;
   readonly method: string;
   readonly subject: string;
+  /** The only nodes that it is for; undefined: all of the pool. */
+  readonly nodes: readonly string[] | undefined;
 };
 /** How many entries of a kind a version has that the one before it had not, or had otherwise, or had alone. */
 export type ChangeCount = {
@@ -195,6 +197,8 @@ export type ChangeCount = {
 export type SnapshotsKept = { readonly issuedSince: number; readonly least: number; readonly most: number };
 export type SnapshotStore = {
   latest(pool: string): Promise<SnapshotRow | undefined>;
+  /** The newest that is for all nodes. */
+  latestForAll(pool: string): Promise<SnapshotRow | undefined>;
   /**
    * Adds the next version of a pool, higher than all before, and how its entries differ from those of the last one that
    * was added: what is new or another, and without content what is gone; each kind and name once. Throws `already_exists`
@@ -275,6 +279,8 @@ export type EnrolmentRow = {
   readonly pool: string;
   /** Empty: the node says it. */
   readonly name: string;
+  /** The node that used it; empty: none yet. */
+  readonly node: string;
   /** Who made it, and when that caller was made. */
   readonly caller: string;
   readonly callerCreatedAt: number;
@@ -286,8 +292,8 @@ export type EnrolmentStore = {
   insert(row: EnrolmentRow): Promise<void>;
   get(tokenHash: string): Promise<EnrolmentRow | undefined>;
   count(): Promise<number>;
-  /** Uses it up: false when it is not there. */
-  delete(tokenHash: string): Promise<boolean>;
+  /** Uses it up for a node: false when it is not there, or was used. */
+  use(tokenHash: string, node: string): Promise<boolean>;
   /** Deletes those that ended at or before a time. */
   deleteEnded(at: number): Promise<void>;
 };
@@ -372,6 +378,22 @@ export type AuditEventFilter = {
   /** Exclusive. */
   readonly until?: number;
 };
+/** Which requests are counted: of a service, from a time on and before another. */
+export type TallyFilter = {
+  readonly service: string;
+  readonly since: number;
+  readonly until: number;
+  /** Those that were decided from this snapshot version on are counted apart, too. */
+  readonly version: number;
+};
+/** Requests of one node, and those that Daypass refused, that failed, or that the upstream answered with 401, 403 or 5xx. */
+export type NodeTally = {
+  readonly node: string;
+  readonly requests: number;
+  readonly bad: number;
+  readonly requestsFrom: number;
+  readonly badFrom: number;
+};
 /** Position in the newest-first order: time, then the row's own rising number. */
 export type AuditCursor = { readonly time: number; readonly id: number };
 export type AuditStore = {
@@ -381,6 +403,10 @@ export type AuditStore = {
   hashes(node: string, firstSeq: number, lastSeq: number): Promise<ReadonlyMap<number, string>>;
   /** The bytes of one stored record. */
   bytes(node: string, seq: number): Promise<Uint8Array | undefined>;
+  /** The bytes of the first stored records of a node in a range, both ends included, in order. */
+  records(node: string, firstSeq: number, lastSeq: number, limit: number): Promise<readonly Uint8Array[]>;
+  /** The events of these decisions, in no order. */
+  ofDecisions(decisionIds: readonly string[]): Promise<readonly AuditEventRow[]>;
   /** Stores changes that are new. Throws `already_exists`, in a transaction as tokens do. */
   append(changes: readonly AuditChange[]): Promise<void>;
   /** Stores raw records; one that is there already is left. Throws `audit_conflict` when it differs from the stored one. */
@@ -392,11 +418,53 @@ export type AuditStore = {
    * and an empty reason leaves the event's.
    */
   complete(outcomes: readonly AuditOutcomeRow[]): Promise<void>;
+  /** Requests by node, of at most some 5,000 events of each outcome, the newest: all of the same time. */
+  tally(filter: TallyFilter): Promise<readonly NodeTally[]>;
   /** Newest first, with each row's cursor. */
   query(
     filter: AuditEventFilter,
     page: Page<AuditCursor>,
   ): Promise<readonly (AuditEventRow & { readonly id: number })[]>;
+};
+
+/** What a canary changes: the service as it is to be, or nothing where it is to be gone. */
+export type CanaryChange = {
+  readonly after?: ServiceRow | undefined;
+  /** Absent: those that are stored stay. */
+  readonly operations?: readonly OperationRow[] | undefined;
+};
+/** A change that some nodes of a pool get first. The services are as they were until it is promoted. */
+export type CanaryRow = {
+  readonly pool: string;
+  readonly id: string;
+  readonly nodes: readonly string[];
+  readonly service: string;
+  /** Who asked for it, by which RPC, and what is changed, as in the audit. */
+  readonly caller: string;
+  readonly method: string;
+  readonly subject: string;
+  /** The first snapshot version that holds it. */
+  readonly version: number;
+  readonly startedAt: number;
+  /** When it is promoted by itself; undefined: never. */
+  readonly promoteAt: number | undefined;
+  /** Requests for the service on these nodes before it began, and the bad ones among them. */
+  readonly requestsBefore: number;
+  readonly badBefore: number;
+  /** Undefined: it runs. */
+  readonly endedAt: number | undefined;
+  readonly ending: '' | 'promoted' | 'taken_back';
+  /** Why it was taken back. */
+  readonly why: string;
+  readonly change: CanaryChange;
+};
+export type CanaryStore = {
+  /** The newest of a pool. */
+  get(pool: string): Promise<CanaryRow | undefined>;
+  /** The newest of each pool, without what it changes; the first 1,000 by pool. */
+  list(): Promise<readonly Omit<CanaryRow, 'change'>[]>;
+  /** Puts it in the place of the pool's last one. */
+  put(row: CanaryRow): Promise<void>;
 };
 
 /** The aggregates, as seen inside or outside a transaction. */
@@ -416,6 +484,7 @@ export type Aggregates = {
   readonly nodes: NodeStore;
   readonly enrolments: EnrolmentStore;
   readonly keys: KeyStore;
+  readonly canaries: CanaryStore;
   readonly audit: AuditStore;
 };
 
@@ -445,6 +514,11 @@ export type Store = {
   /** One writer at a time; rolled back when `work` throws. */
   transact<T>(work: (tx: Aggregates) => Promise<T>, options?: TransactOptions): Promise<T>;
   readonly notices: Notices;
+  /**
+   * Takes a key until a time (milliseconds), also as against the other control planes on the database. False: one of them
+   * has taken it, and that time is not over. What this process has taken itself it has to know.
+   */
+  takeOnce(key: string, now: number, until: number): Promise<boolean>;
   /** Throws when the database does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

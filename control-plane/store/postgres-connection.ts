@@ -22,8 +22,9 @@ export type PostgresConnection = Omit<Connection, 'exec'> & {
 /** How long things may take, in milliseconds. */
 export type PostgresTimes = {
   readonly connectMs: number;
-  /** A statement, and what the server needs to say so, too. */
   readonly statementMs: number;
+  /** Beyond the server's own limit of a statement: then it does not answer at all. */
+  readonly silenceMs: number;
   /** A lock that others hold. */
   readonly lockMs: number;
   /** A transaction between two statements: who is frozen must not hold up all replicas. */
@@ -33,12 +34,11 @@ export type PostgresTimes = {
 export const TIMES: PostgresTimes = {
   connectMs: 5000,
   statementMs: 30_000,
+  silenceMs: 3000,
   lockMs: 15_000,
   idleInTransactionMs: 30_000,
 };
 
-/** Beyond the server's own limit: then it does not answer at all. */
-const SILENCE_MS = 3000;
 /** To say goodbye. */
 const CLOSE_MS = 1000;
 
@@ -87,7 +87,7 @@ export const openPostgres = async (
     const timer = setTimeout(() => {
       end();
       socket.destroy();
-    }, times.statementMs + SILENCE_MS);
+    }, times.statementMs + times.silenceMs);
     try {
       const result = await client.query(query);
       aborted = false;
@@ -102,7 +102,7 @@ export const openPostgres = async (
     }
   };
   const askBound = (text: string, parameters: readonly unknown[]): Promise<pg.QueryResult> =>
-    ask({ ...named(text), text, values: parameters.map(bound) });
+    ask({ ...named(text, parameters.length), text, values: parameters.map(bound) });
   return {
     pid,
     all: async (text, parameters = []) => (await askBound(text, parameters)).rows,
@@ -152,14 +152,16 @@ const getTypeParser = (oid: number, format?: 'text' | 'binary') =>
 
 /** Statements that the server keeps prepared for a connection. */
 const NAMED_MAX = 200;
+/** Lists have a text for each length: only short ones are worth it. */
+const NAMED_PARAMETERS_MAX = 16;
 const names = new Map<string, string>();
 
 /**
  * The name to prepare a statement under. A statement that says `*` has none: a newer release may add a column while this
  * one runs, and what was prepared before would be refused from then on.
  */
-const named = (text: string): { readonly name?: string } => {
-  if (text.includes('*')) return {};
+const named = (text: string, parameters: number): { readonly name?: string } => {
+  if (text.includes('*') || parameters > NAMED_PARAMETERS_MAX) return {};
   const known = names.get(text);
   if (known !== undefined) return { name: known };
   if (names.size >= NAMED_MAX) return {};

@@ -7,6 +7,7 @@ import { createPool } from './pool.ts';
 import { openPostgres, type PostgresTimes } from './postgres-connection.ts';
 import { postgresDialect } from './postgres-driver.ts';
 import { COUNTER, WRITER_LOCK } from './postgres-grouping.ts';
+import { TAKEN } from './postgres-taken.ts';
 import type { PostgresTarget } from './postgres-url.ts';
 
 /** A migration may rewrite or index a large table. */
@@ -33,6 +34,9 @@ export const migratePostgres = async (
       const { error } = await new Migrator({ db: tx, provider }).migrateToLatest();
       if (error !== undefined) throw error;
       await sql`create sequence if not exists ${sql.id(COUNTER)}`.execute(tx);
+      await sql`create unlogged table if not exists ${sql.id(TAKEN)}
+        (key text collate "C" primary key, until bigint not null)`.execute(tx);
+      await sql`create index if not exists ${sql.id(`${TAKEN}_until`)} on ${sql.id(TAKEN)} (until)`.execute(tx);
     });
   } finally {
     await pool.close();

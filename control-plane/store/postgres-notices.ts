@@ -35,6 +35,7 @@ export const createNotices = ({ open, pollMs = POLL_MS }: NoticesOptions): Postg
   let running: Promise<void> | undefined;
 
   const tell: Parameters<Notices['on']>[0] = (topic, chain) => {
+    if (stopping.signal.aborted) return;
     for (const listener of listeners) listener(topic, chain);
   };
   const tellAll = (): void => {
@@ -53,8 +54,8 @@ export const createNotices = ({ open, pollMs = POLL_MS }: NoticesOptions): Postg
     foreign.seenAll(await lastGroup(connection));
     // What came while nobody listened.
     tellAll();
-    while (!connection.broken() && !stopping.signal.aborted) {
-      await pause(pollMs, AbortSignal.any([ended.signal, stopping.signal]));
+    while (!connection.broken()) {
+      await pause(pollMs, ended.signal);
       if (!connection.broken() && foreign.seenAll(await lastGroup(connection))) tellAll();
     }
   };

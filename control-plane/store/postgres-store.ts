@@ -10,6 +10,7 @@ import { postgresDialect, postgresMember } from './postgres-driver.ts';
 import { postgresGrouping } from './postgres-grouping.ts';
 import { migratePostgres } from './postgres-migrate.ts';
 import { createNotices } from './postgres-notices.ts';
+import { createTakeOnce } from './postgres-taken.ts';
 import { noteChains } from './postgres-topics.ts';
 import type { PostgresTarget } from './postgres-url.ts';
 import { rememberReads } from './read-memory.ts';
@@ -48,6 +49,7 @@ export const openPostgresStore = async (options: PostgresOptions): Promise<Store
         return work(rememberReads(noteChains(tx, notices.stored), memory));
       }, options),
     notices,
+    takeOnce: createTakeOnce(reader),
     ping: async () => {
       await reader.selectFrom('snapshots').select('version').limit(1).execute();
     },

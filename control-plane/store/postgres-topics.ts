@@ -5,7 +5,7 @@ const WRITES = /^(?:insert into|update|delete from) "([a-z_]+)"/;
 const TABLES: Readonly<Record<string, Topic>> = {
   snapshots: 'snapshots',
   nodes: 'nodes',
-  token_keys: 'keys',
+  keys: 'keys',
   audit_events: 'audit',
   audit_records: 'audit',
 };

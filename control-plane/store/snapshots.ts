@@ -3,11 +3,16 @@ import { DaypassError } from '@daypass/core/errors';
 import type { Selectable } from 'kysely';
 import type { SnapshotRow, SnapshotStore, SnapshotsKept } from './interface.ts';
 import { changeCounts, changesBetween, entriesAt, pruneEntries, writeChanges } from './snapshot-entries.ts';
-import { type Db, limitOf, type Tables } from './tables.ts';
+import { type Db, fromJson, limitOf, type Tables } from './tables.ts';
 
 export const createSnapshotStore = (db: Db): SnapshotStore => ({
   latest: async (pool) => {
     const found = await rowsOf(db, pool).orderBy('version', 'desc').limit(1).executeTakeFirst();
+    return found && toRow(found);
+  },
+  latestForAll: async (pool) => {
+    const newest = rowsOf(db, pool).where('nodes', 'is', null).orderBy('version', 'desc').limit(1);
+    const found = await newest.executeTakeFirst();
     return found && toRow(found);
   },
   insert: async (row, changes) => {
@@ -72,6 +77,7 @@ const toColumns = (row: SnapshotRow): Tables['snapshots'] => ({
   signature: row.signature ?? null,
   keyStatement: row.keyStatement ?? null,
   keySignature: row.keySignature ?? null,
+  nodes: row.nodes === undefined ? null : JSON.stringify(row.nodes),
 });
 
 const toRow = (found: Selectable<Tables['snapshots']>): SnapshotRow => ({
@@ -80,6 +86,7 @@ const toRow = (found: Selectable<Tables['snapshots']>): SnapshotRow => ({
   signature: bytesOf(found.signature),
   keyStatement: bytesOf(found.keyStatement),
   keySignature: bytesOf(found.keySignature),
+  nodes: found.nodes === null ? undefined : fromJson(found.nodes, `snapshot ${found.version}`),
 });
 
 const bytesOf = (column: Uint8Array | null): Uint8Array | undefined =>

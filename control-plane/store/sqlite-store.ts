@@ -49,6 +49,7 @@ export const openSqlite = async (file: string, busyTimeoutMs: number): Promise<S
         options,
       ),
     // One process has the file: what it has not done itself did not happen.
+    takeOnce: async () => true,
     notices: { on: () => ({ [Symbol.dispose]: () => {} }) },
     ping: async () => {
       await requireSameFile();

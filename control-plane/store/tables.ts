@@ -7,6 +7,7 @@ import type {
   AuditOutcomeRow,
   AuditRecordRow,
   CallerRow,
+  CanaryRow,
   CutOffRow,
   EnrolmentRow,
   KeyRow,
@@ -42,12 +43,13 @@ export type Tables = {
   ceilings: { readonly caller: string; readonly service: string; readonly rules: string };
   tokens: Required<WithNull<WithJson<TokenRow, 'allow' | 'parents' | 'actors'>>>;
   cutOffs: WithJson<CutOffRow, 'entry'> & { readonly mintedBefore: number };
-  snapshots: WithNull<SnapshotRow>;
+  snapshots: Omit<WithNull<SnapshotRow>, 'nodes'> & { readonly nodes: string | null };
   /** An entry is in the versions from the first up to and without the second; NULL: in the newest, too. */
   snapshotEntries: Entry & { readonly pool: string; readonly fromVersion: number; readonly toVersion: number | null };
   nodes: WithNull<NodeRow>;
   enrolments: EnrolmentRow;
   keys: WithNull<WithJson<KeyRow, 'jwk'>>;
+  canaries: WithNull<WithJson<CanaryRow, 'nodes' | 'change'>>;
   auditRecords: AuditRecordRow;
   auditEvents: AuditEventRow & { readonly id: Generated<number> };
   auditOutcomes: AuditOutcomeRow;
@@ -64,6 +66,12 @@ export const fromJson = <T>(text: string, row: string): T => {
     throw new DaypassError('database_unavailable', `The database is damaged: ${row} cannot be read`, { cause });
   }
 };
+
+/**
+ * A text that a data plane sent, as it may be kept in any database: PostgreSQL holds no NUL, and a node whose records were
+ * refused would have to stop. Its record is kept as it came.
+ */
+export const storable = (text: string): string => text.replaceAll('\0', '\ufffd');
 
 /** The largest page that a store hands out. */
 export const PAGE_MAX = 10_000;

@@ -62,7 +62,7 @@ export type AgentState = {
 };
 
 /** What requests are decided by; its lease may have ended. */
-export type Active = { readonly version: number; readonly digest: string; readonly expiresAt: number };
+export type Active = Floor & { readonly expiresAt: number };
 
 export type SnapshotAgent = {
   current(): Active | undefined;
@@ -102,7 +102,7 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
     pool: deps.pool,
     node: deps.node,
     active: newestBefore(digest),
-    floor: store.floor()?.version ?? 0,
+    ...trustedFloor(active(), store.floor()),
     now: now() / 1000,
     sha256,
   });
@@ -229,10 +229,17 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
 const activeOf = ({ whole: { head } }: Standing): Active => ({
   version: head.manifest.version,
   digest: head.digest,
+  generation: head.generation,
   expiresAt: head.manifest.expires_at,
 });
 
-const floorOf = ({ handover: { version, digest } }: Candidate): Floor => ({ version, digest });
+const floorOf = ({ handover: { version, digest, generation } }: Candidate): Floor => ({ version, digest, generation });
+
+/** What is on disk may be of a generation before: then its version says nothing. */
+function trustedFloor(active: Floor | undefined, floor: Floor | undefined) {
+  const [generation, before] = [active?.generation ?? 0, floor?.generation ?? 0];
+  return generation > before ? { generation, floor: 0 } : { generation: before, floor: floor?.version ?? 0 };
+}
 
 function refusalOf(error: unknown, version: number): Refusal {
   if (error instanceof DaypassError) return { version, code: error.code, message: error.message };

@@ -9,6 +9,8 @@ export type Head = {
   readonly manifest: Manifest;
   /** Hex sha256 of the manifest. */
   readonly digest: string;
+  /** Of the key that signed it. */
+  readonly generation: number;
   readonly defaultService: string | undefined;
 };
 
@@ -23,9 +25,8 @@ export type Whole = {
 export type Step = { readonly head: Head; readonly from: string; readonly delta: Segment };
 
 /** A verified snapshot for workers. Only the main thread, after it has verified one, makes it. */
-export type Handover = {
+export type Handover = Pick<Head, 'digest' | 'generation'> & {
   readonly version: number;
-  readonly digest: string;
   /** So many bytes are to be looked at, at most. */
   readonly bytes: number;
   /** What one needs that has the snapshot of the digest `has`, or none. */
@@ -36,6 +37,7 @@ export type Handover = {
 export const handOverWhole = (whole: Whole): Handover => ({
   version: whole.head.manifest.version,
   digest: whole.head.digest,
+  generation: whole.head.generation,
   bytes: whole.base.bytes.length,
   lead: () => whole,
 });
@@ -44,6 +46,7 @@ export const handOverWhole = (whole: Whole): Handover => ({
 export const handOverStep = (from: string, delta: Segment, whole: Whole): Handover => ({
   version: whole.head.manifest.version,
   digest: whole.head.digest,
+  generation: whole.head.generation,
   bytes: delta.bytes.length,
   lead: (has) => (has === from ? { head: whole.head, from, delta } : whole),
 });

@@ -70,9 +70,9 @@ async function candidate(
   before: Standing | undefined,
 ): Promise<Candidate> {
   const signed = { manifest: bytes, signature, key };
-  const { manifest, digest } = await verifyManifest(signed, trust(manifestDigest(bytes, sha256)));
+  const { manifest, digest, generation } = await verifyManifest(signed, trust(manifestDigest(bytes, sha256)));
   const table = await verifyEntries(placesOf(base, deltas), manifest, sha256, pace, before?.table);
-  const head = { manifest, digest, defaultService: table.defaultService };
+  const head = { manifest, digest, generation, defaultService: table.defaultService };
   const whole = { head, base, deltas: deltas.map(({ number, bytes: own }) => ({ number, bytes: own })) };
   return { handover: handOverWhole(whole), take: () => ({ whole, signed, table }) };
 }
@@ -91,8 +91,8 @@ export async function verifyStep(
   const base = baseFor(before.table, segment, delta, { sha256, turn: createHaste() });
   const verified = await verifyDelta(delta, base, trust(manifestDigest(delta.manifest, sha256)));
   createServiceCheck()(verified.entries);
-  const { manifest, digest, defaultService } = verified;
-  const head = { manifest, digest, defaultService };
+  const { manifest, digest, generation, defaultService } = verified;
+  const head = { manifest, digest, generation, defaultService };
   const whole = { ...before.whole, head, deltas: [...before.whole.deltas, segment] };
   const { manifest: signedBytes, signature, key } = delta;
   return {

@@ -9,7 +9,18 @@ import { openJournal } from './journal.ts';
 import { SNAPSHOT_BYTES_MAX } from './message.ts';
 
 /** A version and the digest (hex sha256) of its manifest. */
-export type Floor = { readonly version: number; readonly digest: string };
+export type Floor = {
+  readonly version: number;
+  readonly digest: string;
+  /** Of the key that signed it, within which versions rise; absent: 0. */
+  readonly generation?: number;
+};
+
+/** Whether one comes after another: of a later generation, or of a higher version in the same one. */
+export const isAbove = (a: Floor, b: Floor): boolean => {
+  const [generation, before] = [a.generation ?? 0, b.generation ?? 0];
+  return generation > before || (generation === before && a.version > b.version);
+};
 
 /** What lies on disk, to be verified in full: a `Snapshot` message, and `SnapshotDelta` messages, in shared memory. */
 export type Stored = { readonly base: Buffer; readonly deltas: readonly Buffer[] };
@@ -17,7 +28,7 @@ export type Stored = { readonly base: Buffer; readonly deltas: readonly Buffer[]
 export type SnapshotStore = {
   /** The file that holds the snapshot, for the log. */
   readonly path: string;
-  /** The highest version that was ever active; nothing below it is served again. */
+  /** The highest version that was ever active, of the latest generation; nothing below it is served again. */
   floor(): Floor | undefined;
   /** What lies there; undefined when there is nothing. Throws `snapshot_malformed`. */
   load(): Promise<Stored | undefined>;
@@ -57,8 +68,8 @@ export async function openSnapshotStore(folder: string): Promise<SnapshotStore> 
     return done;
   };
   const raise = async (version: Floor): Promise<void> => {
-    if (floor !== undefined && version.version <= floor.version) return;
-    await writeFileAtomically(floorPath, Buffer.from(`${JSON.stringify({ v: 1, ...version })}\n`));
+    if (floor !== undefined && !isAbove(version, floor)) return;
+    await writeFileAtomically(floorPath, Buffer.from(floorText(version)));
     floor = version;
   };
   return {
@@ -113,12 +124,20 @@ export async function openSnapshotStore(folder: string): Promise<SnapshotStore> 
   };
 }
 
+/** The first generation is left out: software that knows of none reads the file, too. */
+const floorText = ({ version, digest, generation = 0 }: Floor): string =>
+  `${JSON.stringify({ v: 1, version, digest, ...(generation === 0 ? {} : { generation }) })}\n`;
+
 async function readFloor(path: string): Promise<Floor | undefined> {
   if ((await sizeOf(path)) === undefined) return undefined;
   try {
     const object = readObject(parseStrictJson(await readFile(path, 'utf8')), 'floor');
-    refuseUnknown(object, ['v', 'version', 'digest'], 'floor');
-    const floor = { version: readCount(object.version, 'version'), digest: readString(object.digest, 'digest') };
+    refuseUnknown(object, ['v', 'version', 'digest', 'generation'], 'floor');
+    const floor = {
+      version: readCount(object.version, 'version'),
+      digest: readString(object.digest, 'digest'),
+      generation: object.generation === undefined ? 0 : readCount(object.generation, 'generation'),
+    };
     if (object.v !== 1 || !isHexSha256(floor.digest)) throw new DaypassError('invalid_json', 'It has a wrong value');
     return floor;
   } catch (cause) {

@@ -31,7 +31,7 @@ export const DEFAULT_TIMING: Timing = {
   longestPollingMs: 300_000,
 };
 
-/** So many streams in a row that were not sound are cut by something on the way. */
+/** So many streams in a row that brought nothing, or fell silent, are cut by something on the way. */
 const CUT_STREAMS = 3;
 
 type Deps = {
@@ -60,7 +60,7 @@ export async function watchForever(deps: Deps): Promise<void> {
   let cut = 0;
   let pollingMs = timing.pollingMs;
   while (!signal.aborted) {
-    const { error, isSound } = await watchOnce(deps, timing, () => {
+    const { error, isSound, isHeard } = await watchOnce(deps, timing, () => {
       if (failing) log.info('the control plane is reached again');
       failing = false;
     });
@@ -69,20 +69,27 @@ export async function watchForever(deps: Deps): Promise<void> {
     if (signal.aborted) return;
     if (!failing) log.warn('the stream of snapshots ended; it is tried again', { error });
     failing = true;
-    cut = isSound ? 0 : cut + 1;
+    cut = isHeard ? 0 : cut + 1;
     if (isSound) backoff.reset();
     if (isSound) pollingMs = timing.pollingMs;
     if (cut >= CUT_STREAMS && (await poll(deps, timing, pollingMs))) {
       pollingMs = Math.min(2 * pollingMs, timing.longestPollingMs);
       backoff.reset();
-    } else await pause(backoff.next(), signal);
+      // Each stream that is heard brings the newest, however soon it ends.
+    } else await pause(isHeard ? Math.min(backoff.next(), timing.pollMs) : backoff.next(), signal);
   }
 }
 
 /** Deltas lead on no more, or do so again: the next stream is asked for the other. */
 const OTHER_KIND = new Error('The next stream is of another kind');
 
-type Ended = { readonly error: unknown; readonly isSound: boolean };
+type Ended = {
+  readonly error: unknown;
+  /** It has brought something, and has not fallen silent. */
+  readonly isHeard: boolean;
+  /** And has lived for long. */
+  readonly isSound: boolean;
+};
 
 /** One stream from its start to its end. */
 async function watchOnce(deps: Deps, timing: Timing, onFirst: () => void): Promise<Ended> {
@@ -92,8 +99,9 @@ async function watchOnce(deps: Deps, timing: Timing, onFirst: () => void): Promi
   let isFirst = true;
   const ended = (error: unknown): Ended => {
     const reason = silence.passed() ?? refusal.passed() ?? error;
-    const hasLived = !isFirst && performance.now() - began >= timing.soundMs;
-    return { error: reason, isSound: refusal.passed() !== undefined || (hasLived && silence.passed() === undefined) };
+    const isHeard = !isFirst && silence.passed() === undefined;
+    const hasLived = performance.now() - began >= timing.soundMs;
+    return { error: reason, isHeard, isSound: isHeard && (hasLived || refusal.passed() !== undefined) };
   };
   try {
     const signal = AbortSignal.any([deps.signal, silence.signal, refusal.signal]);

@@ -22,8 +22,6 @@ export const RUNNERS = {
 /** Cases that are pending, whatever their level. */
 export const PENDING: Readonly<Record<string, Pending>> = {
   'RSP-05': { pending: 'bodies are not searched for the credential yet (`scrub: full`)', owner: 'body scrubbing' },
-  'SNP-21': { pending: 'there is no rotation of the root key yet', owner: 'key rotation' },
-  'MNT-15': { pending: 'there is no rotation of the token key while a plane runs yet', owner: 'key rotation' },
   'AUD-11': {
     pending: 'there are no signed tree heads yet; a fork against what is stored is refused',
     owner: 'audit verification',
@@ -50,6 +48,8 @@ export const PLAYED: Readonly<Record<string, Played>> = {
   'SSR-75': { file: 'test/data-plane/dial.test.ts', title: 'NODE_USE_ENV_PROXY' },
   ...byId('test/attacks/snapshot.test.ts', ...every2('SNP', 1, 19), 'SNP-23', 'SNP-25'),
   ...byId('test/attacks/secrets.test.ts', 'SEC-03', 'SEC-05', 'SEC-09', 'SEC-11', 'SEC-13'),
+  ...byId('test/core/snapshot-keys.test.ts', 'SNP-21'),
+  ...byId('test/e2e/rotation.test.ts', 'MNT-15'),
   ...byId('test/attacks/records.test.ts', 'AUD-01', 'AUD-03', 'AUD-05', 'AUD-09', 'AUD-15'),
   'AUD-07': {
     file: 'test/data-plane/record.test.ts',
@@ -96,6 +96,8 @@ export const JUDGED_WRONG: Readonly<Record<string, string>> = {
     'a blank behind the token is no part of a header value (RFC 9110 §5.5): it is tried in Basic, where it stays',
   'MNT-11':
     "the answer is the same for what is another's and what is not there, but it is permission_denied, not not_found",
+  'SNP-21':
+    'the root is pinned, not rotated over the wire: what is rotated is the snapshot key, and it is the root that must sign the new one',
   'MNT-19':
     'the control plane and the data plane never share an origin: what is tried is a service that points at a plane',
 };

@@ -25,10 +25,12 @@ export type Subject = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** Starts one with so many services in its pool. */
-export const startSubject = async (services = 0): Promise<Subject> => {
-  const home = await makeHome();
-  const child = spawn(process.execPath, [SERVER, home.path, String(services)], { stdio: ['pipe', 'pipe', 'inherit'] });
+/** Starts one with so many services in its pool; its database is SQLite, or the PostgreSQL of the URL, then without services. `shared` is the home of another. */
+export const startSubject = async (services = 0, databaseUrl?: string, shared?: Home): Promise<Subject> => {
+  const home = shared ?? (await makeHome());
+  const env = databaseUrl === undefined ? process.env : { ...process.env, DAYPASS_DATABASE_URL: databaseUrl };
+  const given = [SERVER, home.path, String(services)];
+  const child = spawn(process.execPath, given, { env, stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const read = async () => JSON.parse(String((await lines.next()).value));
   const { url }: { url: string } = await read();
@@ -49,7 +51,7 @@ export const startSubject = async (services = 0): Promise<Subject> => {
       agent.destroy();
       child.kill('SIGTERM');
       if (child.exitCode === null) await once(child, 'exit');
-      await home.remove();
+      if (shared === undefined) await home.remove();
     },
   };
 };

@@ -17,6 +17,7 @@ const env = {
   DAYPASS_HOME: home,
   DAYPASS_CONTROL_LISTEN: '127.0.0.1:0',
   DAYPASS_ISSUER: 'http://issuer.test',
+  DAYPASS_DATABASE_URL: process.env.DAYPASS_DATABASE_URL,
 };
 const app = await startApp(parseConfig(env), { log: createLog('error', (line) => process.stderr.write(`${line}\n`)) });
 process.stdout.write(`${JSON.stringify({ url: app.listen })}\n`);

@@ -1,6 +1,7 @@
 // `npm run bench:control`: what Mint, MintBatch, Introspect and Query cost the control plane, on one processor of its own, how long
 // a mixed load holds its loop up, and what a change of one service costs among many.
 import { parseArgs } from 'node:util';
+import { startPostgres } from '../kit/postgres.ts';
 import { createUpload } from './control-node.ts';
 import { type Subject, startSubject } from './control-plane.ts';
 
@@ -10,6 +11,8 @@ const { values } = parseArgs({
     'warm-up': { type: 'string', default: '8' },
     /** `calls`, `mixed`, or numbers of services. */
     only: { type: 'string', default: 'calls,mixed,1000,10000,100000' },
+    /** Measures `calls` on a PostgreSQL that is started for it; `2`: with two control planes that mint at once. */
+    postgres: { type: 'string' },
   },
 });
 const seconds = Number(values.seconds);
@@ -23,14 +26,50 @@ type Row = {
   readonly each?: number;
 };
 
-if (only.includes('calls') || only.includes('mixed')) {
+if (values.postgres !== undefined) await printPostgres(Number(values.postgres));
+else if (only.includes('calls') || only.includes('mixed')) {
   await using subject = await startSubject();
   const rows = await rowsOf(subject);
   await measure(subject, rows.mint, Number(values['warm-up']));
   if (only.includes('calls')) await printCalls(subject, Object.values(rows));
   if (only.includes('mixed')) await printMixed(subject, rows);
 }
-for (const count of only.filter((one) => /^[0-9]+$/.test(one))) await printChanges(Number(count));
+if (values.postgres === undefined) {
+  for (const count of only.filter((one) => /^[0-9]+$/.test(one))) await printChanges(Number(count));
+}
+
+async function printPostgres(controlPlanes: number): Promise<void> {
+  const server = await startPostgres({ durable: true });
+  try {
+    const url = await server.database();
+    await using subject = await startSubject(0, url);
+    const rows = await rowsOf(subject);
+    await measure(subject, rows.mint, Number(values['warm-up']));
+    await using other = controlPlanes > 1 ? await startSubject(0, url, subject.home) : undefined;
+    const stop = new AbortController();
+    const beside = other && mintBeside(subject, other, stop.signal);
+    await printCalls(subject, [rows.mint, rows.one, rows.batch, rows.introspect]);
+    stop.abort();
+    const minted = await beside;
+    if (minted !== undefined) process.stdout.write(`the other control plane minted ${minted.toFixed(0)} a second\n`);
+  } finally {
+    await server.remove();
+  }
+}
+
+/** Mints at another control plane of the same home until it is stopped; how many a second. */
+async function mintBeside({ home }: Subject, other: Subject, signal: AbortSignal): Promise<number> {
+  const started = performance.now();
+  let done = 0;
+  const lane = async (): Promise<void> => {
+    while (!signal.aborted) {
+      await other.call('TokenService/Mint', { service: 's', allow: ['GET /repos/{owner}/{repo}'] }, home.adminKey);
+      done += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, lane));
+  return done / ((performance.now() - started) / 1000);
+}
 
 async function rowsOf({ call, home }: Subject) {
   const upstream = 'https://api.example.com';

@@ -1,22 +1,8 @@
 // What the chaos test says in the end: what was killed, what was asked, and how long it took.
 import type { Aftermath } from './aftermath.ts';
-import type { Changes } from './changes.ts';
-import type { Disruption } from './disruptions.ts';
-import type { Member } from './member.ts';
-import type { TrafficCounts } from './traffic.ts';
-import type { VersionWatch } from './versions.ts';
+import type { Played } from './play.ts';
 
-type Told = {
-  readonly seconds: number;
-  readonly seed: number;
-  readonly counts: TrafficCounts;
-  readonly changes: Pick<Changes, 'times' | 'revoked' | 'services'>;
-  readonly disruptions: readonly Disruption[];
-  readonly members: readonly Member[];
-  readonly retried: ReadonlyMap<string, number>;
-  readonly looks: VersionWatch['looks'];
-  readonly aftermath: Aftermath;
-};
+type Told = Played & { readonly aftermath: Aftermath };
 
 /** Text for people, a fact a line. */
 export function reportText({
@@ -35,7 +21,7 @@ export function reportText({
     `${seconds} s with seed ${seed}: no promise was broken`,
     `killed or held: ${disruptions.length} times: ${listed(kills)}`,
     ...members.map(({ name, restarts }) => `  ${name}: ready again ${restarts.length} times, in ${times(restarts)}`),
-    `requests: ${counts.requests} (${counts.forwarded} forwarded, ${counts.refused} refused as they had to be), in ${times(counts.latencies)}`,
+    `requests: ${counts.requests} (${counts.forwarded} forwarded, ${counts.refused} refused as they had to be, ${counts.cut} cut by a revocation), in ${times(counts.latencies)}`,
     `  tries that a node's own death cost: ${listed(counts.deaths)}`,
     `  served by another node: ${counts.failovers.length}, in ${times(counts.failovers)}`,
     ...[...changes.times].map(

@@ -1,17 +1,7 @@
-// `npm run chaos`: a fleet under load whose parts are killed at random. Ends with 1 at the first promise that is broken.
-import { setTimeout as pause } from 'node:timers/promises';
+// `npm run chaos`: a fleet under load whose parts are killed at random. Ends with 1 when a promise was broken, and says which.
 import { inspect, parseArgs } from 'node:util';
-import { json, startUpstream } from '../kit/upstream.ts';
-import { lookAfter } from './aftermath.ts';
-import { createChanges } from './changes.ts';
-import { createControlClient } from './control-client.ts';
-import { ENDS, startDisruptions } from './disruptions.ts';
-import { startChaosFleet } from './fleet.ts';
-import { createKnownVersions } from './ledger.ts';
-import { createRandom } from './random.ts';
+import { ENOUGH, type Played, play } from './play.ts';
 import { reportText } from './report.ts';
-import { startTraffic, type Tokens } from './traffic.ts';
-import { watchVersions } from './versions.ts';
 
 const { values } = parseArgs({
   options: {
@@ -21,92 +11,31 @@ const { values } = parseArgs({
     'pause-ms': { type: 'string', default: '12' },
   },
 });
-const [seconds = 0, seed = 0, lanes = 0, pauseMs = 0] = [
-  values.seconds,
-  values.seed,
-  values.lanes,
-  values['pause-ms'],
-].map(Number);
-if (![seconds, seed, lanes, pauseMs].every((one) => Number.isSafeInteger(one) && one > 0))
-  throw new Error('--seconds, --seed, --lanes and --pause-ms take whole numbers');
-
-const STEADY_SERVICES = 6;
-const FIRST_TOKENS = 110;
-const broke = new AbortController();
-const found: { readonly why: string; readonly facts: unknown }[] = [];
-const broken = (why: string, facts?: unknown): void => {
-  found.push({ why, facts });
-  broke.abort();
+const count = (name: keyof typeof values): number => {
+  const number = Number(values[name]);
+  if (Number.isSafeInteger(number) && number > 0) return number;
+  throw new Error(`--${name} takes a whole number`);
 };
+const stopping = new AbortController();
+process.once('SIGINT', () => stopping.abort(ENOUGH));
 
-const random = createRandom(seed);
-const upstream = await startUpstream((seen, response) => {
-  upstream.forget();
-  json(response, 200, { target: seen.target });
+const played = await play({
+  ...{ seconds: count('seconds'), seed: count('seed'), lanes: count('lanes'), pauseMs: count('pause-ms') },
+  ...{ signal: stopping.signal, note },
 });
-const fleet = await startChaosFleet({ controls: 2, nodes: 3, broken });
-const { nodes } = fleet;
-note(
-  `seed ${seed}; ${nodes.length} data planes, ${fleet.controls.length} control planes; their files are in ${fleet.folder}`,
-);
-const control = createControlClient(fleet.controlUrls, fleet.adminKey, random.fork());
-const [tokens, known]: [Tokens, ReturnType<typeof createKnownVersions>] = [
-  { live: [], ended: [] },
-  createKnownVersions(),
-];
-const changes = createChanges({ control, tokens, known, broken, upstream: upstream.origin, random: random.fork() });
-try {
-  await changes.prepare(STEADY_SERVICES, FIRST_TOKENS);
-  const traffic = startTraffic({ nodes, tokens, known, broken, lanes, pauseMs, random: random.fork() });
-  const watch = watchVersions({ nodes, control, known, broken });
-  const changing = changes.start();
-  const disruptions = startDisruptions({
-    control: [
-      ...fleet.controls.map((one) => ({ members: [one], by: [...ENDS, 'SIGSTOP'] as const })),
-      { members: fleet.controls, by: ENDS },
-      { members: [fleet.database], by: ENDS },
-      { members: [fleet.database, ...fleet.controls], by: ENDS },
-    ],
-    data: nodes.map(({ member }) => member),
-    ...{ random: random.fork(), broken },
-  });
-  await pause(seconds * 1000, undefined, { signal: broke.signal }).catch(() => undefined);
-  await disruptions.stop();
-  await changing.stop();
-  await traffic.stop();
-  await watch.stop();
-  const aftermath =
-    found.length > 0
-      ? undefined
-      : await lookAfter({ control, nodes, changes, tokens, known, broken }, traffic.counts.decisions);
-  const members = [fleet.database, ...fleet.controls, ...nodes.map(({ member }) => member)];
-  if (aftermath === undefined || found.length > 0) {
-    note(`seed ${seed}: ${found.length} promises broken, the first of them:\n${inspect(found[0], { depth: 6 })}`);
-    note(`others: ${inspect(found.slice(1, 6).map(({ why }) => why))}`);
-    note(`killed, in ms since the start: ${inspect(disruptions.done.slice(-20), { breakLength: 200 })}`);
-    for (const member of members) note(`last words of ${member.name}:\n${member.lastWords()}`);
-    process.exitCode = 1;
-  } else {
-    const { counts } = traffic;
-    process.stdout.write(
-      reportText({
-        seconds,
-        seed,
-        counts,
-        changes,
-        members,
-        aftermath,
-        disruptions: disruptions.done,
-        retried: control.retried,
-        looks: watch.looks,
-      }),
-    );
-  }
-} finally {
-  await fleet.stop();
-  await upstream.close();
+const { aftermath } = played;
+if (aftermath === undefined || played.broken.length > 0) {
+  tellOfBroken(played);
+  process.exitCode = 1;
+} else process.stdout.write(reportText({ ...played, aftermath }));
+
+/** What was broken first, and what went before it: the same seed kills the same members in the same order. */
+function tellOfBroken({ seed, broken, disruptions, members }: Played): void {
+  note(`seed ${seed}: ${broken.length} promises broken, the first of them:\n${inspect(broken[0], { depth: 6 })}`);
+  note(`others: ${inspect(broken.slice(1, 6).map(({ why }) => why))}`);
+  note(`killed, in ms since the start: ${inspect(disruptions.slice(-20), { breakLength: 200 })}`);
+  for (const member of members) note(`last words of ${member.name}:\n${member.lastWords()}`);
 }
-if (process.exitCode === undefined) await fleet.remove();
 
 function note(text: string): void {
   process.stderr.write(`${text}\n`);

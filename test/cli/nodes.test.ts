@@ -49,7 +49,7 @@ const enroll = (token: string, ...args: readonly string[]): Promise<Result> =>
   cli(['node', 'enroll', '--token', '-', '--home', home, ...args], token);
 
 const filesIn = async (): Promise<readonly string[]> => {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const entries = await readdir(home, { recursive: true, withFileTypes: true }).catch(() => []);
   return entries
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(home.length + 1));
@@ -111,7 +111,6 @@ test('a data plane that is invited enrols, serves under its own name, is listed,
 test('a token is good once, and what refuses an enrolment leaves no file', async () => {
   const token = await tokenFor('--name', 'edge-2');
   expect((await enroll(token)).code).toBe(0);
-  const before = await readFile(dataPaths(home).nodeKey, 'utf8');
   home = join(folder, 'second');
   const second = await enroll(token, '--json');
   expect([second.code, codeOf(second)]).toEqual([1, 'unauthenticated']);
@@ -119,11 +118,38 @@ test('a token is good once, and what refuses an enrolment leaves no file', async
   expect([named.code, codeOf(named)]).toEqual([1, 'already_exists']);
   const nameless = await enroll(await tokenFor(), '--json');
   expect([nameless.code, codeOf(nameless)]).toEqual([1, 'invalid_argument']);
+  expect(await filesIn()).toEqual([]);
   const away = await enroll(await tokenFor(), '--name', 'edge-9', '--control-url', 'http://127.0.0.1:1', '--json');
   expect([away.code, codeOf(away)]).toEqual([3, 'unavailable']);
-  expect((await filesIn()).filter((file) => file.startsWith('second'))).toEqual([]);
-  home = join(folder, 'home');
-  expect(await readFile(dataPaths(home).nodeKey, 'utf8')).toBe(before);
+  expect(away.err).toContain('run again while the token lives');
+});
+
+test('an enrolment whose answer was lost, or whose files could not be written, goes on with the same key', async () => {
+  const token = await tokenFor('--name', 'edge-6');
+  // The control plane enrols, and its answer does not come.
+  const server = createServer((request, response) => {
+    const parts: Buffer[] = [];
+    request.on('data', (part: Buffer) => parts.push(part));
+    request.on('end', async () => {
+      const headers = { 'content-type': request.headers['content-type'] ?? '' };
+      await fetch(`${fleet.controlUrl}${request.url}`, { method: 'POST', headers, body: Buffer.concat(parts) });
+      response.destroy();
+    });
+  });
+  const lost = await enroll(token, '--control-url', await listenLocal(server), '--json');
+  server.closeAllConnections();
+  server.close();
+  expect([lost.code, codeOf(lost)]).toEqual([3, 'unavailable']);
+  expect(await filesIn()).toEqual(['data/node.jwk']);
+  const key = await readFile(dataPaths(home).nodeKey, 'utf8');
+  // Of another fleet, until somebody takes it away.
+  await writeFile(dataPaths(home).fleet, '{}');
+  expect(codeOf(await enroll(token, '--json'))).toBe('failed_precondition');
+  await rm(dataPaths(home).fleet);
+  expect((await enroll(token)).code).toBe(0);
+  expect(await readFile(dataPaths(home).nodeKey, 'utf8')).toBe(key);
+  expect((await filesIn()).toSorted()).toEqual(['data/fleet.json', 'data/node.json', 'data/node.jwk']);
+  expect(codeOf(await enroll(token, '--json'))).toBe('failed_precondition');
 });
 
 test.each([

@@ -80,7 +80,7 @@ test('a version is pulled into a file, which is shown without its secrets and ve
     '',
   );
   const verified = await must('snapshot', 'verify', file, '--root', await fingerprint(root));
-  expect(verified.match(/^ *\d+\. .* ok$/gm)).toHaveLength(9);
+  expect(verified.match(/^ *\d+\. .* ok$/gm)).toHaveLength(10);
   expect(verified).toContain(await fingerprint(root));
   const [own] = jsonLines(
     await must('snapshot', 'verify', `${fleet.home}/data/snapshot/last-known-good.bin`, '--json'),
@@ -105,7 +105,7 @@ test('verification names the step that refuses, and its code', async () => {
     [[file, '--at-time', '2099-01-31T00:00:00Z'], 'key, signed by the fleet root', 'snapshot_signature_invalid'],
     [[file, '--at-time', new Date(Date.now() + 7_200_000).toISOString()], 'time', 'snapshot_stale'],
     [[file, '--root', join(folder, 'other.jwk')], 'key, signed by the fleet root', 'snapshot_signature_invalid'],
-    [[file, '--pool', 'eu'], 'fleet, pool and node', 'snapshot_foreign'],
+    [[file, '--pool', 'eu'], 'key, signed by the fleet root', 'snapshot_foreign'],
     [
       [await write('entry.bin', toBinary(SnapshotSchema, { ...good, entries: [changed, ...others] }))],
       'root over the entries',
@@ -132,7 +132,7 @@ test('verification names the step that refuses, and its code', async () => {
     ]);
   }
   const shown = await cli('snapshot', 'verify', join(folder, 'entry.bin'));
-  expect(shown.out).toMatch(/8\. root over the entries +REFUSED\n *9\. entries +-/);
+  expect(shown.out).toMatch(/8\. root over the entries +REFUSED\n *9\. entries, each by itself +-/);
   expect(
     (await cli('snapshot', 'verify', await write('torn.bin', (await readFile(file)).subarray(0, 100)), '--json')).code,
   ).toBe(1);
@@ -185,4 +185,23 @@ test('--test and `snapshot test` say which requests through the proxy would be d
   await writeFile(file, JSON.stringify({ setScop: {} }));
   expect((await cli('snapshot', 'test', '--file', file)).code).toBe(2);
   expect((await ask('/pulls')).status).toBe(200);
+});
+
+test.each<readonly [string, readonly string[], number, string]>([
+  ['on all data planes there are', ['--canary', '1'], 1, 'failed_precondition'],
+  ['on a data plane that is not there', ['--canary-nodes', 'node-9'], 1, 'failed_precondition'],
+  ['by number and by name', ['--canary', '1', '--canary-nodes', 'node-1'], 2, 'invalid_argument'],
+  ['on no data plane', ['--canary', '0'], 2, 'invalid_argument'],
+  ['that is promoted, but none', ['--promote-after', '10m'], 2, 'invalid_argument'],
+])('a canary %s is refused', async (_what, flags, code, error) => {
+  const ended = await cli('service', 'update', 'github', '--max-ttl', '3h', ...flags, '--json');
+  expect([ended.code, codeOf(ended)]).toEqual([code, error]);
+});
+
+test('where no canary runs there is none to show, to promote or to take back', async () => {
+  expect(await must('snapshot', 'status')).toBe('There was no canary yet.\n');
+  for (const end of ['promote', 'take-back']) {
+    const ended = await cli('snapshot', end, '--json');
+    expect([ended.code, codeOf(ended)]).toEqual([1, 'not_found']);
+  }
 });

@@ -73,16 +73,27 @@ export const nodeContract = (store: () => Store): void => {
     expect(await store().read.nodes.ofPool('none')).toEqual([]);
   });
 
-  test('an enrolment is found by its hash until it is used or has ended', async () => {
+  test('an enrolment is used once, and found by its hash until it has ended', async () => {
     const row = (tokenHash: string, expiresAt: number) => ({
-      ...{ tokenHash, pool: 'eu', name: '', caller: 'admin', callerCreatedAt: NOW, createdAt: NOW, expiresAt },
+      ...{
+        tokenHash,
+        pool: 'eu',
+        name: '',
+        node: '',
+        caller: 'admin',
+        callerCreatedAt: NOW,
+        createdAt: NOW,
+        expiresAt,
+      },
     });
     await store().transact(async ({ enrolments }) => {
       await enrolments.insert(row('a', NOW + 1));
       await enrolments.insert(row('b', NOW + 2));
       await enrolments.insert(row('c', NOW + 3));
-      expect(await enrolments.delete('a')).toBe(true);
-      expect(await enrolments.delete('a')).toBe(false);
+      expect(await enrolments.use('b', 'edge-1')).toBe(true);
+      expect(await enrolments.use('c', 'edge-1')).toBe(true);
+      expect(await enrolments.use('c', 'edge-2')).toBe(false);
+      expect(await enrolments.use('unknown', 'edge-2')).toBe(false);
       await enrolments.deleteEnded(NOW + 2);
     });
     const twice = store().transact(({ enrolments }) => enrolments.insert(row('c', NOW)));
@@ -91,7 +102,7 @@ export const nodeContract = (store: () => Store): void => {
     expect(await Promise.all(['a', 'b', 'c'].map((hash) => enrolments.get(hash)))).toEqual([
       undefined,
       undefined,
-      row('c', NOW + 3),
+      { ...row('c', NOW + 3), node: 'edge-1' },
     ]);
     expect(await enrolments.count()).toBe(1);
   });

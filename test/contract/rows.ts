@@ -103,6 +103,7 @@ export const snapshot = (pool: string, version: number): SnapshotRow => ({
   caller: 'ci',
   method: 'ServiceRegistry/Update',
   subject: 'services/github',
+  nodes: undefined,
 });
 
 export const record = (node: string, seq: number, hash = `hash ${seq}`): AuditRecordRow => ({

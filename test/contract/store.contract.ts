@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Store } from '../../control-plane/store/interface.ts';
 import { auditContract } from './audit.contract.ts';
+import { canaryContract } from './canaries.contract.ts';
 import { keyContract } from './keys.contract.ts';
 import { nodeContract } from './nodes.contract.ts';
 import { operationContract } from './operations.contract.ts';
@@ -34,6 +35,7 @@ export const storeContract = (name: string, open: () => Promise<OpenedStore>): v
     describe('snapshots', () => snapshotContract(store));
     describe('tokens', () => tokenContract(store));
     describe('keys', () => keyContract(store));
+    describe('canaries', () => canaryContract(store));
     describe('audit', () => auditContract(store));
   });
 };
@@ -149,6 +151,13 @@ const transactionContract = (opened: () => OpenedStore): void => {
     await expect(store.ping()).rejects.toMatchObject(refused);
     await expect(store.read.services.get('a')).rejects.toMatchObject(refused);
     await expect(store.transact((tx) => tx.services.get('a'))).rejects.toMatchObject(refused);
+  });
+
+  test('a key can be taken, again when its time is over', async () => {
+    const { store } = opened();
+    expect(await store.takeOnce('k', 0, 1000)).toBe(true);
+    expect(await store.takeOnce('other', 0, 1000)).toBe(true);
+    expect(await store.takeOnce('k', 1001, 2000)).toBe(true);
   });
 
   test('closing waits for the transaction that is under way', async () => {

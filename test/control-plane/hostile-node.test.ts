@@ -85,23 +85,22 @@ test('an assertion of a node that was overheard cannot be replayed', async () =>
   expect((replayed as { metadata: Headers }).metadata.get('daypass-error-code')).toBe('unauthenticated');
 });
 
-test('assertions are remembered for as long as they are good, and a node has room for so many', () => {
+test('assertions are remembered for as long as they are good, and a node has room for so many', async () => {
   let now = 0;
-  const taken = createTaken(() => now, 2);
-  const outcome = (node: string, text: string): string => {
-    try {
-      taken.take(node, text);
-      return 'taken';
-    } catch (error) {
-      return (error as { code: string }).code;
-    }
-  };
-  expect([outcome('a', '1'), outcome('a', '1'), outcome('a', '2')]).toEqual(['taken', 'unauthenticated', 'taken']);
-  expect([outcome('a', '3'), outcome('b', '3')]).toEqual(['overloaded', 'taken']);
+  const elsewhere = new Set([createHash('sha256').update('9').digest('hex')]);
+  const taken = createTaken({ store: { takeOnce: async (key) => !elsewhere.has(key) }, now: () => now, most: 2 });
+  const outcome = (node: string, text: string): Promise<string> =>
+    taken.take(node, text).then(
+      () => 'taken',
+      (error: { code: string }) => error.code,
+    );
+  const outcomes = (...asked: [string, string][]) => Promise.all(asked.map((one) => outcome(...one)));
+  expect(await outcomes(['a', '1'], ['a', '1'], ['a', '2'])).toEqual(['taken', 'unauthenticated', 'taken']);
+  expect(await outcomes(['a', '3'], ['b', '3'], ['b', '9'])).toEqual(['overloaded', 'taken', 'unauthenticated']);
   now = 75_000;
-  expect(outcome('a', '1')).toBe('unauthenticated');
+  expect(await outcome('a', '1')).toBe('unauthenticated');
   now = 150_000;
-  expect([outcome('a', '3'), outcome('a', '1')]).toEqual(['taken', 'taken']);
+  expect(await outcomes(['a', '3'], ['a', '1'])).toEqual(['taken', 'taken']);
 });
 
 test('a caller that gets the name of a deleted one neither sees nor ends the tokens of that one', async () => {

@@ -87,6 +87,19 @@ test('of many that come with one token at once, exactly one is enrolled', async 
   expect(nodes.filter(({ name }) => name.startsWith('edge-'))).toHaveLength(1);
 });
 
+test('whoever used a token gets the same answer again, and is still one node; expelled, it gets none', async () => {
+  await using control = await startControl();
+  const { token } = await control.admin.nodes.createEnrolment({});
+  const first = await enrol(control, token, 'edge-1');
+  expect((await enrol(control, token, 'edge-1', first.key)).enrolled).toEqual(first.enrolled);
+  expect((await enrol(control, token, '', first.key)).enrolled).toEqual(first.enrolled);
+  expect(await refusalOf(enrol(control, token, 'edge-2', first.key))).toEqual(['unauthenticated', null]);
+  expect(await refusalOf(enrol(control, token, 'edge-1'))).toEqual(['unauthenticated', null]);
+  expect((await changesOf(control)).filter((change) => change.includes('Enrol nodes/'))).toHaveLength(1);
+  await control.admin.nodes.expel({ name: 'edge-1', wait: NOW });
+  expect(await refusalOf(enrol(control, token, 'edge-1', first.key))).toEqual(['unauthenticated', null]);
+});
+
 test('a token that is not there, was used, has ended, or is of another fleet gets one answer', async () => {
   let offset = 0;
   await using control = await startControl({ now: () => Date.now() + offset });
@@ -179,6 +192,8 @@ test('outsiders who try tokens without end are held to a few at a time, and an a
   isOver = true;
   await Promise.all(knocking);
   expect(answers.filter((code) => code !== 'unauthenticated' && code !== 'overloaded')).toEqual([]);
+  // More than may be under way, so that each gave its place back.
+  expect(answers.filter((code) => code === 'unauthenticated').length).toBeGreaterThan(64);
   // The admin's own is the one change: nothing of theirs is in the audit.
   expect(await changesOf(control)).toHaveLength(1);
 });
@@ -313,6 +328,22 @@ test('a node that is taken out of the file is withdrawn, and enrolled again when
   await writeFile(file, text);
   await using third = await startControl({ home: first.home });
   await expect(third.asNode('node-2').snapshots.get({})).resolves.toBeDefined();
+});
+
+test('of two control planes on one database either takes a token once, and an expulsion by one holds at the other', async () => {
+  await using here = await startControl();
+  await using there = await startControl({ home: here.home });
+  const { token } = await here.admin.nodes.createEnrolment({});
+  const tries = [enrol(here, token, 'edge-1'), enrol(there, token, 'edge-2')];
+  const results = await Promise.allSettled(tries);
+  const [won] = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  expect(results.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+  if (won === undefined) throw new Error('nobody was enrolled');
+  const { name } = won.enrolled;
+  await expect(clientsAs(there, name, won.key).snapshots.get({})).resolves.toBeDefined();
+  await here.admin.nodes.expel({ name, wait: NOW });
+  expect(await refusalOf(clientsAs(there, name, won.key).snapshots.get({}))).toEqual(['unauthenticated', null]);
+  expect(await refusalOf(ingest(clientsAs(there, name, won.key), won.key))).toEqual(['unauthenticated', null]);
 });
 
 test('watches of a node that was expelled at another control plane end when this one looks again', async () => {

@@ -59,8 +59,10 @@ export const openReplica = async (
         await work(tx);
         return publisher.build(tx, POOL, written, { caller: 'ci', method: 'Some/Method', subject: 'services/x' });
       });
-      publisher.activate(published);
-      return published;
+      for (const one of published) publisher.activate(one);
+      const [first] = published;
+      if (first === undefined) throw new Error('nothing was published');
+      return first;
     },
     newest: () => {
       const published = publisher.current(POOL);

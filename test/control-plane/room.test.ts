@@ -1,11 +1,11 @@
 // Services leave room in a snapshot for revocations, however long their named scopes are.
 import { ConnectError } from '@connectrpc/connect';
-import { entryBytes } from '@daypass/core/snapshot';
+import { entryBytes, MAX_ENTRIES, MAX_ENTRY_BYTES } from '@daypass/core/snapshot';
 import { CallerService } from '@daypass/sdk/gen/daypass/v1/caller_pb';
 import { ServiceRegistry } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkRoom } from '../../control-plane/domain/room.ts';
-import { serviceEntries } from '../../control-plane/domain/snapshot-content.ts';
+import { type Size, serviceEntries } from '../../control-plane/domain/snapshot-content.ts';
 import type { ServiceRow } from '../../control-plane/store/interface.ts';
 import { errorOf, type Running, startControl } from './fixture.ts';
 
@@ -68,23 +68,30 @@ const EMPTY = {
   createdAt: 0,
   updatedAt: 0,
 };
-const room = (others: readonly ServiceRow[], old: ServiceRow | undefined, row: ServiceRow) => {
-  const entries = (old === undefined ? others : [...others, old]).flatMap(serviceEntries);
-  const bytes = entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
-  return checkRoom(async () => ({ entries: entries.length, bytes }), old, row);
+const sizeOf = (row: ServiceRow | undefined): Size => {
+  const entries = row === undefined ? [] : serviceEntries(row);
+  return { entries: entries.length, bytes: entries.reduce((sum, entry) => sum + entryBytes(entry), 0) };
+};
+const room = (others: Size, old: ServiceRow | undefined, row: ServiceRow) => {
+  const { entries, bytes } = sizeOf(old);
+  return checkRoom(async () => ({ entries: others.entries + entries, bytes: others.bytes + bytes }), old, row);
 };
 const MB = 1_000_000;
-const full = [service('a', 25 * MB), service('b', 20 * MB)];
+const left = (entries: number, bytes: number): Size => ({
+  entries: MAX_ENTRIES * 0.75 - entries,
+  bytes: MAX_ENTRY_BYTES * 0.75 - bytes,
+});
+const full = left(1000, 5.5 * MB);
 
 test('a quarter of a snapshot is kept for what is not a service', async () => {
   await room(full, undefined, service('c', 5 * MB));
   const refused = { code: 'failed_precondition' };
   await expect(room(full, undefined, service('c', 6 * MB))).rejects.toMatchObject(refused);
-  await expect(room([service('a', 1, 149_000)], undefined, service('c', 1, 1000))).rejects.toMatchObject(refused);
+  await expect(room(full, undefined, service('c', 1, 1000))).rejects.toMatchObject(refused);
 });
 
 test('a service of a full pool may still shrink, and change what takes no room', async () => {
-  const tooFull = [...full, service('c', 10 * MB)];
+  const tooFull = left(1000, -4 * MB);
   const old = service('d', 2 * MB);
   await room(tooFull, old, service('d', MB));
   await room(tooFull, old, { ...old, description: 'other' });

@@ -1,6 +1,7 @@
 // Token keys: a new one is public first, signs once every node knows it, and the old one ends without a token refused.
 import { createHash } from 'node:crypto';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ConnectError } from '@connectrpc/connect';
 import { controlPaths, keyFile } from '@daypass/core/home';
 import { type GeneratedKey, generateSigningKey } from '@daypass/core/key';
@@ -198,6 +199,45 @@ test('without the private half of a key that nodes know nothing is minted, and i
   await until(async () => (await signedBy(control).catch(() => '')) === kid);
   await control.app.close();
   await home.remove();
+});
+
+test('with two control planes a key signs at neither before every node knows it, and each knows the keys of the other', async () => {
+  const home = await makeHome();
+  await using a = await startControl({ home });
+  const copy = `${home.path}-copy`;
+  await cp(join(home.path, 'control'), join(copy, 'control'), { recursive: true });
+  const env = { DAYPASS_DATABASE_URL: `sqlite:${controlPaths(home.path).database}` };
+  await using b = await startControl({ home: { ...home, path: copy }, env });
+  await a.admin.services.create({ service, wait: { seconds: 0n } });
+  const { snapshot } = await a.asNode('node-1').snapshots.get({});
+  await report(a, 'node-1', snapshot);
+  const old = await signedBy(b);
+
+  // It lies at one of them only: the other publishes it all the same, and signs with what it has.
+  const { kid } = await addTokenKey(home.path);
+  await a.app.reload();
+  await b.admin.services.create({ service: { ...service, name: 'other' }, wait: { seconds: 0n } });
+  const both = await until(async () => {
+    const newest = (await b.asNode('node-1').snapshots.get({})).snapshot;
+    return kidsIn(newest).includes(kid) && newest;
+  });
+  expect([await signedBy(a), await signedBy(b)]).toEqual([old, old]);
+  await report(b, 'node-1', both);
+  await until(async () => (await signedBy(a)) === kid);
+  expect(await signedBy(b)).toBe(old);
+  const token = await mint(a);
+  expect((await b.admin.tokens.introspect({ token })).active).toBe(true);
+  const listed = (await b.admin.keys.list({})).keys.find((key) => key.kid === kid);
+  expect([listed?.state, listed?.held]).toEqual([KeyState.CURRENT, false]);
+
+  // Retired at one, it signs nothing at the other from that moment.
+  await a.admin.keys.retire({ kid: old, wait: { seconds: 0n } });
+  expect(await codeOf(mint(b))).toBe('unavailable');
+  await cp(controlPaths(home.path).tokenKeys, controlPaths(copy).tokenKeys, { recursive: true });
+  await b.app.reload();
+  expect(await signedBy(b)).toBe(kid);
+  await Promise.all([a.app.close(), b.app.close()]);
+  await Promise.all([home.remove(), rm(copy, { recursive: true })]);
 });
 
 test('a home that got bad is reported, and the keys of before stay', async () => {

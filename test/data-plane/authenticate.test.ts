@@ -118,10 +118,11 @@ const parentCuts: readonly [string, object, unknown][] = [
 test.each(
   parentCuts,
 )('a cut-off of a parent %s, before the child was minted, decides about the child', (_name, fit, code) =>
-  withApi(async (data, _upstream, content) => {
+  withApi(async (data, upstream, content) => {
     const token = await data.mint({ parents: [parentOf()] });
     expect(await outcome(data, token)).toBe(200);
-    await data.publish({ ...content, cutoffs: [{ ...fit, minted_before: beforeChild() }] });
+    const services = [...content.services, { name: 'other', origin: upstream.origin }];
+    await data.publish({ ...content, services, cutoffs: [{ ...fit, minted_before: beforeChild() }] });
     expect(await outcome(data, token)).toBe(code);
   }));
 

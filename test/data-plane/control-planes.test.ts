@@ -76,6 +76,10 @@ async function controlPlane(state = sharedState()) {
     routes: ({ service }) => {
       service(SnapshotService, {
         watch: (_request, { requestHeader, signal }) => watch(requestHeader, signal),
+        async get(_request, { requestHeader, signal }) {
+          await behave('get', requestHeader, signal);
+          return {};
+        },
         async report(_request, { requestHeader, signal }) {
           await behave('report', requestHeader, signal);
           return {};
@@ -249,6 +253,21 @@ test('one that freezes in the middle of its stream is left within the silence th
   expect(second.calls).toContain('ingest');
 });
 
+test('one whose stream is given up, since nothing good comes of it, is left; one whose stream just ends is not', async () => {
+  const [first, second] = [await controlPlane(), await controlPlane()];
+  const { clients } = wayTo([first, second]);
+  const watchUntil = async (reason?: Error): Promise<void> => {
+    const stop = new AbortController();
+    for await (const _ of clients.snapshots.watch({}, { signal: stop.signal })) stop.abort(reason);
+  };
+  await expect(watchUntil()).rejects.toThrow();
+  await clients.snapshots.report({ node: 'node-1' });
+  expect([first.calls, second.calls]).toEqual([['watch', 'report'], []]);
+  await expect(watchUntil(new Error('It drips'))).rejects.toThrow();
+  await clients.snapshots.report({ node: 'node-1' });
+  expect(second.calls).toEqual(['report']);
+});
+
 test('one that accepts a stream and never begins to answer is left', async () => {
   const state = sharedState();
   const [first, second] = [await controlPlane(state), await controlPlane(state)];
@@ -257,6 +276,14 @@ test('one that accepts a stream and never begins to answer is left', async () =>
   const agent = await nodeAt(wayTo([first, second], 300));
   await until('it is active', () => agent.current()?.version === 1);
   expect(first.calls).toContain('watch');
+});
+
+test('one that does not answer what is asked for where streams are cut is left, too', async () => {
+  const [first, second] = [await controlPlane(), await controlPlane()];
+  first.mode.now = 'frozen';
+  const { clients } = wayTo([first, second], 300);
+  await within('it is answered', clients.snapshots.get({}));
+  expect([first.calls, second.calls]).toEqual([['get'], ['get']]);
 });
 
 test('a message that is read slowly is no silence, nor is one that comes slowly', async () => {

@@ -13,6 +13,7 @@ const ADMIN = { host: '127.0.0.1', port: 1 };
 const handover = (digest: string): Handover => ({
   version: 1,
   digest,
+  generation: 0,
   bytes: 1,
   lead: () => ({ head: { digest } }) as Whole,
 });

@@ -137,7 +137,8 @@ describe('every plane', () => {
 
   test('no plane has what is the other’s: not a secret, a volume or a namespace', () => {
     const [control, data] = pods.map(([, pod]) => referredTo(pod));
-    expect(control).toEqual(['control-home', 'control-tls', 'control-plane', 'control-database']);
+    const keys = ['control-home', 'control-token-keys', 'control-snapshot-keys', 'control-tls'];
+    expect(control).toEqual([...keys, 'control-plane', 'control-database']);
     expect(data?.filter((name) => control?.includes(name))).toEqual([]);
     expect(new Set(workloads.map(({ metadata }) => metadata.namespace)).size).toBe(workloads.length);
   });

@@ -10,6 +10,7 @@ export const nodes: Migration = {
       .addColumn('token_hash', 'text', (column) => column.primaryKey().notNull())
       .addColumn('pool', 'text', (column) => column.notNull())
       .addColumn('name', 'text', (column) => column.notNull())
+      .addColumn('node', 'text', (column) => column.notNull())
       .addColumn('caller', 'text', (column) => column.notNull())
       .addColumn('caller_created_at', 'bigint', (column) => column.notNull())
       .addColumn('created_at', 'bigint', (column) => column.notNull())

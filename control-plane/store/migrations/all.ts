@@ -6,6 +6,7 @@ import { operations } from './0003-operations.ts';
 import { snapshotEntries } from './0004-snapshot-entries.ts';
 import { nodes } from './0005-nodes.ts';
 import { keys } from './0006-keys.ts';
+import { canary } from './0007-canary.ts';
 
 /** Migrations by their names. */
 export type Migrations = Readonly<Record<string, Migration>>;
@@ -17,4 +18,5 @@ export const migrations: Migrations = {
   '0004-snapshot-entries': snapshotEntries,
   '0005-nodes': nodes,
   '0006-keys': keys,
+  '0007-canary': canary,
 };

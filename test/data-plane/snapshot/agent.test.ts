@@ -399,6 +399,65 @@ test('the floor is never lowered', async () => {
   expect((await openSnapshotStore(folder)).floor()?.version).toBe(9);
 });
 
+const GENERATION = { statement: { generation: 1 } } as const;
+const FAR = Number.MAX_SAFE_INTEGER;
+
+test('after a fast-forward the next generation of keys is taken, over a start again too, and the one before never', async () => {
+  const { agent, control, folder } = await agentOf();
+  control.push(await fleet.snapshot(FAR));
+  agent.start();
+  await serving(agent, FAR);
+  const lockedOut = await fleet.snapshot(7);
+  control.push(lockedOut);
+  await until('it is refused', () => control.reports.at(-1)?.nackCode === 'snapshot_rollback');
+  const recovery = await fleet.snapshot(7, GENERATION);
+  control.push(recovery);
+  await serving(agent, 7);
+  expect(JSON.parse(readFileSync(join(folder, 'floor.json'), 'utf8'))).toMatchObject({ version: 7, generation: 1 });
+  control.push(await fleet.snapshot(FAR));
+  await until('the stolen key is refused', () => control.reports.at(-1)?.nackCode === 'snapshot_key_revoked');
+  await agent.stop();
+
+  const again = await agentOf({ folder });
+  expect(again.agent.current()).toMatchObject({ version: 7, generation: 1 });
+  again.control.push(await fleet.snapshot(8, after(recovery)));
+  again.agent.start();
+  await until('it is refused', () => again.control.reports.at(-1)?.nackCode === 'snapshot_key_revoked');
+  const next = await fleet.snapshot(8, { ...GENERATION, ...after(recovery) });
+  again.control.push(next);
+  await serving(again.agent, 8);
+});
+
+test('a snapshot on disk of a generation before is refused at the start', async () => {
+  const { folder } = await storedHome(9);
+  writeFileSync(
+    join(folder, 'floor.json'),
+    JSON.stringify({ v: 1, version: 2, digest: 'ab'.repeat(32), generation: 1 }),
+  );
+  const { agent, lines } = await agentOf({ folder });
+  expect(agent.current()).toBeUndefined();
+  expect(JSON.stringify(lines)).toContain('snapshot_key_revoked');
+});
+
+test('a node that ended before it raised the floor goes on in the later generation, and takes none of the one before', async () => {
+  const { folder } = await storedHome(FAR);
+  const recovery = await fleet.snapshot(7, GENERATION);
+  const floor = readFileSync(join(folder, 'floor.json'));
+  await (await openSnapshotStore(folder)).save(sharedMessage(recovery), {
+    version: 7,
+    digest: digestOf(recovery),
+    generation: 1,
+  });
+  writeFileSync(join(folder, 'floor.json'), floor);
+  const { agent, control } = await agentOf({ folder });
+  expect(agent.current()).toMatchObject({ version: 7, generation: 1 });
+  control.push(await fleet.snapshot(FAR));
+  agent.start();
+  await until('it is refused', () => control.reports.at(-1)?.nackCode === 'snapshot_key_revoked');
+  control.push(await fleet.snapshot(8, { ...GENERATION, ...after(recovery) }));
+  await serving(agent, 8);
+});
+
 test.each([
   '',
   '{"v":1,"version":7}',

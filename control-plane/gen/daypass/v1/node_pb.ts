@@ -488,7 +488,7 @@ export const NodeService: GenService<{
   },
   /**
    * Enrol makes a node of whoever holds an enrolment token and a key of its own. No API key: the token is what
-   * authenticates. Errors: `unauthenticated` for a token that is not there, was used or has ended, `invalid_argument` for
+   * authenticates. Whoever used a token gets the same answer again while it lives: an answer may be lost. Errors: `unauthenticated` for a token that is not there, was used or has ended, `invalid_argument` for
    * a wrong proof or name, `already_exists` for a name or key that was ever used.
    *
    * @generated from rpc daypass.v1.NodeService.Enrol

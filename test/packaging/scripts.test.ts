@@ -1,7 +1,10 @@
-// The scripts by which the deployments enrol their nodes, run as they stand: on a home of their own, against a real control plane.
-import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+// The scripts of the deployments, run as they stand: those that enrol nodes, and the one that puts the control plane's home together.
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { generateSigningKey } from '@daypass/core/key';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readControlHome } from '../../control-plane/home.ts';
+import { createLog } from '../../control-plane/log.ts';
 import { root } from '../check/sources.ts';
 import { type Fleet, startFleet } from '../kit/planes.ts';
 import { run } from '../kit/process.ts';
@@ -66,10 +69,7 @@ test('docker-compose makes a node with the pool’s keys, and leaves it alone at
 }, 60_000);
 
 test('a pod enrols with the token that is for it, waits while there is none, and leaves its node alone later', async () => {
-  const pods = workloadsOf(await readManifests()).map(({ spec }) => spec.template.spec);
-  const enrol = pods.flatMap(({ initContainers = [] }) => initContainers).find(({ name }) => name === 'enrol');
-  expect(enrol?.command).toEqual(['sh', '-euc']);
-  const script = String(enrol?.args?.[0]);
+  const script = await podScript('enrol');
   const folder = join(fleet.home, 'pod');
   const tokens = join(folder, 'tokens');
   await mkdir(tokens, { recursive: true });
@@ -83,3 +83,36 @@ test('a pod enrols with the token that is for it, waits while there is none, and
   expect(await start()).toMatchObject({ code: 0 });
   expect(await identityOf(folder)).toEqual(made);
 }, 60_000);
+
+test('a control plane’s pod puts its home together from secrets, with keys that came later and without', async () => {
+  const script = await podScript('home');
+  const folder = join(fleet.home, 'control-pod');
+  const secrets = join(folder, 'secrets');
+  const control = join(folder, 'control');
+  for (const path of [control, join(secrets, 'home'), join(secrets, 'token-keys'), join(secrets, 'snapshot-keys')])
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  const files = (await readdir(join(fleet.home, 'control'))).filter((name) => /\.(json|jwk)$/.test(name));
+  for (const name of files) await cp(join(fleet.home, 'control', name), join(secrets, 'home', name));
+  const start = () => runScript(script, folder, { '/secrets': secrets }, {});
+
+  expect(await start()).toMatchObject({ code: 0 });
+  const before = await readControlHome(folder, silent);
+  expect(before.tokenKeys).toHaveLength(1);
+
+  const { kid, privateJwk } = await generateSigningKey();
+  // As Kubernetes has it: a link to a folder that is replaced as a whole.
+  await mkdir(join(secrets, 'token-keys', '..data'));
+  await writeFile(join(secrets, 'token-keys', '..data', `${kid}.jwk`), JSON.stringify(privateJwk));
+  await symlink(join('..data', `${kid}.jwk`), join(secrets, 'token-keys', `${kid}.jwk`));
+  expect(await start()).toMatchObject({ code: 0 });
+  expect((await readControlHome(folder, silent)).tokenKeys.map((key) => key.kid)).toContain(kid);
+}, 60_000);
+
+const silent = createLog('error', () => undefined);
+
+async function podScript(container: string): Promise<string> {
+  const pods = workloadsOf(await readManifests()).map(({ spec }) => spec.template.spec);
+  const found = pods.flatMap(({ initContainers = [] }) => initContainers).find(({ name }) => name === container);
+  expect(found?.command).toEqual(['sh', '-euc']);
+  return String(found?.args?.[0]);
+}

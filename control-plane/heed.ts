@@ -1,0 +1,44 @@
+// What is done when another control plane on the same database has written.
+import type { Notifier } from './domain/notifier.ts';
+import type { Publisher } from './domain/publisher.ts';
+import type { Log } from './log.ts';
+import type { Notices, StoredChain } from './store/interface.ts';
+
+type Deps = {
+  readonly publisher: Pick<Publisher, 'learn'>;
+  /** Wakes who waits for reports of nodes. */
+  readonly reported: Pick<Notifier, 'notify'>;
+  /** Ends the streams of nodes that were expelled. */
+  readonly recheckNodes: () => Promise<void>;
+  /** Reads the public keys again. */
+  readonly learnKeys: () => Promise<void>;
+  readonly auditElsewhere: (chain: StoredChain | undefined) => Promise<void>;
+  readonly log: Pick<Log, 'error'>;
+};
+
+/** Makes the listener to the store's notices; never throws. */
+export const createHeed = (deps: Deps): Parameters<Notices['on']>[0] => {
+  const run = (what: string, work: Promise<void>): void => {
+    work.catch((error: unknown) =>
+      deps.log.error('what another control plane wrote was not taken up', { what, error }),
+    );
+  };
+  return (topic, chain) => {
+    switch (topic) {
+      case 'snapshots':
+        return run(topic, deps.publisher.learn());
+      case 'reports':
+        return deps.reported.notify();
+      case 'nodes':
+        // Who waits for a node that was expelled waits no longer.
+        deps.reported.notify();
+        return run(topic, deps.recheckNodes());
+      case 'audit':
+        return run(topic, deps.auditElsewhere(chain));
+      case 'keys':
+        return run(topic, deps.learnKeys());
+      default:
+        return topic satisfies never;
+    }
+  };
+};
