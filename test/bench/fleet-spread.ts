@@ -71,7 +71,7 @@ export async function measureSpread(asked: Asked, props: Props): Promise<Spread>
     const [nodeCpu = 0, controlCpu = 0] = (await used()).map((micros, i) => micros - (before[i] ?? 0));
     const made = (changes.length + WARM_UPS) * 1000;
     progress(`${changes.length} changes`);
-    const tokens = await mintMany(fleet, 200);
+    const tokens = await mintMany(fleet, 400);
     const streams: number[] = [];
     const revocations = await forSeconds(asked.seconds, (round) => revoke(fleet, tokens[round], streams));
     progress(`${revocations.length} revocations`);
@@ -136,13 +136,13 @@ async function startAll(props: Props, { asked, home, url, activations }: Fleet, 
 }
 
 /** The first ones warm up what is run for the first time. */
-const WARM_UPS = 5;
+const WARM_UPS = 20;
 
 async function forSeconds(seconds: number, work: (round: number) => Promise<number>): Promise<readonly number[]> {
   const times: number[] = [];
   for (let round = 0; round < WARM_UPS; round += 1) await work(round);
   const end = clock() + seconds * 1000;
-  for (let round = WARM_UPS; clock() < end && round < 200; round += 1) times.push(await work(round));
+  for (let round = WARM_UPS; clock() < end && round < 400; round += 1) times.push(await work(round));
   return times;
 }
 
