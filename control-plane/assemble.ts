@@ -118,7 +118,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   const planScope = createPlanScope({ read, ceilings, publisher, ...timed });
   const attempt = createTry({ store, publisher });
   const canaries = createCanaries({
-    ...{ changes, rollouts, attempt, read, now, newId },
+    ...{ changes, rollouts, attempt, read, now, newId, sealingKids },
     tell: (message, { pool, subject, nodes }, why) => log.warn(message, { pool, subject, nodes, why }),
   });
   const release = createRelease({ changes, rollouts, canaries });

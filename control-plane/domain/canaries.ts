@@ -1,23 +1,18 @@
 // Changes that some nodes of a pool get first: begun, watched, and then promoted or taken back.
-import { DaypassError } from '@daypass/core/errors';
-import { MAX_CANARY_NODES } from '@daypass/core/snapshot';
-import type { Aggregates, CanaryRow, NodeRow } from '../store/interface.ts';
+import { DaypassError, describe } from '@daypass/core/errors';
+import { MAX_SEAL_IN_SNAPSHOT } from '@daypass/core/seal';
+import type { Aggregates, CanaryRow } from '../store/interface.ts';
 import type { CallerActor } from './actor.ts';
+import { type CanaryPlan, chooseNodes, isDue, refusalBy } from './canary-nodes.ts';
 import { type CanaryTallies, harmOf, talliesOf } from './canary-verdict.ts';
 import type { Changes, Plan, Work } from './change.ts';
 import type { Published } from './published.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 import { refuseBesideCanary, runningCanary } from './running-canary.ts';
+import { checkSealForm } from './seal-form.ts';
+import type { ServiceRules } from './service-config.ts';
 import { removeService } from './service-plans.ts';
 import type { Try } from './trial.ts';
-
-/** Which nodes get a change first: so many, or these. */
-export type CanaryPlan = {
-  readonly count: number;
-  readonly nodes: readonly string[];
-  /** Undefined: it waits for somebody. */
-  readonly promoteAfterMs: number | undefined;
-};
 
 /** A canary, without what it changes. */
 export type Canary = Omit<CanaryRow, 'change'>;
@@ -56,6 +51,8 @@ type Deps = {
   /** Milliseconds. */
   readonly now: () => number;
   readonly newId: () => string;
+  /** Key ids that a pool's credentials may be sealed to; undefined: there is no such pool. */
+  readonly sealingKids: ServiceRules['sealingKids'];
   /** Tells the operator what became of one by itself. */
   readonly tell: (message: string, canary: Canary, why: string) => void;
 };
@@ -101,6 +98,16 @@ export const createCanaries = (deps: Deps): Canaries => {
       return { ...work, value: undefined };
     });
     if (ended !== undefined) deps.tell(`a canary was ${ending.word} by itself`, ended, ending.why);
+  };
+
+  /** What was good when it began may not be by now. */
+  const promoteByItself = async (canary: Canary): Promise<void> => {
+    try {
+      await endByItself(canary, { ...PROMOTED, why: 'promote_after' });
+    } catch (error) {
+      if (!(error instanceof DaypassError) || describe(error.code).owner === 'platform') throw error;
+      await endByItself(canary, { ...TAKEN_BACK, why: `it could not be promoted: ${error.message}` });
+    }
   };
 
   return {
@@ -149,7 +156,7 @@ export const createCanaries = (deps: Deps): Canaries => {
         const nodes = (await read.nodes.ofPool(canary.pool)).filter(({ name }) => canary.nodes.includes(name));
         const harm = refusalBy(nodes, canary) ?? harmOf((await stateOf(canary)).tallies);
         if (harm !== undefined) await endByItself(canary, { ...TAKEN_BACK, why: harm });
-        else if (isDue(canary, nodes, now())) await endByItself(canary, { ...PROMOTED, why: 'promote_after' });
+        else if (isDue(canary, nodes, now())) await promoteByItself(canary);
       }
     },
   };
@@ -169,7 +176,7 @@ const endCanary = async (
   tx: Aggregates,
   canary: CanaryRow,
   { ending, why }: Ending,
-  deps: Pick<Deps, 'now' | 'newId'>,
+  deps: Pick<Deps, 'now' | 'newId' | 'sealingKids'>,
 ): Promise<Work<Canary>> => {
   const { change, ...rest } = canary;
   const ended = { ...rest, endedAt: deps.now(), ending, why };
@@ -181,49 +188,20 @@ const endCanary = async (
 
 const applyChange = async (
   tx: Aggregates,
-  { service, change: { after, operations } }: CanaryRow,
-  deps: Pick<Deps, 'now' | 'newId'>,
+  { pool, service, change: { after, operations } }: CanaryRow,
+  deps: Pick<Deps, 'now' | 'newId' | 'sealingKids'>,
 ): Promise<void> => {
   if (after === undefined) return removeService(tx, service, deps);
+  // A key may have been retired since.
+  const { sealedCredential } = after;
+  if (sealedCredential !== undefined) {
+    checkSealForm(sealedCredential, deps.sealingKids(pool) ?? new Set(), MAX_SEAL_IN_SNAPSHOT);
+  }
   const stored = await tx.services.get(service);
   // A service is there from when tokens can be minted for it: those of an earlier one of its name stay cut off.
   const row = { ...after, updatedAt: deps.now() };
   await (stored === undefined ? tx.services.insert({ ...row, createdAt: deps.now() }) : tx.services.replace(row));
   if (operations !== undefined) await tx.operations.replaceAll(service, operations);
-};
-
-/** Of those that have a running lease, in name order; at least one of these must stay as it is. */
-const chooseNodes = (all: readonly NodeRow[], { count, nodes }: CanaryPlan, now: number): readonly string[] => {
-  const alive = all.filter(({ leaseExpiresAt }) => leaseExpiresAt > now).map(({ name }) => name);
-  if ((count === 0) === (nodes.length === 0) || Math.max(count, nodes.length) > MAX_CANARY_NODES) {
-    const message = `must say how many nodes, or name them; at most ${MAX_CANARY_NODES}`;
-    throw new DaypassError('invalid_argument', message, { field: 'canary' });
-  }
-  const silent = nodes.find((name) => !alive.includes(name));
-  if (silent !== undefined) {
-    const message = `the pool has no node \`${silent.slice(0, 63)}\` with a running lease`;
-    throw new DaypassError('failed_precondition', message, { field: 'canary.nodes' });
-  }
-  const chosen = nodes.length > 0 ? [...new Set(nodes)] : alive.slice(0, count);
-  if (chosen.length < Math.max(count, 1) || chosen.length >= alive.length) {
-    const message = `the pool has ${alive.length} nodes with a running lease, one of which must stay as it is`;
-    throw new DaypassError('failed_precondition', message, { field: 'canary' });
-  }
-  return chosen;
-};
-
-/** A node that cannot take the change: it goes on with what it had. */
-const refusalBy = (nodes: readonly NodeRow[], { version }: Canary): string | undefined => {
-  const node = nodes.find(({ nackCode, nackVersion }) => nackCode !== '' && nackVersion >= version);
-  return node && `${node.name} refused the snapshot: ${node.nackCode}`;
-};
-
-/** Its time has come, and each of its nodes that lives has it. */
-const isDue = ({ promoteAt, version }: Canary, nodes: readonly NodeRow[], now: number): boolean => {
-  const alive = nodes.filter(({ leaseExpiresAt }) => leaseExpiresAt > now);
-  return (
-    promoteAt !== undefined && now >= promoteAt && alive.length > 0 && alive.every((node) => node.version >= version)
-  );
 };
 
 const noCanary = ({ pool, id }: WhichCanary): DaypassError =>

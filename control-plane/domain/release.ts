@@ -1,6 +1,7 @@
 // How a planned change is given to the nodes: to all of its pool at once, or to some first.
 import type { CallerActor } from './actor.ts';
-import type { Canaries, CanaryPlan } from './canaries.ts';
+import type { Canaries } from './canaries.ts';
+import type { CanaryPlan } from './canary-nodes.ts';
 import type { Changes, Plan } from './change.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 

@@ -2,7 +2,7 @@
 import type { Aggregates, AuditChange, TokenRow } from './interface.ts';
 import type { LaterTable, LaterValue } from './later-writes.ts';
 
-import type { Tables } from './tables.ts';
+import { storable, type Tables } from './tables.ts';
 import { tokenColumns } from './tokens.ts';
 import type { AddLater } from './writer.ts';
 
@@ -18,7 +18,11 @@ export const appendLater = (tx: Aggregates, add: AddLater): Aggregates => ({
     append: async (changes: readonly AuditChange[]) => {
       const records = changes.map(({ record: { bytes, ...record } }) => ({ ...record, bytes: textOf(bytes) }));
       add(RECORDS, records.map(valuesOf(RECORD_COLUMNS)));
-      add(EVENTS, changes.map(({ event }) => event).map(valuesOf(EVENT_COLUMNS)));
+      const events = changes.map(({ event }) => event).map(valuesOf(EVENT_COLUMNS));
+      add(
+        EVENTS,
+        events.map((values) => values.map((value) => (typeof value === 'string' ? storable(value) : value))),
+      );
     },
   },
 });

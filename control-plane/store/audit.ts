@@ -3,7 +3,7 @@ import { DaypassError } from '@daypass/core/errors';
 import { queryEvents } from './audit-query.ts';
 import { tallyEvents } from './audit-tally.ts';
 import type { AuditEventRow, AuditOutcomeRow, AuditRecordRow, AuditStore } from './interface.ts';
-import { type Db, inParts, limitOf } from './tables.ts';
+import { type Db, inParts, limitOf, storable } from './tables.ts';
 
 const RECORD_COLUMNS = 4;
 const OUTCOME_COLUMNS = 8;
@@ -123,7 +123,7 @@ const insertRecords = async (db: Db, part: readonly AuditRecordRow[]): Promise<v
 // Joins waiting outcomes with their decisions, whichever came first. Only a node's own outcome completes its decision,
 // and only the first: an event that has its status is not changed again. A refusal's reason stays when the outcome has none.
 const settle = async (db: Db, rows: readonly Pick<AuditEventRow, 'decisionId'>[]): Promise<void> => {
-  const ids = [...new Set(rows.map(({ decisionId }) => decisionId))];
+  const ids = [...new Set(rows.map(({ decisionId }) => storable(decisionId)))];
   await db
     .updateTable('auditEvents')
     .from('auditOutcomes')
@@ -162,10 +162,10 @@ const settle = async (db: Db, rows: readonly Pick<AuditEventRow, 'decisionId'>[]
 };
 
 const outcomeColumns = (row: AuditOutcomeRow): AuditOutcomeRow => ({
-  decisionId: row.decisionId,
-  node: row.node,
+  decisionId: storable(row.decisionId),
+  node: storable(row.node),
   outcome: row.outcome,
-  reason: row.reason,
+  reason: storable(row.reason),
   status: row.status,
   requestBytes: row.requestBytes,
   responseBytes: row.responseBytes,
@@ -177,16 +177,16 @@ const eventColumns = (row: AuditEventRow): AuditEventRow => ({
   kind: row.kind,
   time: row.time,
   seq: row.seq,
-  jti: row.jti,
-  client: row.client,
-  principal: row.principal,
-  caller: row.caller,
-  service: row.service,
-  method: row.method,
-  path: row.path,
-  rule: row.rule,
-  credentialId: row.credentialId,
+  jti: storable(row.jti),
+  client: storable(row.client),
+  principal: storable(row.principal),
+  caller: storable(row.caller),
+  service: storable(row.service),
+  method: storable(row.method),
+  path: storable(row.path),
+  rule: storable(row.rule),
+  credentialId: storable(row.credentialId),
   snapshotVersion: row.snapshotVersion,
   count: row.count,
-  source: row.source,
+  source: storable(row.source),
 });

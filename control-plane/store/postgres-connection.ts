@@ -102,7 +102,7 @@ export const openPostgres = async (
     }
   };
   const askBound = (text: string, parameters: readonly unknown[]): Promise<pg.QueryResult> =>
-    ask({ ...named(text), text, values: parameters.map(bound) });
+    ask({ ...named(text, parameters.length), text, values: parameters.map(bound) });
   return {
     pid,
     all: async (text, parameters = []) => (await askBound(text, parameters)).rows,
@@ -152,14 +152,16 @@ const getTypeParser = (oid: number, format?: 'text' | 'binary') =>
 
 /** Statements that the server keeps prepared for a connection. */
 const NAMED_MAX = 200;
+/** Lists have a text for each length: only short ones are worth it. */
+const NAMED_PARAMETERS_MAX = 16;
 const names = new Map<string, string>();
 
 /**
  * The name to prepare a statement under. A statement that says `*` has none: a newer release may add a column while this
  * one runs, and what was prepared before would be refused from then on.
  */
-const named = (text: string): { readonly name?: string } => {
-  if (text.includes('*')) return {};
+const named = (text: string, parameters: number): { readonly name?: string } => {
+  if (text.includes('*') || parameters > NAMED_PARAMETERS_MAX) return {};
   const known = names.get(text);
   if (known !== undefined) return { name: known };
   if (names.size >= NAMED_MAX) return {};

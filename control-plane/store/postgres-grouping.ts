@@ -48,6 +48,12 @@ export const postgresGrouping = ({
         throw new DaypassError('database_unavailable', message, { cause });
       }
     },
+    checkLater: ({ columns, bytes = [] }, rows) => {
+      for (const [at, field] of columns.entries()) {
+        if (bytes.includes(field) || !rows.some((values) => isRefused(values[at]))) continue;
+        throw new DaypassError('invalid_argument', NUL_REFUSED, { field });
+      }
+    },
     insertLater: (connection, table, rows) => connection.run(insertOf(table), [jsonOf(table, rows)]),
   };
 };
@@ -58,7 +64,6 @@ const jsonOf = ({ columns, bytes = [] }: LaterTable, rows: readonly (readonly La
   const jsonValue = (value: LaterValue, column: string): LaterValue => {
     if (typeof value !== 'string') return value;
     if (bytes.includes(column)) return `\\x${Buffer.from(value).toString('hex')}`;
-    if (value.includes('\0')) throw new DaypassError('invalid_argument', NUL_REFUSED, { field: column });
     return value.toWellFormed();
   };
   const objects = rows.map((values) =>
@@ -66,6 +71,8 @@ const jsonOf = ({ columns, bytes = [] }: LaterTable, rows: readonly (readonly La
   );
   return JSON.stringify(objects);
 };
+
+const isRefused = (value: LaterValue | undefined): boolean => typeof value === 'string' && value.includes('\0');
 
 const texts = new WeakMap<LaterTable, string>();
 

@@ -67,6 +67,12 @@ export const fromJson = <T>(text: string, row: string): T => {
   }
 };
 
+/**
+ * A text that a data plane sent, as it may be kept in any database: PostgreSQL holds no NUL, and a node whose records were
+ * refused would have to stop. Its record is kept as it came.
+ */
+export const storable = (text: string): string => text.replaceAll('\0', '\ufffd');
+
 /** The largest page that a store hands out. */
 export const PAGE_MAX = 10_000;
 

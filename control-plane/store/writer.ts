@@ -33,6 +33,8 @@ export type Grouping<One extends Connection> = {
   /** Commits what was done since `begin`; `wrote` are the texts of the writing statements. */
   commit(connection: One, wrote: ReadonlySet<string>): Promise<unknown>;
   readonly insertLater: InsertLater;
+  /** Throws what it would say of rows by themselves: who adds them fails, and not all that share the commit. */
+  readonly checkLater?: AddLater;
 };
 
 export type WriterOptions<One extends Connection> = {
@@ -162,7 +164,7 @@ const runGroup = async <One extends Connection>(connection: One, group: Group<On
   try {
     for (let member = next(); member !== undefined; member = next()) {
       members.push(member);
-      answers.push(await runMember({ connection, memory, later, wrote }, member));
+      answers.push(await runMember({ connection, memory, later, wrote, checkLater: grouping.checkLater }, member));
       if (members.length >= MEMBERS_MAX || performance.now() >= fullAt) break;
       if (performance.now() < turnEnds) continue;
       await nextTurn();
@@ -200,10 +202,14 @@ type Turn = {
   readonly memory: ReadMemory;
   readonly later: LaterWrites;
   readonly wrote: Set<string>;
+  readonly checkLater: AddLater | undefined;
 };
 
 /** Runs one member; how to answer it once the group is on disk. A refusal waits, too: it may rest on what others wrote. */
-const runMember = async ({ connection, memory, later, wrote }: Turn, member: Member): Promise<() => void> => {
+const runMember = async (
+  { connection, memory, later, wrote, checkLater }: Turn,
+  member: Member,
+): Promise<() => void> => {
   const others = later.count();
   const seen = memory.generation();
   let saved = false;
@@ -234,6 +240,7 @@ const runMember = async ({ connection, memory, later, wrote }: Turn, member: Mem
   });
   const add: AddLater = (table, rows) => {
     if (lease.ended()) throw new DaypassError('internal', 'The transaction has ended');
+    checkLater?.(table, rows);
     later.add(table, rows);
   };
   const done = await settled(member.work(lease.connection, memory, add));

@@ -39,7 +39,7 @@ export type Workers = {
   install(handover: Handover, keep: () => Promise<void>): Promise<void>;
   /** Replaces one after the other. Those that cannot be replaced go on. */
   roll(): Promise<void>;
-  /** Has all of them open seals with these keys. One that cannot be told is replaced by one that begins with them. */
+  /** Has all of them open seals with these keys. One that does not answer in time asks when it needs them. */
   unseal(keys: KeysById): Promise<void>;
   /** Metrics of each, and of those that have ended. */
   metrics(): Promise<readonly (readonly Family[])[]>;
@@ -262,10 +262,8 @@ export function createWorkers(deps: Deps): Workers {
       }
     },
     async unseal(keys) {
-      for (const { member, error } of await each(({ thread }) => thread.ask('unseal', keys, UNSEAL_MS))) {
-        log.error('a worker did not take the sealing keys, and is ended', { error, worker: member.thread.slot });
-        member.thread.kill();
-      }
+      for (const { member, error } of await each(({ thread }) => thread.ask('unseal', keys, UNSEAL_MS)))
+        log.warn('a worker did not take the sealing keys yet', { error, worker: member.thread.slot });
     },
     async metrics() {
       await Promise.all(

@@ -40,7 +40,7 @@ type Subject = {
 const MIB = 1024 * 1024;
 /** A request each so many ms to the node that activates. */
 const EVERY_MS = 4;
-const QUIET_MS = 4_000;
+const QUIET_MS = 3_000;
 /** Workers of a node, as a machine with two cores has. */
 const WORKERS = 2;
 
@@ -59,7 +59,9 @@ export async function measureActivation(asked: Asked, props: Props): Promise<Act
     control.onWatch((stream, { digest }) =>
       stream.write(digest === subject.sent.digest ? heartbeat(1) : subject.sent.bytes),
     );
-    const { pid, ports } = await startNodes(props, control.url, WORKERS, [await makeHome(props.folder)]);
+    const homes = [await makeHome(props.folder)];
+    const planes = { controlUrl: control.url, workers: WORKERS, port: 9, first: made, homes };
+    const { pid, ports } = await startNodes(props, planes);
     Object.assign(subject, { pid, port: ports[0] ?? 0 });
   }
   const beating = setInterval(() => {

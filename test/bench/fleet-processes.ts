@@ -14,14 +14,22 @@ const START_MS = 300_000;
 /** A process with data planes, and their ports. */
 export type NodeProcess = { readonly pid: number; readonly ports: readonly number[] };
 
+/** Data planes: their control plane, workers of each, where they say what they activate, the number of the first, homes. */
+export type Planes = {
+  readonly controlUrl: string;
+  readonly workers: number;
+  readonly port: number;
+  readonly first: number;
+  readonly homes: readonly string[];
+};
+
 /** Starts a process with a data plane for each home; resolves when each has a snapshot. */
 export async function startNodes(
   { started }: Pick<Props, 'started'>,
-  controlUrl: string,
-  workers: number,
-  homes: readonly string[],
+  { controlUrl, workers, port, first, homes }: Planes,
 ): Promise<NodeProcess> {
-  const running = launch(process.execPath, [join(here, 'fleet-nodes.ts'), controlUrl, String(workers), ...homes]);
+  const args = [controlUrl, workers, port, first, ...homes].map(String);
+  const running = launch(process.execPath, [join(here, 'fleet-nodes.ts'), ...args]);
   started.push(running);
   const { ports } = await said<{ readonly ports: readonly number[] }>(running, /^\{"ready":true/);
   return { pid: running.pid, ports };

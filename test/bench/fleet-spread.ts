@@ -7,6 +7,7 @@ import { asNode, type Home, makeHome } from '../control-plane/fixture.ts';
 import { call } from '../kit/planes.ts';
 import { rssMiB } from './cpu.ts';
 import { at } from './fleet-activate.ts';
+import { type Activations, hearActivations } from './fleet-activations.ts';
 import { type Clients, startClients } from './fleet-clients.ts';
 import type { Holding } from './fleet-entries.ts';
 import { makeNodeHome, type NodeProcess, startControl, startNodes } from './fleet-processes.ts';
@@ -18,13 +19,16 @@ export type Asked = Holding & {
   readonly nodes: number;
   readonly perProcess: number;
   readonly seconds: number;
-  /** Between two requests of a client while services are changed. */
+  /** So many of the nodes serve traffic, a request each so many ms. */
+  readonly serving: number;
   readonly everyMs: number;
 };
 
 /** Times in ms: until the last of all nodes. */
 export type Spread = {
   readonly processes: number;
+  /** Nodes that served traffic. */
+  readonly serving: number;
   readonly changes: number;
   readonly changeP50Ms: number;
   readonly changeP99Ms: number;
@@ -42,27 +46,32 @@ export type Spread = {
 /** Starts a fleet, changes services and revokes tokens one after the other, each until the last node has it. */
 export async function measureSpread(asked: Asked, props: Props): Promise<Spread> {
   using clients = await startClients();
+  using activations = await hearActivations();
   const names = Array.from({ length: asked.nodes }, (_, i) => `node-${i + 1}`);
   const home = await makeHome(Object.fromEntries(names.map((name) => [name, 'default'])));
   try {
     const control = await startControl(props, home, asked);
-    const fleet: Fleet = { asked, clients, home, url: control.url, version: 0 };
+    const fleet: Fleet = { asked, clients, activations, home, url: control.url, version: 0 };
     const service = { name: 'bench', upstream: clients.upstream };
     await must(fleet, 'ServiceRegistry/Create', { service, wait: '0s' });
+    progress('the control plane has started');
     const processes = await startAll(props, fleet, names);
-    const ports = processes.flatMap((one) => one.ports);
+    const ports = processes.flatMap((one) => one.ports).slice(0, asked.serving);
     const first = String((await must(fleet, 'TokenService/Mint', MINTED)).token);
-    const load = { nodes: ports, path: '/s/bench/x', token: first };
-    clients.tell({ ...load, everyMs: asked.everyMs });
-    await clients.every(asked.nodes, (said) => 'status' in said && said.status === 200);
+    const load = { nodes: ports, path: '/s/bench/x', token: first, everyMs: asked.everyMs };
+    clients.tell(load);
+    await clients.every(asked.serving, (said) => 'status' in said && said.status === 200);
+    progress('all nodes answer');
     const changes = await forSeconds(asked.seconds, (round) => change(fleet, round));
-    clients.tell({ ...load, everyMs: 0 });
+    progress(`${changes.length} changes`);
     const tokens = await mintMany(fleet, 200);
     const streams: number[] = [];
     const revocations = await forSeconds(asked.seconds, (round) => revoke(fleet, tokens[round], streams));
-    clients.tell({ ...load, nodes: [], everyMs: 0 });
+    progress(`${revocations.length} revocations`);
+    clients.tell({ ...load, nodes: [] });
     return {
       processes: processes.length,
+      serving: asked.serving,
       changes: changes.length,
       ...{ changeP50Ms: at(changes, 0.5), changeP99Ms: at(changes, 0.99) },
       revocations: revocations.length,
@@ -77,9 +86,12 @@ export async function measureSpread(asked: Asked, props: Props): Promise<Spread>
   }
 }
 
+const progress = (what: string): void => void process.stderr.write(`${Math.round(performance.now())} ms: ${what}\n`);
+
 type Fleet = {
   readonly asked: Asked;
   readonly clients: Clients;
+  readonly activations: Activations;
   readonly home: Home;
   readonly url: string;
   /** The newest that was published. */
@@ -98,7 +110,7 @@ async function must(fleet: Fleet, method: string, message: unknown): Promise<Rec
 }
 
 /** Several to a process, two processes at a time: they start on the processors of one machine. */
-async function startAll(props: Props, { asked, home, url }: Fleet, names: readonly string[]) {
+async function startAll(props: Props, { asked, home, url, activations }: Fleet, names: readonly string[]) {
   const started: NodeProcess[] = [];
   const groups = Array.from({ length: Math.ceil(names.length / asked.perProcess) }, (_, i) =>
     names.slice(i * asked.perProcess, (i + 1) * asked.perProcess),
@@ -106,7 +118,9 @@ async function startAll(props: Props, { asked, home, url }: Fleet, names: readon
   const lane = async (): Promise<void> => {
     for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
       const homes = await Promise.all(group.map((name) => makeNodeHome(props.folder, home, name)));
-      started.push(await startNodes(props, url, 1, homes));
+      const first = names.indexOf(group[0] ?? '');
+      const { port } = activations;
+      started.push(await startNodes(props, { controlUrl: url, workers: 1, port, first, homes }));
     }
   };
   await Promise.all([lane(), lane()]);
@@ -125,33 +139,33 @@ async function forSeconds(seconds: number, work: (round: number) => Promise<numb
 }
 
 async function change(fleet: Fleet, round: number): Promise<number> {
-  const { asked, clients } = fleet;
+  const { asked, clients, activations, version } = fleet;
   const name = `s-${String((round * 7919) % asked.services).padStart(6, '0')}`;
   const request = { service: { name, maxTtl: `${3600 + round}s` }, updateMask: 'maxTtl' };
-  const { version } = fleet;
-  const live = clients.every(asked.nodes, (said) => 'version' in said && said.version > version);
+  const live = activations.every(asked.nodes, version);
+  const served = clients.every(asked.serving, (said) => 'version' in said && said.version > version);
   const called = clock();
-  const [times] = await Promise.all([live, must(fleet, 'ServiceRegistry/Update', request)]);
-  return Math.max(...times) - called;
+  const times = await Promise.all([live, served, must(fleet, 'ServiceRegistry/Update', request)]);
+  return Math.max(...times[0], ...times[1]) - called;
 }
 
-/** Until the last node has refused a token that it was asked with without pause; adds when the last stream was cut. */
+/** Until the last node has activated it, and each that serves has refused the token that it is asked with; adds the last cut. */
 async function revoke(fleet: Fleet, victim: Minted | undefined, streams: number[]): Promise<number> {
   if (victim === undefined) throw new Error('there are no tokens left');
-  const { asked, clients } = fleet;
+  const { asked, clients, activations, version } = fleet;
   const { token, jti } = victim;
-  const all = (fits: (said: Said) => boolean) =>
-    clients.every(asked.nodes, (said) => 'token' in said && said.token === token && fits(said));
-  const answered = (status: number) => all((said) => 'status' in said && said.status === status);
-  const streaming = (stream: 'begun' | 'cut') => all((said) => 'stream' in said && said.stream === stream);
+  const serving = (fits: (said: Said) => boolean) =>
+    clients.every(asked.serving, (said) => 'token' in said && said.token === token && fits(said));
+  const answered = (status: number) => serving((said) => 'status' in said && said.status === status);
+  const streaming = (stream: 'begun' | 'cut') => serving((said) => 'stream' in said && said.stream === stream);
   const warm = Promise.all([answered(200), streaming('begun')]);
   clients.tell({ use: token, streams: true });
   await warm;
-  const [refused, cut] = [answered(401), streaming('cut')];
+  const [refused, cut, live] = [answered(401), streaming('cut'), activations.every(asked.nodes, version)];
   const called = clock();
-  const [last, lastCut] = await Promise.all([refused, cut, must(fleet, 'TokenService/Revoke', { jti })]);
+  const [last, lastCut, all] = await Promise.all([refused, cut, live, must(fleet, 'TokenService/Revoke', { jti })]);
   streams.push(Math.max(...lastCut) - called);
-  return Math.max(...last) - called;
+  return Math.max(...last, ...all) - called;
 }
 
 type Minted = { readonly token: string; readonly jti: string };

@@ -16,8 +16,9 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '10' },
     /** Full snapshots that each of three nodes is sent while it serves. */
     rounds: { type: 'string', default: '3' },
-    /** Between two requests of a client while services are changed, in ms; revocations are waited for without pause. */
-    every: { type: 'string', default: '20' },
+    /** Nodes that serve traffic meanwhile, and the time between two requests to one, in ms; 0: none. */
+    serving: { type: 'string' },
+    every: { type: 'string', default: '5' },
     only: { type: 'string', default: 'spread,activate' },
   },
 });
@@ -35,8 +36,16 @@ for (const services of values.services.split(',').map(Number)) {
   const nodes = Number(values.nodes ?? (isLarge ? 3 : 50));
   const spread = only.includes('spread')
     ? await withProps(async (props) => {
+        const serving = Math.min(nodes, Number(values.serving ?? 5));
         const perProcess = Number(values['per-process']);
-        const asked = { ...holding, nodes, perProcess, seconds: Number(values.seconds), everyMs: Number(values.every) };
+        const asked = {
+          ...holding,
+          nodes,
+          perProcess,
+          seconds: Number(values.seconds),
+          everyMs: Number(values.every),
+          serving,
+        };
         return measureSpread(asked, props).finally(() => endOf(props));
       })
     : undefined;
@@ -51,7 +60,11 @@ for (const services of values.services.split(',').map(Number)) {
 }
 
 async function endOf({ started, end }: Props): Promise<void> {
-  for (const one of started) process.stderr.write(one.stderr());
+  for (const one of started) {
+    process.stderr.write(one.stderr());
+    // Nothing of theirs is needed any more.
+    one.kill('SIGKILL');
+  }
   await end();
 }
 

@@ -109,17 +109,18 @@ async function checkAudit(
   decisions: ReadonlyMap<string, readonly string[]>,
 ): Promise<number> {
   const wanted = new Map([...decisions].flatMap(([node, ids]) => ids.map((id) => [id, node] as const)));
+  let missing: readonly (readonly [string, string])[] = [];
   const found = await until(
     'the audit is complete',
     async () => {
       const seen = new Map<string, number>();
       for (const { decisionId } of await all(control, 'AuditService/Query', 'events'))
         seen.set(String(decisionId), (seen.get(String(decisionId)) ?? 0) + 1);
-      const missing = [...wanted].filter(([id]) => !seen.has(id));
+      missing = [...wanted].filter(([id]) => !seen.has(id));
       return missing.length === 0 && seen;
     },
     SETTLED_MS,
-  ).catch((error: unknown) => broken(`decisions are missing from the audit: ${String(error)}`, undefined));
+  ).catch(() => broken(`${missing.length} decisions are missing from the audit`, missing.slice(0, 10)));
   if (found === undefined) return 0;
   const twice = [...found].filter(([, count]) => count > 1);
   if (twice.length > 0) broken('the audit holds decisions twice', twice.slice(0, 10));

@@ -12,8 +12,8 @@ export type Changes = {
   readonly revoked: TokenFacts[];
   /** Milliseconds until a call was acknowledged, and by how many nodes it was missed, by the call. */
   readonly times: Map<string, { readonly ms: number[]; missing: number }>;
-  /** Registers what is there from the beginning, and mints for it. */
-  prepare(services: number, tokens: number): Promise<void>;
+  /** Registers what is there from the beginning, and mints for it and for what is there already. */
+  prepare(services: number, tokens: number, there: readonly ServiceFacts[]): Promise<void>;
   /** Begins to change things; `stop` ends it. */
   start(): { stop(): Promise<void> };
 };
@@ -127,7 +127,7 @@ export function createChanges({ control, upstream, tokens, known, random, broken
 
   /** Services that stay: the one half changes by this hand, the other by the next, so that each has one history. */
   const changing = (hand: number) => {
-    const own = services.filter((one, index) => !one.name.startsWith('passing-') && index % 2 === hand);
+    const own = services.filter(({ name }) => name.startsWith('steady-')).filter((_one, index) => index % 2 === hand);
     return again(() => change(random.pick(own)));
   };
 
@@ -153,7 +153,8 @@ export function createChanges({ control, upstream, tokens, known, random, broken
     services,
     revoked,
     times,
-    prepare: async (wanted, minted) => {
+    prepare: async (wanted, minted, there) => {
+      services.push(...there);
       for (let i = 0; i < wanted; i += 1) await create(`steady-${i}`);
       for (let i = 0; i < minted; i += 1) await mint(services[i % services.length] as ServiceFacts);
     },

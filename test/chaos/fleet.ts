@@ -19,6 +19,8 @@ export type ChaosFleet = {
   readonly database: Member;
   readonly controls: readonly Member[];
   readonly nodes: readonly Node[];
+  /** Registers a service whose credential is sealed to the pool. */
+  registerSealed(name: string, upstream: string, secret: string): Promise<void>;
   /** Ends all processes. The folder stays for whoever wants to look. */
   stop(): Promise<void>;
   remove(): Promise<void>;
@@ -107,6 +109,11 @@ export async function startChaosFleet({ controls, nodes, broken }: Options): Pro
   return {
     ...{ folder, controlUrls, database, controls: members, nodes: dataPlanes, stop },
     adminKey: (await readFile(controlPaths(home).adminKey, 'utf8')).trim(),
+    registerSealed: async (name, upstream, secret) => {
+      const how = ['--credential', 'bearer', '--secret-stdin'];
+      const env = { DAYPASS_HOME: home, DAYPASS_CONTROL_URL: controlUrls[0] ?? '' };
+      await must(['service', 'create', name, '--upstream', upstream, ...how], env, secret);
+    },
     remove: () => rm(folder, { recursive: true, force: true }),
   };
 }
@@ -137,8 +144,8 @@ async function enrolNodes(
 }
 
 /** Runs the `daypass` command; its stdout without the line end. */
-async function must(args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
-  const { code, stdout, stderr } = await run(process.execPath, [command, ...args], { env, withinMs: COMMAND_MS });
-  if (code !== 0) throw new Error(`daypass ${args[0]} ended with ${code}: ${stderr}`);
-  return stdout.trimEnd();
+async function must(args: readonly string[], env: Readonly<Record<string, string>>, stdin = ''): Promise<string> {
+  const ended = await run(process.execPath, [command, ...args], { env, stdin, withinMs: COMMAND_MS });
+  if (ended.code !== 0) throw new Error(`daypass ${args[0]} ended with ${ended.code}: ${ended.stderr}`);
+  return ended.stdout.trimEnd();
 }

@@ -6,7 +6,7 @@ import { type Changes, createChanges } from './changes.ts';
 import { createControlClient } from './control-client.ts';
 import { type Disruption, ENDS, startDisruptions, type Target } from './disruptions.ts';
 import { type ChaosFleet, startChaosFleet } from './fleet.ts';
-import { createKnownVersions } from './ledger.ts';
+import { createKnownVersions, type ServiceFacts } from './ledger.ts';
 import type { Member } from './member.ts';
 import { createRandom } from './random.ts';
 import { startTraffic, type Tokens, type TrafficCounts } from './traffic.ts';
@@ -49,6 +49,16 @@ const CONTROLS = 2;
 const NODES = 3;
 const STEADY_SERVICES = 6;
 const FIRST_TOKENS = 110;
+/** A service with a sealed credential, which nobody changes: every node has it before the first is killed. */
+const SEALED_PATH = '/g0';
+const SECRET = 'real-credential';
+const SEALED: ServiceFacts = {
+  name: 'sealed',
+  created: { version: 0, acknowledged: [], missing: new Map() },
+  asked: 0,
+  acknowledged: [],
+  isDeleteAsked: false,
+};
 
 /** Plays it. The files of the fleet stay on disk where a promise was broken. */
 export async function play(options: Play): Promise<Played> {
@@ -58,10 +68,12 @@ export async function play(options: Play): Promise<Played> {
     found.push({ why, facts });
     broke.abort();
   };
-  // What is under way is forgotten as soon as it is answered: there is no end to it.
+  // What was seen is forgotten as soon as it is answered: there is no end to it.
   const upstream = await startUpstream((seen, response) => {
     upstream.forget();
-    json(response, 200, { target: seen.target });
+    const wanted = seen.target.startsWith(SEALED_PATH) ? `Bearer ${SECRET}` : undefined;
+    const isRight = seen.headers.authorization === wanted;
+    json(response, isRight ? 200 : 500, { target: seen.target });
   });
   const fleet = await startChaosFleet({ controls: CONTROLS, nodes: NODES, broken });
   try {
@@ -88,7 +100,8 @@ async function playOn(
   const known = createKnownVersions();
   const control = createControlClient(fleet.controlUrls, fleet.adminKey, random.fork());
   const changes = createChanges({ control, tokens, known, broken, upstream, random: random.fork() });
-  await changes.prepare(STEADY_SERVICES, FIRST_TOKENS);
+  await fleet.registerSealed(SEALED.name, `${upstream}${SEALED_PATH}`, SECRET);
+  await changes.prepare(STEADY_SERVICES, FIRST_TOKENS, [SEALED]);
 
   const traffic = startTraffic({ nodes, tokens, known, broken, lanes, pauseMs, random: random.fork() });
   const watch = watchVersions({ nodes, control, known, broken });

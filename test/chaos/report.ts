@@ -21,7 +21,7 @@ export function reportText({
     `${seconds} s with seed ${seed}: no promise was broken`,
     `killed or held: ${disruptions.length} times: ${listed(kills)}`,
     ...members.map(({ name, restarts }) => `  ${name}: ready again ${restarts.length} times, in ${times(restarts)}`),
-    `requests: ${counts.requests} (${counts.forwarded} forwarded, ${counts.refused} refused as they had to be), in ${times(counts.latencies)}`,
+    `requests: ${counts.requests} (${counts.forwarded} forwarded, ${counts.refused} refused as they had to be, ${counts.cut} cut by a revocation), in ${times(counts.latencies)}`,
     `  tries that a node's own death cost: ${listed(counts.deaths)}`,
     `  served by another node: ${counts.failovers.length}, in ${times(counts.failovers)}`,
     ...[...changes.times].map(

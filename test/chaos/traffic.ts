@@ -27,6 +27,8 @@ export type TrafficCounts = {
   requests: number;
   forwarded: number;
   refused: number;
+  /** Requests that were under way when their token was revoked or their service deleted. */
+  cut: number;
   /** Tries that a node's own death cost, by how it failed. */
   readonly deaths: Map<string, number>;
   /** Milliseconds, of requests that the first node served. */
@@ -59,7 +61,7 @@ const ENDED_SHARE = 0.25;
 export function startTraffic(deps: Deps): Traffic {
   const { nodes, tokens, known, broken } = deps;
   const counts: TrafficCounts = {
-    ...{ requests: 0, forwarded: 0, refused: 0 },
+    ...{ requests: 0, forwarded: 0, refused: 0, cut: 0 },
     ...{ deaths: new Map(), latencies: [], failovers: [] },
     decisions: new Map(nodes.map(({ name }) => [name, []])),
   };
@@ -95,6 +97,10 @@ export function startTraffic(deps: Deps): Traffic {
       const verdict = await ask(node, token);
       tries += 1;
       if (verdict.kind !== 'unable') break;
+      if (!node.member.wasDown(since) && isCut(token, verdict.why)) {
+        counts.cut += 1;
+        return;
+      }
       if (!node.member.wasDown(since)) return broken(`${node.name} was up and could not serve: ${verdict.why}`, token);
       counts.deaths.set(verdict.why, (counts.deaths.get(verdict.why) ?? 0) + 1);
       if (performance.now() - began > SERVED_MS) return broken('no node could serve a request', token);
@@ -123,6 +129,10 @@ export function startTraffic(deps: Deps): Traffic {
     },
   };
 }
+
+/** What runs ends with what it was granted by: its connection is closed, and never a code is answered. */
+const isCut = ({ isRevokeAsked, service }: TokenFacts, why: string): boolean =>
+  (isRevokeAsked || service.isDeleteAsked) && /^(?:UND_ERR_SOCKET|ECONNRESET)$/.test(why);
 
 /** One request for an item of the token's service. Throws when no whole answer came. */
 async function askNode(pool: Pool | undefined, { service, text }: TokenFacts) {

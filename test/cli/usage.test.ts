@@ -77,6 +77,8 @@ const commands: readonly (readonly [command: string, flags: readonly string[]])[
   ['node enroll', ['--token', '--name', '--root-fingerprint', '--data-dir']],
   ['node expel', ['--wait']],
   ['keys list', []],
+  ['credentials reseal', ['--pool', '--out']],
+  ['credentials apply', ['--json']],
   ['keys rotate', ['--pool', '--new-pool', '--compromised', '--root-dir', '--control-dir', '--data-dir']],
   ['keys retire', ['--force', '--wait']],
   ['snapshot history', ['--pool', '--limit']],

@@ -85,6 +85,22 @@ const joinContract = (store: () => Store): void => {
     expect(await stored()).toEqual([event('d2'), { ...event('d1'), ...outcome('d1') }]);
   });
 
+  test('a NUL in what a node says stands as another character, in the event, not in the record', async () => {
+    const bytes = new TextEncoder().encode('{"path":"/a\0b"}');
+    await store().transact(async ({ audit }) => {
+      await audit.insertRecords([{ ...record('a', 1), bytes }]);
+      await audit.insertEvents([event('d\0', { path: '/a\0b', principal: '\0' })]);
+      await audit.complete([outcome('d\0')]);
+      const change = { ...event('c\0'), kind: 'change' as const, time: NOW + 1 };
+      await audit.append([{ record: { ...record('', 1), bytes }, event: change }]);
+    });
+    expect(await store().read.audit.bytes('a', 1)).toEqual(Buffer.from(bytes));
+    expect(await store().read.audit.bytes('', 1)).toEqual(Buffer.from(bytes));
+    const [changed, asked] = await stored();
+    expect(changed?.decisionId).toBe('c\ufffd');
+    expect(asked).toMatchObject({ decisionId: 'd\ufffd', path: '/a\ufffdb', principal: '\ufffd', outcome: 'allowed' });
+  });
+
   test('an event is stored once, and its first outcome stays', async () => {
     await decided(event('d1'));
     await ended(outcome('d1', { status: 201 }), outcome('d1', { status: 202 }));

@@ -267,6 +267,14 @@ test.each([
   await store.transact((tx) => tx.services.insert(service('a')));
 });
 
+test('a text that cannot be stored fails who adds it, and nobody who shares the commit', async () => {
+  const store = await open();
+  const mint = (jti: string, subject: string) => store.transact((tx) => tx.tokens.insert(token(jti, { subject })));
+  const ends = await Promise.allSettled([mint('a', 'x'), mint('b', 'y\0'), mint('c', 'z')]);
+  expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+  expect((await store.read.tokens.getMany(['a', 'b', 'c'])).map(({ jti }) => jti).toSorted()).toEqual(['a', 'c']);
+});
+
 test('a key is taken at one control plane only, until its time is over', async () => {
   const [one, other] = [await open(), await open()];
   expect(await one.takeOnce('k', 0, 1000)).toBe(true);

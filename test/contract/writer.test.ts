@@ -21,7 +21,11 @@ let reader: Connection;
 let control: string[];
 /** Fails a statement by its text. */
 let failing: string | undefined;
+let pool: Pool;
 let writer: Writer;
+
+const make = (waitMs: number): Writer =>
+  createWriter({ pool, grouping: sqliteGrouping(async () => {}), waitMs, waitingMax: 100, groupMs: 10_000 });
 
 const broken = new DaypassError('database_unavailable', 'broken');
 
@@ -45,14 +49,8 @@ beforeEach(async () => {
     run: (sql, parameters) => noted(sql).then(() => own.run(sql, parameters)),
     exec: (sql) => noted(sql).then(() => own.exec(sql)),
   };
-  const pool: Pool = { acquire: async () => watched, release: () => {}, close: async () => {} };
-  writer = createWriter({
-    pool,
-    grouping: sqliteGrouping(async () => {}),
-    waitMs: 200,
-    waitingMax: 100,
-    groupMs: 10_000,
-  });
+  pool = { acquire: async () => watched, release: () => {}, close: async () => {} };
+  writer = make(10_000);
 });
 afterEach(async () => {
   await own.close();
@@ -179,6 +177,7 @@ test('after the database has failed under a member it takes no more statements, 
 });
 
 test('who waits too long, or behind too many, is refused, also a transaction inside another', async () => {
+  writer = make(200);
   const inner = writer.transact(() => add(1).then(() => 'never'));
   await expect(inner).rejects.toMatchObject({ code: 'database_unavailable' });
   await writer.transact(async () => {

@@ -176,8 +176,7 @@ test('one of two is killed, again and again: the next change is active, reported
   const agent = await nodeAt(way);
   await until('the first is active', () => agent.current()?.version === 1);
   const took: number[] = [];
-  // Of a third that lives for less than 5 s it is thought that streams are cut, and snapshots are asked for.
-  for (let round = 2; round <= 3; round += 1) {
+  for (let round = 2; round <= 5; round += 1) {
     const dying = await until('one is watched', () => planes.find(({ watching }) => watching() > 0));
     const other = dying === first ? second : first;
     newest = await fleet.snapshot(round, after(newest));

@@ -103,8 +103,7 @@ const usedWay = (): Promise<Way> => until('a way is used', () => ways.find((way)
 test('a way that is cut is left at once: the next change is on the node in under a second', async () => {
   await change('first');
   const took: number[] = [];
-  // Of a third that lives for less than 5 s it is thought that streams are cut, and snapshots are asked for.
-  for (const name of ['second', 'third']) {
+  for (const name of ['second', 'third', 'fourth']) {
     const used = await usedWay();
     await used.cut();
     took.push(await change(name));
@@ -119,7 +118,7 @@ test('a way that freezes is left after 5 s of silence, and audit that waited goe
   used.freeze();
   const refused = await fetch(`${dataUrl}/s/first/`, { headers: { authorization: 'Bearer none' } });
   await refused.arrayBuffer();
-  expect(await change('fourth')).toBeLessThan(9_000);
+  expect(await change('fifth')).toBeLessThan(9_000);
   await until('the refusal is in the audit', async () => {
     const { body } = await fleet.rpc('AuditService/Query', { filter: { service: 'first' } });
     return ((body.events ?? []) as readonly object[]).length > 0;
