@@ -92,7 +92,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   const feed = createAuditFeed();
   const changes = createChanges({ store, publisher, announce: feed.publish, now, newId });
   const tell = (message: string, kid: string): void => log.info(message, { kid });
-  const rollouts = createRollouts({ nodes: read.nodes, now });
+  const rollouts = createRollouts({ nodes: read.nodes, snapshots: read.snapshots, now });
   const keys = createKeys({ fleet, root, read, sealingKeys, hasPool: publisher.hasPool, now });
   const { sealingKids } = keys;
   const keyring = createKeyring(read);

@@ -1,5 +1,5 @@
 // Waits until the data planes have activated a change, and writes the receipt.
-import type { NodeRow, NodeStore } from '../store/interface.ts';
+import type { NodeRow, NodeStore, SnapshotStore } from '../store/interface.ts';
 import { createNotifier, type Notifier } from './notifier.ts';
 import type { Published } from './publisher.ts';
 
@@ -40,6 +40,7 @@ export type Rollouts = {
 
 type Deps = {
   readonly nodes: Pick<NodeStore, 'ofPool'>;
+  readonly snapshots: Pick<SnapshotStore, 'at'>;
   /** Milliseconds. */
   readonly now: () => number;
 };
@@ -53,7 +54,7 @@ export const createRollouts = (deps: Deps): Rollouts => {
     for (const one of published) {
       for (const node of await deps.nodes.ofPool(one.pool)) {
         if (!isFor(node.name, one, published)) continue;
-        if (hasActivated(node, one)) acknowledged.push(node.name);
+        if (await hasActivated(node, one, deps.snapshots)) acknowledged.push(node.name);
         else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));
       }
     }
@@ -88,8 +89,18 @@ const isFor = (node: string, { pool, nodes }: Activated, published: readonly Act
     ? !published.some((other) => other.pool === pool && other.nodes?.includes(node) === true)
     : nodes.includes(node);
 
-const hasActivated = (node: NodeRow, { version, digest }: Activated): boolean =>
-  node.version > version || (node.version === version && node.digest === digest);
+/**
+ * What is newer counts where this fleet published it: a node that is ahead of a database that was restored, or that was
+ * given what a stolen key signed, refuses the change.
+ */
+const hasActivated = async (
+  node: NodeRow,
+  { pool, version, digest }: Activated,
+  snapshots: Pick<SnapshotStore, 'at'>,
+): Promise<boolean> => {
+  if (node.version <= version) return node.version === version && node.digest === digest;
+  return (await snapshots.at(pool, node.version))?.digest === node.digest;
+};
 
 const missingOf = (node: NodeRow, { version }: Activated): MissingNode => ({
   node: node.name,
