@@ -69,6 +69,7 @@ export const startApp = async (config: ControlPlaneConfig, { log, now = Date.now
   });
   const { host, port } = await server.listen(config.listen);
   starting.defer(() => server.close());
+  starting.use(domain.insist);
   starting.use(store.notices.on(domain.heed));
   starting.use(renewing(domain, config.leaseMs, log));
   starting.use(

@@ -40,6 +40,7 @@ import { createTokenList } from './domain/tokens.ts';
 import { createTry } from './domain/trial.ts';
 import { createHeed } from './heed.ts';
 import type { ControlHome } from './home.ts';
+import { createInsist } from './insist.ts';
 import type { Log } from './log.ts';
 import { ownEndpoints } from './own-endpoints.ts';
 import type { Domain } from './rpc/routes.ts';
@@ -64,6 +65,8 @@ export type Upkeep = {
   readonly history: History;
   /** Hears the store's notices. */
   readonly heed: Parameters<Notices['on']>[0];
+  /** What is tried again, until it is disposed of. */
+  readonly insist: Disposable;
   /** Takes back canaries that do harm, and promotes those that are due. */
   readonly lookAtCanaries: () => Promise<void>;
   /** Takes the keys of a home that was read again. */
@@ -92,7 +95,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   const feed = createAuditFeed();
   const changes = createChanges({ store, publisher, announce: feed.publish, now, newId });
   const tell = (message: string, kid: string): void => log.info(message, { kid });
-  const rollouts = createRollouts({ nodes: read.nodes, now });
+  const rollouts = createRollouts({ nodes: read.nodes, snapshots: read.snapshots, now });
   const keys = createKeys({ fleet, root, read, sealingKeys, hasPool: publisher.hasPool, now });
   const { sealingKids } = keys;
   const keyring = createKeyring(read);
@@ -113,6 +116,8 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   await tokenKeys.hold(home.tokenKeys);
   await keys.learn();
 
+  const insist = createInsist((what, error) => log.error('what was written was not taken up yet', { what, error }));
+  const recheck = (): Promise<void> => insist.run('nodes', nodes.recheck);
   const timed = { now, newId };
   const plans = createServicePlans({ publisher, rules: { policy, sealingKids }, ...timed });
   const planScope = createPlanScope({ read, ceilings, publisher, ...timed });
@@ -125,6 +130,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
 
   return {
     publisher,
+    insist,
     takeHome: async (fresh) => {
       const before = keysOfHome;
       keysOfHome = fresh;
@@ -162,7 +168,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
     },
     nodes,
     enrolments: createEnrolments({ changes, rollouts, publisher, read, fleet, root, now, randomBytes }),
-    membership: createMembership({ changes, rollouts, publisher, read, recheck: nodes.recheck, now }),
+    membership: createMembership({ changes, rollouts, publisher, read, recheck, now }),
     releases: {
       versions: createPublishedVersions({ read, hasPool: publisher.hasPool }),
       test: createReleaseTest({ attempt, read, now }),
@@ -175,7 +181,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
     },
     check: () => store.ping(),
     heed: createHeed({
-      ...{ publisher, log, reported: rollouts.reported, recheckNodes: nodes.recheck, learnKeys: keys.learn },
+      ...{ publisher, insist, reported: rollouts.reported, recheckNodes: nodes.recheck, learnKeys: keys.learn },
       auditElsewhere: createAuditElsewhere({ read, feed, now }),
     }),
   };

@@ -1,8 +1,8 @@
 // What is done when another control plane on the same database has written.
 import type { Notifier } from './domain/notifier.ts';
 import type { Publisher } from './domain/publisher.ts';
-import type { Log } from './log.ts';
-import type { Notices, StoredChain } from './store/interface.ts';
+import type { Insist } from './insist.ts';
+import type { Notices, StoredChain, Topic } from './store/interface.ts';
 
 type Deps = {
   readonly publisher: Pick<Publisher, 'learn'>;
@@ -13,30 +13,27 @@ type Deps = {
   /** Reads the public keys again. */
   readonly learnKeys: () => Promise<void>;
   readonly auditElsewhere: (chain: StoredChain | undefined) => Promise<void>;
-  readonly log: Pick<Log, 'error'>;
+  /** One question that the database did not answer must not leave an expelled node its stream, or nodes without a revocation. */
+  readonly insist: Pick<Insist, 'run'>;
 };
 
 /** Makes the listener to the store's notices; never throws. */
 export const createHeed = (deps: Deps): Parameters<Notices['on']>[0] => {
-  const run = (what: string, work: Promise<void>): void => {
-    work.catch((error: unknown) =>
-      deps.log.error('what another control plane wrote was not taken up', { what, error }),
-    );
-  };
+  const run = (topic: Topic, work: () => Promise<void>): void => void deps.insist.run(topic, work);
   return (topic, chain) => {
     switch (topic) {
       case 'snapshots':
-        return run(topic, deps.publisher.learn());
+        return run(topic, deps.publisher.learn);
       case 'reports':
         return deps.reported.notify();
       case 'nodes':
         // Who waits for a node that was expelled waits no longer.
         deps.reported.notify();
-        return run(topic, deps.recheckNodes());
+        return run(topic, deps.recheckNodes);
       case 'audit':
-        return run(topic, deps.auditElsewhere(chain));
+        return run(topic, () => deps.auditElsewhere(chain));
       case 'keys':
-        return run(topic, deps.learnKeys());
+        return run(topic, deps.learnKeys);
       default:
         return topic satisfies never;
     }

@@ -1,6 +1,6 @@
 // Waits until the data planes have activated a change, and writes the receipt.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { NodeRow, NodeStore } from '../store/interface.ts';
+import type { NodeRow, NodeStore, SnapshotStore } from '../store/interface.ts';
 import { createNotifier, type Notifier } from './notifier.ts';
 import type { Published } from './publisher.ts';
 
@@ -45,6 +45,7 @@ export type Rollouts = {
 
 type Deps = {
   readonly nodes: Pick<NodeStore, 'ofPool'>;
+  readonly snapshots: Pick<SnapshotStore, 'at'>;
   /** Milliseconds. */
   readonly now: () => number;
 };
@@ -52,13 +53,13 @@ type Deps = {
 /** Makes the follower of changes. */
 export const createRollouts = (deps: Deps): Rollouts => {
   const reported = createNotifier();
-  const look = async (published: readonly Activated[]): Promise<Omit<Rollout, 'waitedMs'>> => {
+  const look = async (published: readonly Activated[], digestAt: DigestAt): Promise<Omit<Rollout, 'waitedMs'>> => {
     const acknowledged: string[] = [];
     const missing: MissingNode[] = [];
     for (const one of published) {
       for (const node of await deps.nodes.ofPool(one.pool)) {
         if (!isFor(node.name, one, published)) continue;
-        if (hasActivated(node, one)) acknowledged.push(node.name);
+        if (await hasActivated(node, one, digestAt)) acknowledged.push(node.name);
         else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));
       }
     }
@@ -73,9 +74,10 @@ export const createRollouts = (deps: Deps): Rollouts => {
     wait: async (published, waitMs, signal) => {
       // The wall clock may be set while this waits.
       const began = performance.now();
+      const digestAt = remembered(deps.snapshots);
       for (;;) {
         const seen = reported.generation();
-        const rollout = await look(published);
+        const rollout = await look(published, digestAt);
         const waitedMs = performance.now() - began;
         const left = waitMs - waitedMs;
         // A node that refused this very version will not take it later: nothing is left to wait for.
@@ -99,8 +101,32 @@ const isFor = (node: string, { pool, nodes }: Activated, published: readonly Act
     ? !published.some((other) => other.pool === pool && other.nodes?.includes(node) === true)
     : nodes.includes(node);
 
-const hasActivated = (node: NodeRow, { version, digest }: Activated): boolean =>
-  node.version > version || (node.version === version && node.digest === digest);
+/**
+ * What is newer counts where this fleet published it: a node that is ahead of a database that was restored, or that was
+ * given what a stolen key signed, refuses the change.
+ */
+const hasActivated = async (
+  node: NodeRow,
+  { pool, version, digest }: Activated,
+  digestAt: DigestAt,
+): Promise<boolean> => {
+  if (node.version <= version) return node.version === version && node.digest === digest;
+  return (await digestAt(pool, node.version)) === node.digest;
+};
+
+/** The digest of a version that was published; undefined: it was not. */
+type DigestAt = (pool: string, version: number) => Promise<string | undefined>;
+
+/** Nodes that are ahead mostly have the same version. What was not published yet is asked for again. */
+const remembered = (snapshots: Pick<SnapshotStore, 'at'>): DigestAt => {
+  const known = new Map<string, string>();
+  return async (pool, version) => {
+    const key = `${pool} ${version}`;
+    const digest = known.get(key) ?? (await snapshots.at(pool, version))?.digest;
+    if (digest !== undefined) known.set(key, digest);
+    return digest;
+  };
+};
 
 const missingOf = (node: NodeRow, { version }: Activated): MissingNode => ({
   node: node.name,

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { createRollouts } from '../../control-plane/domain/rollout.ts';
 import type { NodeRow } from '../../control-plane/store/interface.ts';
 
+const snapshots = { at: async () => undefined };
 const published = { pool: 'default', version: 7, digest: 'ab'.repeat(32) };
 
 const nodeRow = (name: string): NodeRow =>
@@ -20,7 +21,7 @@ test.each([
       return [...rows];
     },
   };
-  const rollouts = createRollouts({ nodes, now: Date.now });
+  const rollouts = createRollouts({ nodes, snapshots, now: Date.now });
   const waiting = rollouts.wait([published], 5000, new AbortController().signal);
   for (const [at, row] of rows.entries()) {
     await nextTurn();
@@ -34,7 +35,7 @@ test.each([
 
 test('the end of the wait is kept to, whoever reports meanwhile', async () => {
   const rows = Array.from({ length: 60 }, (_, i) => nodeRow(`node-${i}`));
-  const rollouts = createRollouts({ nodes: { ofPool: async () => rows }, now: Date.now });
+  const rollouts = createRollouts({ nodes: { ofPool: async () => rows }, snapshots, now: Date.now });
   const beating = setInterval(rollouts.reported.notify, 1);
   const { missing, waitedMs } = await rollouts.wait([published], 60, new AbortController().signal);
   clearInterval(beating);
