@@ -3,7 +3,7 @@ import type { CompiledRules } from '@daypass/core/rule-match';
 import { readEntries } from '@daypass/core/snapshot-entry';
 import { type ActiveService, type FieldRules, prepareService } from './active-service.ts';
 import { BoundedCache } from './bounded-cache.ts';
-import { contentOf, type Lookup, type Place } from './snapshot/lookup.ts';
+import { contentOf, isSameSpot, type Lookup, type Place, type Spot } from './snapshot/lookup.ts';
 
 /** The services of one snapshot. */
 export type ActiveServices = {
@@ -20,8 +20,8 @@ export type ServiceMemory = {
 /** A service, and of what it was made; `mark` is that of the snapshot in which it was last found to be so. */
 type Known = {
   readonly service: ActiveService;
-  readonly config: number;
-  readonly sealed: number | undefined;
+  readonly config: Spot;
+  readonly sealed: Spot | undefined;
   mark: object;
 };
 
@@ -51,7 +51,8 @@ export function servicesIn(
     if (found === undefined) return undefined;
     const scopes = scopesOf.get(name) ?? NO_SCOPES;
     const service = prepareService(found, credentials.get(name), scopes, memory.fieldRules);
-    memory.services.set(name, { service, config: config.id, sealed: sealed?.id, mark }, content.length);
+    const known = { service, config: spotOf(config), sealed: sealed && spotOf(sealed), mark };
+    memory.services.set(name, known, content.length);
     return service;
   };
   return {
@@ -61,7 +62,7 @@ export function servicesIn(
       const config = entries.find('service', name);
       if (config === undefined) return undefined;
       const sealed = entries.find('credential', name);
-      if (known === undefined || known.config !== config.id || known.sealed !== sealed?.id)
+      if (known === undefined || !isSameSpot(known.config, config) || !isSameSpot(known.sealed, sealed))
         return make(name, config, sealed);
       if (known.service.scopes !== (scopesOf.get(name) ?? NO_SCOPES)) return make(name, config, sealed);
       known.mark = mark;
@@ -70,5 +71,8 @@ export function servicesIn(
     has: (name) => memory.services.get(name)?.mark === mark || entries.find('service', name) !== undefined,
   };
 }
+
+// A message that nothing lies in any more is not kept.
+const spotOf = ({ segment, at }: Place): Spot => ({ segment, at });
 
 const NO_SCOPES: ReadonlyMap<string, CompiledRules> = new Map();

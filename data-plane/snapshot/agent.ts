@@ -5,6 +5,7 @@ import type { CryptoKey, PublicJwk } from '@daypass/core/key';
 import { manifestDigest, parseManifest } from '@daypass/core/snapshot';
 import type { SnapshotService } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import type { Log } from '../log.ts';
+import { slotOf } from './entry-table.ts';
 import type { Received, SnapshotFeed } from './feed.ts';
 import type { Handover } from './handover.ts';
 import { readManifest } from './message.ts';
@@ -92,7 +93,8 @@ export function createSnapshotAgent(deps: Deps): SnapshotAgent {
   const active = (): Active | undefined => standing && activeOf(standing);
   const reporter = createReporter({ ...deps, standing: () => ({ active: active(), refused }) });
   const nextNumber = (): number => {
-    segments += 1;
+    do segments += 1;
+    while (standing?.table.segments.has(slotOf(segments)) === true);
     return segments;
   };
 

@@ -1,7 +1,7 @@
 // Writes all entries of a table into one message, in their order: what has changed since the last such lies no longer apart.
 import { create, toBinary } from '@bufbuild/protobuf';
 import { SnapshotSchema } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
-import { type EntryTable, PLACES, readAt } from './entry-table.ts';
+import { type EntryTable, placeOf, readAt, slotOf } from './entry-table.ts';
 import type { Whole } from './handover.ts';
 import { ENTRY_TAG, readRaw, type Signed } from './message.ts';
 import type { Pace } from './pace.ts';
@@ -28,9 +28,9 @@ export async function compact(table: EntryTable, signed: Signed, number: number,
     const due = pace();
     if (due !== undefined) await due;
   }
-  const order = Float64Array.from(places, (at) => number * PLACES + at);
+  const order = Float64Array.from(places, (at) => placeOf(number, at));
   return {
     base: { number, bytes: message, places },
-    table: { ...table, segments: new Map([[number, message]]), order },
+    table: { ...table, segments: new Map([[slotOf(number), message]]), order },
   };
 }

@@ -9,9 +9,9 @@ import { type DeltaMessage, readContent, readName } from './message.ts';
 
 /** The entries of one snapshot. */
 export type EntryTable = {
-  /** The messages in which entries lie, by number. */
+  /** The messages in which entries lie, by `slotOf` their numbers. */
   readonly segments: Map<number, Buffer>;
-  /** Where each entry lies, in their order: `segment * PLACES + at`. */
+  /** Where each entry lies, in their order, as `placeOf` says it. */
   readonly order: Float64Array;
   readonly hashes: HashTree;
   readonly size: SnapshotSize;
@@ -19,7 +19,15 @@ export type EntryTable = {
 };
 
 /** Places of a segment are below this. */
-export const PLACES = 2 ** 32;
+const PLACES = 2 ** 32;
+/** Slots are below this: a slot and a place are together a number that is exact. */
+const SLOTS = 2 ** 21;
+
+/** What a table calls a segment. Numbers never end; of those in one table no two may have one slot. */
+export const slotOf = (number: number): number => number % SLOTS;
+
+/** Where something lies: the number of the segment, and the place there. */
+export const placeOf = (number: number, at: number): number => slotOf(number) * PLACES + at;
 
 /** Entries after a delta, once it is taken. */
 export type TableNext = DeltaNext & {
@@ -75,7 +83,7 @@ export function baseFor(
     const index = findIndex(table, wanted);
     return index === undefined ? undefined : contentAt(table, index);
   };
-  const places = new Map(changed.map((entry) => [keyOf(entry), segment.number * PLACES + entry.at]));
+  const places = new Map(changed.map((entry) => [keyOf(entry), placeOf(segment.number, entry.at)]));
   const gone = new Set(removed.map(keyOf));
   return {
     size: table.size,
@@ -93,7 +101,7 @@ export function baseFor(
         hasService: (name) => isThere({ kind: 'service', name }),
         belongingTo: createBelongings(table, changed, isThere),
         take({ size, defaultService }) {
-          const segments = table.segments.set(segment.number, bufferOf(segment));
+          const segments = table.segments.set(slotOf(segment.number), bufferOf(segment));
           const order = reorder(
             table.order,
             edits,

@@ -3,8 +3,10 @@ import type { EntryName } from '@daypass/core/snapshot';
 import { bufferOf, type Segment, type Whole } from './handover.ts';
 import { readContent, readDelta, readName } from './message.ts';
 
-/** Where an entry lies; `id` differs from that of every other place that there ever was. */
-export type Place = { readonly message: Buffer; readonly at: number; readonly id: number };
+/** Where an entry lies: in no two segments that there ever were is there the same spot. */
+export type Spot = { readonly segment: number; readonly at: number };
+/** Where an entry lies, and the segment. */
+export type Place = Spot & { readonly message: Buffer };
 
 /** The entries of one snapshot. Immutable; of the next one it shares what is the same. */
 export type Lookup = {
@@ -44,10 +46,11 @@ export function changesIn(segment: Segment): readonly PlaceChange[] {
 /** What lies at a place. */
 export const contentOf = ({ message, at }: Place): Buffer => readContent(message, at);
 
-/** Places of a message are below this. */
-const PLACES = 2 ** 32;
+/** Whether two spots are the same, or both are none. */
+export const isSameSpot = (a: Spot | undefined, b: Spot | undefined): boolean =>
+  a?.segment === b?.segment && a?.at === b?.at;
 
-const placeIn = (segment: number, message: Buffer, at: number): Place => ({ message, at, id: segment * PLACES + at });
+const placeIn = (segment: number, message: Buffer, at: number): Place => ({ segment, message, at });
 
 const keyOf = (kind: string, name: string): string => `${kind}/${name}`;
 

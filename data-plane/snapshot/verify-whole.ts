@@ -16,7 +16,7 @@ import { checkEntries, defaultAmong, serviceOfScope } from '@daypass/core/snapsh
 import { type Entries, readEntries } from '@daypass/core/snapshot-entry';
 import { prepareService } from '../active-service.ts';
 import { createServiceMemory } from '../active-services.ts';
-import { contentAt, type EntryTable, findIndex, nameAt, PLACES } from './entry-table.ts';
+import { contentAt, type EntryTable, findIndex, nameAt, placeOf, slotOf } from './entry-table.ts';
 import { bufferOf, type Segment } from './handover.ts';
 import type { DeltaMessage } from './message.ts';
 import type { Pace } from './pace.ts';
@@ -29,8 +29,8 @@ export function placesOf(
   base: Segment & { readonly places: Uint32Array },
   deltas: readonly (Segment & { readonly delta: DeltaMessage })[] = [],
 ): Places {
-  const segments = new Map([base, ...deltas].map((segment) => [segment.number, bufferOf(segment)]));
-  const order = Float64Array.from(base.places, (at) => base.number * PLACES + at);
+  const segments = new Map([base, ...deltas].map((segment) => [slotOf(segment.number), bufferOf(segment)]));
+  const order = Float64Array.from(base.places, (at) => placeOf(base.number, at));
   return { segments, order: merged({ segments, order }, deltas) };
 }
 
@@ -91,7 +91,7 @@ function merged(base: Places, deltas: readonly (Segment & { readonly delta: Delt
   for (const { number, delta } of deltas) {
     for (const { kind, name } of delta.removed) newest.set(`${kind}/${name}`, { kind, name, place: undefined });
     for (const { kind, name, at } of delta.changed)
-      newest.set(`${kind}/${name}`, { kind, name, place: number * PLACES + at });
+      newest.set(`${kind}/${name}`, { kind, name, place: placeOf(number, at) });
   }
   if (newest.size === 0) return base.order;
   const order: number[] = [];

@@ -12,8 +12,8 @@ import type { KeysById } from '../unseal-keys.ts';
 export type Questions = {
   /** Computes what requests need of a snapshot, and keeps it aside. */
   readonly prepare: { readonly question: Whole | Step; readonly answer: undefined };
-  /** Decides by the snapshot that was prepared last. */
-  readonly activate: { readonly question: undefined; readonly answer: undefined };
+  /** Decides by the snapshot that was prepared last, which must be the one of the digest. */
+  readonly activate: { readonly question: string; readonly answer: undefined };
   /** Listens; returns where. */
   readonly listen: { readonly question: ListenAt; readonly answer: Listen };
   /** Opens seals with these keys from now on. */

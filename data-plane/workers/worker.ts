@@ -1,6 +1,7 @@
 // A worker thread: serves requests by the snapshots that the main thread gives it, and answers what it is asked.
 import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
+import { DaypassError } from '@daypass/core/errors';
 import { type ActiveSnapshot, activate } from '../active.ts';
 import type { SpoolMemory } from '../audit/spool-memory.ts';
 import { createSpoolSink } from '../audit/spool-sink.ts';
@@ -110,8 +111,10 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
       prepared = await activate(lead, active);
       return undefined;
     },
-    activate() {
-      active = prepared ?? active;
+    activate(digest) {
+      // To go on with another one would be said to be this one: it could have what this one revokes.
+      if (prepared?.digest !== digest) throw new DaypassError('internal', 'Another snapshot was prepared');
+      active = prepared;
       prepared = undefined;
       // Before it is acknowledged: what was on its way has ended, too.
       server?.review();

@@ -56,6 +56,8 @@ type Member = {
   isServing: boolean;
   /** It was asked to end. */
   isLeaving: boolean;
+  /** Settled when it is done with what it was given before its turn to serve. */
+  catching: Promise<void>;
   metrics: readonly Family[];
 };
 
@@ -102,7 +104,8 @@ export function createWorkers(deps: Deps): Workers {
   const spawn = (): Member => {
     const slot = freeSlot(slots);
     slots.add(slot);
-    const member: Member = { thread: deps.spawn(slot), isServing: false, isLeaving: false, metrics: [] };
+    const thread = deps.spawn(slot);
+    const member: Member = { thread, isServing: false, isLeaving: false, catching: Promise.resolve(), metrics: [] };
     members.add(member);
     void member.thread.ended.then((cause) => bury(member, cause));
     return member;
@@ -148,14 +151,15 @@ export function createWorkers(deps: Deps): Workers {
     const handover = current;
     if (handover === undefined || holds.get(member) === handover) return;
     await member.thread.ask('prepare', handover.lead(holds.get(member)?.digest), START_MS);
-    await member.thread.ask('activate', undefined, START_MS);
+    await member.thread.ask('activate', handover.digest, START_MS);
     holds.set(member, handover);
   };
   /** Has one decide as the others do, and listen beside them. One that cannot is ended. */
   const serve = async (member: Member): Promise<Listen> => {
     try {
       // Not in turn yet: one that is slow to start must not keep a snapshot from those that serve.
-      await catchUp(member);
+      member.catching = catchUp(member);
+      await member.catching;
       return await inTurn(async () => {
         await catchUp(member);
         if (admin === undefined) throw new Error('it is not known where to listen');
@@ -230,6 +234,8 @@ export function createWorkers(deps: Deps): Workers {
       inTurn(async () => {
         // One that comes from here on takes it when it is to serve.
         const those = deciding();
+        // One that is about to serve, where none does, has room for one snapshot at a time.
+        await Promise.allSettled(those.map(({ catching }) => catching));
         const hangMs = (deps.hangMs ?? HANG_MS) + handover.bytes / BYTES_A_MS;
         const withinMs = those.some(({ isServing }) => isServing) ? hangMs : START_MS;
         const prepare = (one: Member) => one.thread.ask('prepare', handover.lead(holds.get(one)?.digest), withinMs);
@@ -240,7 +246,7 @@ export function createWorkers(deps: Deps): Workers {
         // Each as soon as it can; all of them before it is said that it is so.
         const failures = await each(async (member) => {
           await preparing.get(member);
-          await member.thread.ask('activate', undefined, hangMs);
+          await member.thread.ask('activate', handover.digest, hangMs);
           holds.set(member, handover);
         }, those);
         await Promise.all(failures.map(hangs));

@@ -12,7 +12,16 @@ parentPort?.on('message', (message: ToWorker) => {
   if ('note' in message) return;
   const { ask, id, question } = message;
   if (ask === 'prepare') {
-    prepared = (question as Whole).head.digest;
+    const { digest } = (question as Whole).head;
+    if (digest.endsWith(`late ${slot}`)) {
+      setTimeout(() => {
+        prepared = digest;
+        note(`prepare ${digest}`);
+        tell({ id, answer: undefined });
+      }, 50);
+      return;
+    }
+    prepared = digest;
     if (prepared.includes(`end ${slot}`)) throw new Error('an injected end');
     if (prepared === `hang ${slot}`) return;
     if (prepared === `refuse ${slot}`) {

@@ -120,6 +120,18 @@ test('one that comes while the others take a snapshot does not serve without it'
   expect(said(4)).toEqual(['prepare end 1', 'activate end 1', 'listen']);
 });
 
+test('the only one, which comes while a snapshot does, decides by that one and not by the one before', async () => {
+  const { workers, said } = await start(1);
+  await workers.install(handover('end 1, late 2'), async () => undefined);
+  await until('it is replaced', () => said().includes('a worker has ended unexpectedly'));
+  // The snapshot before takes it longer to make ready, and is there when this one is to be activated.
+  await workers.install(handover('next'), async () => {
+    await until('it has both', () => said(2).includes('activate end 1, late 2'));
+  });
+  await until('it serves', () => workers.serving() === 1);
+  expect(said(2).at(-2)).toBe('activate next');
+});
+
 test('those that end again and again are given up', async () => {
   const { workers, failed } = await start(2);
   await workers.install(handover('poison'), async () => undefined);

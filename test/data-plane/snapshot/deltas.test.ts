@@ -15,13 +15,16 @@ import {
 import { expect, onTestFinished, test } from 'vitest';
 import { type ActiveSnapshot, activate } from '../../../data-plane/active.ts';
 import { createSnapshotAgent } from '../../../data-plane/snapshot/agent.ts';
+import { nameAt } from '../../../data-plane/snapshot/entry-table.ts';
 import { createSnapshotFeed } from '../../../data-plane/snapshot/feed.ts';
+import { createHaste } from '../../../data-plane/snapshot/pace.ts';
+import { gather, sha256, verifyStep, verifyWhole } from '../../../data-plane/snapshot/standing.ts';
 import { openSnapshotStore, type SnapshotStore } from '../../../data-plane/snapshot/store.ts';
 import { DEFAULT_TIMING, type Timing } from '../../../data-plane/snapshot/watch.ts';
 import { until } from '../../kit/deadline.ts';
 import { freshFolder, memoryLog } from '../audit/records.ts';
 import { type Chain, createChain, gone, serviceEntry } from './chain.ts';
-import { createFleet, FLEET, POOL } from './fleet.ts';
+import { createFleet, FLEET, POOL, sharedMessage } from './fleet.ts';
 
 const fleet = await createFleet();
 const TIMING: Timing = { ...DEFAULT_TIMING, firstRetryMs: 5, longestRetryMs: 20, pollMs: 10, refusedMs: 50 };
@@ -296,4 +299,27 @@ test('a control plane that is away is not asked as if only its streams were cut'
   control.cut();
   await until('it has tried', () => control.asked.filter(({ by }) => by === 'get').length > 3);
   expect(agent.state()).toMatchObject({ polling: false, connected: false, version: 1 });
+});
+
+test.each([
+  1,
+  2 ** 21 - 1,
+  2 ** 22 + 1,
+  2 ** 40 + 1,
+])('after %d messages entries are found as after the first', async (first) => {
+  const chain = await createChain(fleet, entries);
+  let number = first - 1;
+  const next = () => (number += 1);
+  const trust = () => ({ root: fleet.root, fleet: FLEET, pool: POOL, floor: 0, now: Date.now() / 1000, sha256 });
+  const base = (await verifyWhole(sharedMessage(chain.whole()), trust, next, createHaste(), undefined)).take();
+  const changes = [serviceEntry('a', { anonymous: true }), serviceEntry('d'), gone(serviceEntry('b'))];
+  const delta = Buffer.from(toBinary(SnapshotDeltaSchema, await chain.next(changes)));
+  const active = { version: 1, digest: base.whole.head.digest };
+  const { table, whole } = (await verifyStep(delta, () => ({ ...trust(), active }), next, base)).take();
+  const names = [...table.order.keys()].map((index) => nameAt(table, index).name);
+  expect(names).toEqual(['a', 'c', 'd']);
+  const { services } = await activate(whole);
+  expect(names.map((name) => services.get(name)?.config.anonymous)).toEqual([true, false, false]);
+  const gathered = (await gather({ table, whole, signed: base.signed }, next, createHaste())).take();
+  expect([...gathered.table.order.keys()].map((index) => nameAt(gathered.table, index).name)).toEqual(names);
 });
