@@ -1,4 +1,5 @@
 // Waits until the data planes have activated a change, and writes the receipt.
+import { setTimeout as delay } from 'node:timers/promises';
 import type { NodeRow, NodeStore } from '../store/interface.ts';
 import { createNotifier, type Notifier } from './notifier.ts';
 import type { Published } from './publisher.ts';
@@ -26,6 +27,10 @@ export type Activated = Pick<Published, 'pool' | 'version' | 'digest' | 'nodes'>
 
 /** Longest and default wait for the data planes. */
 export const LONGEST_WAIT_MS = 5000;
+
+/** A look at all nodes waits a while for more of them to report: the longer the more are missing. */
+const NODES_A_MS = 2;
+const LOOK_MS = 25;
 
 /** How long a change may wait, and what ends the wait. */
 export type Waiting = { readonly waitMs: number; readonly signal: AbortSignal };
@@ -77,9 +82,15 @@ export const createRollouts = (deps: Deps): Rollouts => {
         const waitFor = rollout.missing.filter(({ nackCode }) => nackCode === '');
         if (waitFor.length === 0 || left <= 0 || signal.aborted) return { ...rollout, waitedMs };
         await reported.wait(seen, Math.min(left, LONGEST_WAIT_MS), signal);
+        // Nodes report at nearly the same time: to look at all of them for each would cost more than the change.
+        await pause(Math.min(left, waitFor.length / NODES_A_MS, LOOK_MS), signal);
       }
     },
   };
+};
+
+const pause = async (ms: number, signal: AbortSignal): Promise<void> => {
+  if (ms >= 1) await delay(ms, undefined, { signal }).catch(() => undefined);
 };
 
 /** One of a canary is given the snapshot for it in place of that for all, which is older by one. */

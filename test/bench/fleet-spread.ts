@@ -5,7 +5,7 @@ import { createConnectTransport } from '@connectrpc/connect-node';
 import { SnapshotService, WatchResponseSchema } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { asNode, type Home, makeHome } from '../control-plane/fixture.ts';
 import { call } from '../kit/planes.ts';
-import { rssMiB } from './cpu.ts';
+import { cpuMicros, rssMiB } from './cpu.ts';
 import { at } from './fleet-activate.ts';
 import { type Activations, hearActivations } from './fleet-activations.ts';
 import { type Clients, startClients } from './fleet-clients.ts';
@@ -39,6 +39,9 @@ export type Spread = {
   readonly streamP50Ms: number;
   readonly streamP99Ms: number;
   readonly deltaBytes: number;
+  /** Processor time of one change at a node, and at the control plane; with their traffic and its audit. */
+  readonly nodeCpuMs: number;
+  readonly controlCpuMs: number;
   readonly controlRssMiB: number;
   readonly nodeRssMiB: number;
 };
@@ -62,9 +65,13 @@ export async function measureSpread(asked: Asked, props: Props): Promise<Spread>
     clients.tell(load);
     await clients.every(asked.serving, (said) => 'status' in said && said.status === 200);
     progress('all nodes answer');
+    const used = () => Promise.all([sum(processes.map(({ pid }) => cpuMicros(pid))), sum([cpuMicros(control.pid)])]);
+    const before = await used();
     const changes = await forSeconds(asked.seconds, (round) => change(fleet, round));
+    const [nodeCpu = 0, controlCpu = 0] = (await used()).map((micros, i) => micros - (before[i] ?? 0));
+    const made = (changes.length + WARM_UPS) * 1000;
     progress(`${changes.length} changes`);
-    const tokens = await mintMany(fleet, 200);
+    const tokens = await mintMany(fleet, 400);
     const streams: number[] = [];
     const revocations = await forSeconds(asked.seconds, (round) => revoke(fleet, tokens[round], streams));
     progress(`${revocations.length} revocations`);
@@ -78,6 +85,7 @@ export async function measureSpread(asked: Asked, props: Props): Promise<Spread>
       ...{ revokeP50Ms: at(revocations, 0.5), revokeP99Ms: at(revocations, 0.99) },
       ...{ streamP50Ms: at(streams.slice(WARM_UPS), 0.5), streamP99Ms: at(streams.slice(WARM_UPS), 0.99) },
       deltaBytes: await weigh(fleet),
+      ...{ nodeCpuMs: nodeCpu / made / asked.nodes, controlCpuMs: controlCpu / made },
       controlRssMiB: (await rssMiB(control.pid)) ?? Number.NaN,
       nodeRssMiB: (await sum(processes.map(({ pid }) => rssMiB(pid)))) / asked.nodes,
     };
@@ -128,13 +136,13 @@ async function startAll(props: Props, { asked, home, url, activations }: Fleet, 
 }
 
 /** The first ones warm up what is run for the first time. */
-const WARM_UPS = 5;
+const WARM_UPS = 20;
 
 async function forSeconds(seconds: number, work: (round: number) => Promise<number>): Promise<readonly number[]> {
   const times: number[] = [];
   for (let round = 0; round < WARM_UPS; round += 1) await work(round);
   const end = clock() + seconds * 1000;
-  for (let round = WARM_UPS; clock() < end && round < 200; round += 1) times.push(await work(round));
+  for (let round = WARM_UPS; clock() < end && round < 400; round += 1) times.push(await work(round));
   return times;
 }
 
@@ -196,7 +204,7 @@ async function weigh(fleet: Fleet): Promise<number> {
       events += 1;
       if (events === 2) return toBinary(WatchResponseSchema, message).length + 5;
       const service = { name: 's-000001', maxTtl: '7200s' };
-      void must(fleet, 'ServiceRegistry/Update', { service, updateMask: 'maxTtl', wait: '0s' });
+      await must(fleet, 'ServiceRegistry/Update', { service, updateMask: 'maxTtl', wait: '0s' });
     }
   } finally {
     ended.abort();
