@@ -22,8 +22,9 @@ export type PostgresNotices = Notices &
 const CHANNEL = 'daypass';
 const POLL_MS = 2000;
 const RECONNECT_MS_MAX = 2000;
-/** Those without `audit`, which is told with its chains. */
 const TOPICS: readonly Topic[] = ['snapshots', 'reports', 'nodes', 'keys', 'audit'];
+/** To look for all audit again is dear; while a connection lives none of its notices is lost. */
+const POLLED = TOPICS.filter((topic) => topic !== 'audit');
 
 /** Makes both ends; it listens from the first listener on, on a connection of its own that is opened again whenever it ends. */
 export const createNotices = ({ open, pollMs = POLL_MS }: NoticesOptions): PostgresNotices => {
@@ -38,8 +39,8 @@ export const createNotices = ({ open, pollMs = POLL_MS }: NoticesOptions): Postg
     if (stopping.signal.aborted) return;
     for (const listener of listeners) listener(topic, chain);
   };
-  const tellAll = (): void => {
-    for (const topic of TOPICS) tell(topic);
+  const tellAll = (topics = TOPICS): void => {
+    for (const topic of topics) tell(topic);
   };
 
   /** Listens until the connection ends. */
@@ -56,7 +57,7 @@ export const createNotices = ({ open, pollMs = POLL_MS }: NoticesOptions): Postg
     tellAll();
     while (!connection.broken()) {
       await pause(pollMs, ended.signal);
-      if (!connection.broken() && foreign.seenAll(await lastGroup(connection))) tellAll();
+      if (!connection.broken() && foreign.seenAll(await lastGroup(connection))) tellAll(POLLED);
     }
   };
 
@@ -82,7 +83,7 @@ export const createNotices = ({ open, pollMs = POLL_MS }: NoticesOptions): Postg
       sent.begin();
       foreign.counted(group, pid);
     },
-    unknown: tellAll,
+    unknown: () => tellAll(),
     notices: (wrote) => sent.statements(wrote),
     close: async () => {
       stopping.abort();
