@@ -126,8 +126,15 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   return {
     publisher,
     takeHome: async (fresh) => {
+      const before = keysOfHome;
       keysOfHome = fresh;
-      await resign();
+      try {
+        await resign();
+      } catch (error) {
+        // Such as a key of a generation that has ended: nothing could be published any more.
+        keysOfHome = before;
+        throw error;
+      }
       await tokenKeys.hold(fresh.tokenKeys);
     },
     advanceKeys: async (signal) => {

@@ -21,7 +21,8 @@ const SHARES = 4;
 const COUNTED_MIN = 1000;
 const TRIES_MAX = 128;
 /** Looked for beyond those that are wanted: one question then serves many tokens. */
-const SPARE = 400;
+const SPARE_MAX = 400;
+const SPARE_MIN = 16;
 
 type Deps = {
   /** Milliseconds. */
@@ -41,6 +42,8 @@ export const createStatusPlaces = (deps: Deps): StatusPlaces => {
   let open = { chunk: 0, room: 0 };
   /** Places that were free when they were asked for, and still are: nobody else has written since, and none was given away. */
   let spare: { readonly epoch: object | undefined; readonly places: StatusPlace[] } = { epoch: undefined, places: [] };
+  /** How many were given away since they were looked for. */
+  let given = 0;
   const restingSince = (): number => deps.now() - deps.restMs;
 
   const findRoom = async (tx: Aggregates): Promise<number> => {
@@ -75,8 +78,12 @@ export const createStatusPlaces = (deps: Deps): StatusPlaces => {
       if (epoch === undefined) return find(tx, count);
       // What is left is not kept beside what is found: the same place could be found again.
       if (spare.epoch !== epoch || spare.places.length < count) {
-        spare = { epoch, places: await find(tx, count + SPARE) };
+        // Where others write in turn with this one, what is left over is of no use: about as many as last time will do.
+        const more = spare.epoch === epoch ? SPARE_MAX : Math.min(Math.max(2 * given, SPARE_MIN), SPARE_MAX);
+        spare = { epoch, places: await find(tx, count + more) };
+        given = 0;
       }
+      given += count;
       return spare.places.splice(0, count);
     },
   };

@@ -37,7 +37,7 @@ export const openPostgresStore = async (options: PostgresOptions): Promise<Store
   opened.defer(() => writing.close());
   const notices = createNotices({ open });
   opened.defer(() => notices.close());
-  const writer = createWriter({ pool: writing, grouping: postgresGrouping(notices) });
+  const writer = createWriter({ pool: writing, grouping: postgresGrouping(notices), groupMs: GROUP_MS });
   opened.defer(() => writer.close());
   const reader = createDb(postgresDialect(reading));
   const closing = opened.move();
@@ -56,6 +56,12 @@ export const openPostgresStore = async (options: PostgresOptions): Promise<Store
     close: () => closing.disposeAsync(),
   };
 };
+
+/**
+ * A group that comes after another control plane's reads all anew that it remembered: it has to take in more than the first
+ * for which that was done. The others wait no longer for it than for the lock.
+ */
+const GROUP_MS = 40;
 
 const plugins = [new CamelCasePlugin()];
 const createDb = (dialect: Dialect): Db => new Kysely<Tables>({ dialect, plugins });

@@ -56,8 +56,8 @@ export function readDelta(message: Buffer): DeltaMessage {
   const base = { version: 0, digest: '' };
   const changed: PlacedEntry[] = [];
   const removed: EntryName[] = [];
-  const signed = readSigned(message, DELTA_FIELDS, ({ field, at, start, end, value }) => {
-    if (field === DELTA_FIELDS.baseVersion) base.version = value;
+  const signed = readSigned(message, DELTA_FIELDS, ({ field, count, at, start, end, value }) => {
+    if (count === DELTA_FIELDS.baseVersion) base.version = value;
     else if (field === DELTA_FIELDS.baseDigest) base.digest = message.toString('latin1', start, end);
     else if (field === DELTA_FIELDS.changed) changed.push({ ...readEntry(message, at), at });
     else if (field === DELTA_FIELDS.removed) removed.push(readName(message, at));
@@ -156,7 +156,10 @@ export class Fields {
   readonly message: Buffer;
   /** The end of the message. */
   limit: number;
+  /** The number of a field that has content; 0: it has none. */
   field = 0;
+  /** The number of a field that is a number; 0: it is none. */
+  count = 0;
   /** Where the length of a field stands, and where its content starts and ends. */
   at = 0;
   start = 0;
@@ -182,8 +185,11 @@ export class Fields {
   next(): boolean {
     if (this.end >= this.limit) return false;
     const tag = this.#varint();
-    this.field = Math.floor(tag / 8);
+    const number = Math.floor(tag / 8);
     const type = tag % 8;
+    // Of another type than the contract's, a field is one that nobody knows.
+    this.field = type === 2 ? number : 0;
+    this.count = type === 0 ? number : 0;
     if (type === 2) this.delimited();
     else if (type === 0) this.value = this.#varint();
     else if (type === 1) this.end += 8;

@@ -19,7 +19,7 @@ import {
 } from '@daypass/core/snapshot';
 import { setBit } from '@daypass/core/status';
 import { statusUri } from '@daypass/core/token';
-import { SnapshotEntrySchema, SnapshotSchema } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
+import { type Snapshot, SnapshotEntrySchema, SnapshotSchema } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { until } from '../kit/deadline.ts';
 import { mint, register } from '../kit/operator.ts';
 import { type Fleet, isReady, startFleet } from '../kit/planes.ts';
@@ -45,9 +45,9 @@ export async function startFlatFleet(size: Size, upstream: string): Promise<Flat
     const rules = size.rules === 0 ? ['GET /repos/acme/{repo}/issues/{n}'] : ['scope:all'];
     if (size.rules > 0) await setScope(fleet, size.rules);
     const model = await mint(fleet, 'bench', rules, ['--ttl', '24h']);
-    await until('the data plane has the service', async () => (await snapshotOf(fleet)).entries.some(isBench));
+    const before = await snapshotOf(fleet);
     await Promise.all([fleet.data.stop(), fleet.control.stop()]);
-    await grow(fleet, size);
+    await grow(fleet, before, size);
     await fleet.data.start();
     await until('the large snapshot is active', () => isReady(fleet.adminUrl), 60_000);
     return { fleet, lines: linesOf(size, model, await tokenKey(fleet)) };
@@ -68,13 +68,17 @@ async function setScope(fleet: Fleet, count: number): Promise<void> {
 
 const snapshotPath = (fleet: Fleet): string => join(dataPaths(fleet.home).snapshot, 'last-known-good.bin');
 
-const snapshotOf = async (fleet: Fleet) => fromBinary(SnapshotSchema, await readFile(snapshotPath(fleet)));
+/** As it was published: on the node it may lie in deltas. */
+async function snapshotOf(fleet: Fleet) {
+  const file = join(fleet.home, 'newest.bin');
+  await fleet.must(['snapshot', 'pull', '--out', file]);
+  return fromBinary(SnapshotSchema, await readFile(file));
+}
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
 
 /** Puts another snapshot in the place of the node's last known good one, as its control plane would have signed it. */
-async function grow(fleet: Fleet, size: Size): Promise<void> {
-  const before = await snapshotOf(fleet);
+async function grow(fleet: Fleet, before: Snapshot, size: Size): Promise<void> {
   const last = parseManifest(before.manifest);
   const entries = [...before.entries, ...services(before.entries, size), ...statusChunks(size)].sort(compareEntries);
   const now = Math.floor(Date.now() / 1000);

@@ -29,6 +29,21 @@ const recordContract = (store: () => Store): void => {
     expect(await audit.bytes('a', 3)).toBeUndefined();
   });
 
+  test('records of a range come in order, so many at most, and events by their decisions', async () => {
+    const rows = [3, 1, 2, 5].map((seq) => ({ ...record('a', seq), bytes: new Uint8Array([seq]) }));
+    await insert(...rows, record('b', 2));
+    const seqs = async (first: number, last: number, limit: number) =>
+      (await store().read.audit.records('a', first, last, limit)).map(([seq]) => seq);
+    expect(await seqs(2, 5, 10)).toEqual([2, 3, 5]);
+    expect(await seqs(1, 9, 2)).toEqual([1, 2]);
+    await store().transact((tx) =>
+      tx.audit.insertEvents([event('d1'), event('d1', { seq: 2 }), event('d2', { seq: 3 })]),
+    );
+    const found = await store().read.audit.ofDecisions(['d1', 'none']);
+    expect(found.toSorted((x, y) => x.seq - y.seq)).toStrictEqual([event('d1'), event('d1', { seq: 2 })]);
+    expect(await store().read.audit.ofDecisions([])).toEqual([]);
+  });
+
   test('a record that comes twice is stored once', async () => {
     await insert(record('a', 1), record('a', 2));
     await insert(record('a', 2), record('a', 3), record('a', 3));

@@ -1,12 +1,14 @@
 // A change that some nodes get first: two lines of one chain, and how it ends.
 import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { controlPaths } from '@daypass/core/home';
 import { parseManifest, type VerifiedSnapshot, verifySnapshot } from '@daypass/core/snapshot';
 import { AuditKind } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import type { Canary } from '@daypass/sdk/gen/daypass/v1/canary_pb';
-import { ServiceRegistry } from '@daypass/sdk/gen/daypass/v1/service_pb';
+import { CredentialPlace_Kind, ServiceRegistry } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { expect, test } from 'vitest';
-import { errorOf, type Home, makeHome, type Options, type Running, startControl, until } from './fixture.ts';
+import { errorOf, type Home, makeHome, type Options, type Running, sealFor, startControl, until } from './fixture.ts';
 import { createNode, decision, outcome } from './recording-node.ts';
 
 const upstream = 'https://api.example.com';
@@ -216,7 +218,7 @@ test('only an admin may have some nodes decide otherwise', async () => {
   await close(scene);
 });
 
-/** Records requests of a node for the service, so many of them refused. */
+/** Records requests of a node for the service, so many of them refused, all in one batch. */
 const record = async (
   control: Running,
   name: string,
@@ -226,14 +228,15 @@ const record = async (
 ) => {
   const version = await versionOf(control, name);
   const time = Date.now();
-  const common = { time, service: 'github', snapshot_version: version, node: name };
-  for (let at = 0; at < requests; at += 1) {
-    const id = `${name}-${version}-${time}-${at}`;
-    const refused = { result: 'refused' as const, reason: 'scope_refused', rule: '' };
-    if (at < bad)
-      await node.send(decision(id, { ...common, ...refused }), outcome(id, { result: 'refused', status: 403 }));
-    else await node.send(decision(id, common), outcome(id));
-  }
+  const common = { time, service: 'github', snapshot_version: version };
+  const refused = { result: 'refused' as const, reason: 'scope_refused', rule: '' };
+  const records = Array.from({ length: requests }, (_, at) => {
+    const id = `${name}-${version}-${at}`;
+    return at < bad
+      ? [decision(id, { ...common, ...refused }), outcome(id, { result: 'refused', status: 403 })]
+      : [decision(id, common), outcome(id)];
+  });
+  await node.send(...records.flat());
   return node;
 };
 
@@ -310,4 +313,30 @@ test('a control plane that is started again, and another beside it, go on with i
   expect(await ttlOf(beside, 'node-2')).toBe(3600);
   await beside.app.close();
   await close({ control, home: scene.home });
+});
+
+test('what is sealed to a key that the pool has no more is not promoted, and by itself taken back', async () => {
+  const scene = await begin();
+  const { home } = scene;
+  const sealedCredential = await sealFor(home, 'github');
+  const sealed = {
+    name: 'github',
+    upstream,
+    place: { kind: CredentialPlace_Kind.BEARER },
+    sealedCredential,
+    credentialId: '0123456789abcdef0123456789abcdef',
+  };
+  const updateMask = { paths: ['place', 'sealed_credential', 'credential_id'] };
+  const canary = { count: 1, promoteAfter: { seconds: 1n } };
+  await scene.control.admin.services.update({ service: sealed, updateMask, canary, ...NO_WAIT });
+  await scene.control.app.close();
+  await writeFile(controlPaths(home.path).sealingKeys, '{"default":[],"other":[]}');
+  const { control } = await begin({ home });
+  expect(ConnectError.from(await errorOf(control.admin.releases.promote({}))).code).toBe(Code.InvalidArgument);
+  await take(control, 'node-1');
+  expect(await endOf(control)).toMatchObject({
+    ending: 'taken_back',
+    why: expect.stringContaining('could not be promoted'),
+  });
+  await close({ control, home });
 });

@@ -1,5 +1,7 @@
 // Two control planes on one PostgreSQL: what one does holds at the other, at once, and neither does anything twice.
 import { createHash } from 'node:crypto';
+import { type AuditRecord, batchStatement, encodeRecord, GENESIS } from '@daypass/core/audit';
+import { AUDIT_LABEL, signBytes } from '@daypass/core/key';
 import { signNodeAssertion } from '@daypass/core/node-auth';
 import { parseManifest } from '@daypass/core/snapshot';
 import { readToken, readUnverifiedClaims } from '@daypass/core/token';
@@ -205,6 +207,55 @@ test('who follows the audit at one sees what is changed at the other', async () 
   await a.admin.callers.create({ caller: { name: 'here', services: [] } });
   await until(() => seen.length === 2);
   expect(seen.toSorted()).toEqual(['callers/here', 'callers/there']);
+  stop.abort();
+  await tail;
+});
+
+test('who follows the audit at one sees what nodes send to the other, completed when its outcome comes', async () => {
+  const stop = new AbortController();
+  const seen: string[] = [];
+  let ready = false;
+  const tail = (async () => {
+    for await (const { event } of a.admin.audit.tail({}, { signal: stop.signal })) {
+      ready = true;
+      if (event !== undefined) seen.push(`${event.decisionId} ${event.path} ${event.status}`);
+    }
+  })().catch(() => {});
+  await until(() => ready);
+  const key = home.nodes.get('node-3');
+  if (key === undefined) throw new Error('no such node');
+  let prev = GENESIS;
+  const send = async (seq: number, record: object): Promise<void> => {
+    const bytes = new TextEncoder().encode(encodeRecord({ ...record, seq, prev, node: 'node-3' } as AuditRecord));
+    prev = createHash('sha256').update(bytes).digest('hex');
+    const signature = await signBytes(key, AUDIT_LABEL, batchStatement('node-3', seq, seq, prev));
+    await b.asNode('node-3').audit.ingest({ node: 'node-3', firstSeq: BigInt(seq), records: [bytes], signature });
+  };
+  const texts = {
+    reason: '',
+    jti: 'j',
+    caller: 'c',
+    principal: 'p',
+    client: 'l',
+    service: 's',
+    method: 'GET',
+    rule: '',
+  };
+  const decided = { kind: 'decision', id: 'd1', time: Date.now(), result: 'allowed', path: '/x', credential_id: '' };
+  await send(1, { ...decided, ...texts, snapshot_version: 1, count: 1, source: '' });
+  await until(() => seen.length === 1);
+  const bytes = { request_bytes: 1, response_bytes: 2, latency_micros: 3 };
+  await send(2, {
+    kind: 'outcome',
+    id: 'd1',
+    time: Date.now(),
+    result: 'completed',
+    reason: '',
+    status: 200,
+    ...bytes,
+  });
+  await until(() => seen.length === 2);
+  expect(seen).toEqual(['d1 /x 0', 'd1 /x 200']);
   stop.abort();
   await tail;
 });
