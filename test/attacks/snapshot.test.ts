@@ -404,7 +404,7 @@ test('TUF slow retrieval, freeze: a control plane that drips, or says nothing ne
   await own.close();
 });
 
-test('TUF fast-forward: a version far ahead, rightly signed, is taken once, and what is below it never again', async () => {
+test('TUF fast-forward: a version far ahead, rightly signed, locks out what is below it, until the root gives a new key', async () => {
   const own = await startFakeControl();
   const home = await makeHome();
   own.onWatch((stream) => stream.write(heartbeat(0)));
@@ -419,6 +419,16 @@ test('TUF fast-forward: a version far ahead, rightly signed, is taken once, and 
     bringing(await signSnapshot(1, { entries, spell: (text) => text.replace('"version":1', '"version":1e308') })),
   );
   await until('it is refused', () => own.heard.at(-1)?.report.nackCode === MALFORMED());
+  expect(await victim.ask(token)).toEqual([200, '']);
+  // Recovery: a key of the next generation begins the order of versions afresh, and the old key is good for nothing.
+  const renewed = { kid: stranger.kid, jwk: stranger.publicJwk, generation: 1 };
+  const recovered = await signSnapshot(6, { entries, statement: renewed, signer: stranger });
+  own.send(bringing(recovered));
+  await until('it is recovered', () => own.heard.at(-1)?.report.digest === digestOf(recovered));
+  const later = { entries, manifest: { previous: digestOf(recovered) } };
+  own.send(bringing(await signSnapshot(2 ** 40 + 1, later)));
+  await until('the key that was stolen is refused', () => (own.heard.at(-1)?.report.nackCode ?? '') !== '');
+  expect(own.heard.at(-1)?.report).toMatchObject({ version: 6n, digest: digestOf(recovered) });
   expect(await victim.ask(token)).toEqual([200, '']);
   await victim[Symbol.asyncDispose]();
   await own.close();
