@@ -172,7 +172,9 @@ test('DOS-05 clients that do not read a large answer take little memory', () =>
     });
     // The kernel's own buffers hold the most of that; half of what this process holds is that of the clients and the upstream.
     expect(taken / clients).toBeLessThan(size / 2);
-    expect((held() - before) / clients).toBeLessThan((2 * 32 * 1024 * 1024) / 100);
+    // What was let go of is given back a little later than it is collected.
+    const most = (2 * 32 * 1024 * 1024) / 100;
+    await until('each holds little', () => (held() - before) / clients < most, 5000);
   }));
 
 test('DOS-07 a client that goes in the middle of its body: the upstream sees no whole one', () =>
