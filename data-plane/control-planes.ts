@@ -99,6 +99,8 @@ const FAULTS: ReadonlySet<Code> = new Set([
   ...[Code.Unavailable, Code.Unknown, Code.Internal, Code.DataLoss, Code.DeadlineExceeded],
   // Too many watches, or calls, at this one; and what answers there is no control plane.
   ...[Code.ResourceExhausted, Code.Unimplemented],
+  // Its clock may be wrong, or its database be an old one: who is enrolled nowhere is told so by all of them.
+  Code.Unauthenticated,
 ]);
 
 const isItsFault = (error: unknown): boolean => FAULTS.has(ConnectError.from(error).code);

@@ -189,8 +189,13 @@ function cutOffs(entries: Iterable<CutOffEntry>): Parts['isCutOff'] {
   const byService = new Map<string, CutOffEntry[]>();
   const general: CutOffEntry[] = [];
   for (const entry of entries) {
-    if (entry.service === undefined) general.push(entry);
-    else byService.set(entry.service, [...(byService.get(entry.service) ?? []), entry]);
+    if (entry.service === undefined) {
+      general.push(entry);
+      continue;
+    }
+    const own = byService.get(entry.service);
+    if (own === undefined) byService.set(entry.service, [entry]);
+    else own.push(entry);
   }
   return (token) => {
     const fits = (entry: CutOffEntry) => fitsCutOff(entry, token);

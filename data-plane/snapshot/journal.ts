@@ -7,7 +7,7 @@ import { readInto, syncFolder, writeFileAtomically } from '../atomic-file.ts';
 
 /** A file of records. */
 export type Journal = {
-  /** Makes a record durable. When it throws, no record was added. */
+  /** Makes a record durable. When it throws, no record was added: also where it would not be read again. */
   append(record: Uint8Array): Promise<void>;
   /** Replaces all records, all or nothing. */
   replace(records: readonly Uint8Array[]): Promise<void>;
@@ -26,6 +26,7 @@ export async function openJournal(
   let end = whole;
   const journal: Journal = {
     async append(record) {
+      if (end + HEAD_BYTES + record.length > bytesMax) throw new Error(`${path} is full`);
       await using file = await open(path, 'r+');
       const bytes = framed(record);
       // Where the last one ended: what a failed append has left is written over.

@@ -78,11 +78,17 @@ export function readManifest(message: Buffer, kind: 'snapshot' | 'delta'): Uint8
   return new Uint8Array();
 }
 
-/** The entry at a place: there stands its length, and then the entry. */
-export const readEntry = (message: Buffer, at: number): Entry => ({
-  ...readName(message, at),
-  content: readContent(message, at),
-});
+/**
+ * The entry at a place: there stands its length, and then the entry. Throws `snapshot_malformed` for more than is signed of
+ * it: it would be kept, and written on, with the rest.
+ */
+export function readEntry(message: Buffer, at: number): Entry {
+  const fields = fieldsAt(message, at);
+  for (let last = 0; fields.next(); last = fields.field)
+    if (fields.field <= last || fields.field > ENTRY_FIELDS.content)
+      throw malformed('An entry has a field that is not signed');
+  return { ...readName(message, at), content: readContent(message, at) };
+}
 
 /** What the entry at a place is called. */
 export function readName(message: Buffer, at: number): EntryName {

@@ -40,18 +40,21 @@ export function createReporter(deps: Deps): Reporter {
   const ended = new AbortController();
   const backoff = createBackoff(FIRST_RETRY_MS, LONGEST_RETRY_MS, deps.random);
   let due = false;
+  /** Ends when there is more to say: that is tried at once, and whoever waits for it is not kept waiting. */
+  let more = new AbortController();
   let running: Promise<void> | undefined;
 
   const run = async () => {
     while (due && !ended.signal.aborted) {
       due = false;
+      more = new AbortController();
       try {
         await deps.client.report(requestOf(deps), { signal: ended.signal, timeoutMs: CALL_TIMEOUT_MS });
         backoff.reset();
       } catch (error) {
         due = true;
         deps.log.debug('a report did not reach the control plane', { error });
-        await pause(backoff.next(), ended.signal);
+        await pause(backoff.next(), AbortSignal.any([ended.signal, more.signal]));
       }
     }
     running = undefined;
@@ -59,6 +62,7 @@ export function createReporter(deps: Deps): Reporter {
   return {
     report() {
       due = true;
+      more.abort();
       running ??= run();
     },
     async stop() {

@@ -30,7 +30,7 @@ export type SnapshotStore = {
   readonly path: string;
   /** The highest version that was ever active, of the latest generation; nothing below it is served again. */
   floor(): Floor | undefined;
-  /** What lies there; undefined when there is nothing. Throws `snapshot_malformed`. */
+  /** What lay there when it was opened, once; undefined when there is nothing. Throws `snapshot_malformed`. */
   load(): Promise<Stored | undefined>;
   /** Replaces all by a snapshot, then raises the floor; durable when it returns. */
   save(base: Uint8Array, version: Floor): Promise<void>;
@@ -38,7 +38,7 @@ export type SnapshotStore = {
   append(delta: Uint8Array, version: Floor): Promise<void>;
   /**
    * Replaces all by a snapshot of the version that was saved last, while more may be appended: that stays. Until it is
-   * done, and if it fails, what lies there is good as it is.
+   * done, and if it fails, what lies there is good as it is. While one is under way another does nothing.
    */
   rewrite(base: Uint8Array): Promise<void>;
   /** Whether a write has failed: only a whole snapshot can be saved. */
@@ -54,9 +54,13 @@ export async function openSnapshotStore(folder: string): Promise<SnapshotStore> 
   const floorPath = join(folder, 'floor.json');
   let floor = await readFloor(floorPath);
   const journalPath = join(folder, 'journal.bin');
-  const { journal, records } = await openJournal(journalPath, SNAPSHOT_BYTES_MAX);
+  const opened = await openJournal(journalPath, SNAPSHOT_BYTES_MAX);
+  const { journal } = opened;
+  /** Until they are loaded: they are as large as the file. */
+  let { records } = opened;
   let isBroken = false;
   let bases = 0;
+  let isRewriting = false;
   /** Those appended since a rewrite began. */
   let since: Uint8Array[] | undefined;
   let turn: Promise<unknown> = Promise.resolve();
@@ -80,7 +84,9 @@ export async function openSnapshotStore(folder: string): Promise<SnapshotStore> 
       if (size === undefined) return undefined;
       if (size > SNAPSHOT_BYTES_MAX) throw new DaypassError('snapshot_malformed', 'The file is too large');
       await using file = await open(path, 'r');
-      return { base: await readInto(file, size), deltas: records };
+      const stored = { base: await readInto(file, size), deltas: records };
+      records = [];
+      return stored;
     },
     save: (base, version) =>
       inTurn(async () => {
@@ -100,18 +106,24 @@ export async function openSnapshotStore(folder: string): Promise<SnapshotStore> 
         await raise(version);
       }),
     async rewrite(base) {
-      const own = await inTurn(async () => {
-        since = [];
-        bases += 1;
-        return bases;
-      });
-      const fresh = await prepareFile(path, `${path}.next`, base);
-      await inTurn(async () => {
-        if (own !== bases || isBroken) return;
-        await fresh.putInPlace();
-        await journal.replace(since ?? []);
+      // Two would write over each other in one file; what lies there is good without the second.
+      if (isRewriting) return;
+      isRewriting = true;
+      try {
+        const own = await inTurn(async () => {
+          since = [];
+          return bases;
+        });
+        const fresh = await prepareFile(path, `${path}.next`, base);
+        await inTurn(async () => {
+          if (own !== bases || isBroken) return;
+          await fresh.putInPlace();
+          await journal.replace(since ?? []);
+        });
+      } finally {
         since = undefined;
-      });
+        isRewriting = false;
+      }
     },
     isBroken: () => isBroken,
     async setAside() {

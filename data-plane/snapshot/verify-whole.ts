@@ -16,9 +16,9 @@ import { checkEntries, defaultAmong, serviceOfScope } from '@daypass/core/snapsh
 import { type Entries, readEntries } from '@daypass/core/snapshot-entry';
 import { prepareService } from '../active-service.ts';
 import { createServiceMemory } from '../active-services.ts';
-import { contentAt, type EntryTable, findIndex, nameAt, placeOf, slotOf } from './entry-table.ts';
+import { contentAt, type EntryTable, findIndex, nameAt, placeOf, readAt, slotOf } from './entry-table.ts';
 import { bufferOf, type Segment } from './handover.ts';
-import type { DeltaMessage } from './message.ts';
+import { type DeltaMessage, readEntry } from './message.ts';
 import type { Pace } from './pace.ts';
 
 /** Where entries lie, in their order; nothing of it is believed yet. */
@@ -80,10 +80,7 @@ export function createServiceCheck(): ServiceCheck {
 
 const NO_SCOPES: ReadonlyMap<string, CompiledRules> = new Map();
 
-const entryAt = (places: Places, index: number): Entry => ({
-  ...nameAt(places, index),
-  content: contentAt(places, index),
-});
+const entryAt = (places: Places, index: number): Entry => readAt(places, index, readEntry);
 
 /** The places after deltas: of each entry the newest, where it is not gone. */
 function merged(base: Places, deltas: readonly (Segment & { readonly delta: DeltaMessage })[]): Float64Array {

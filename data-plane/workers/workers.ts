@@ -73,6 +73,8 @@ const PATIENCE_MS = 250;
 const KILLED_MS = 1_000;
 /** One that has just been started may have to wait for the machine. */
 const START_MS = 60_000;
+/** Between two looks whether there is one. */
+const STEP_MS = 20;
 const LISTEN_MS = 5_000;
 const METRICS_MS = 1_000;
 const UNSEAL_MS = 5_000;
@@ -182,6 +184,11 @@ export function createWorkers(deps: Deps): Workers {
     const those = [...members].filter(({ isServing, isLeaving }) => isServing || isLeaving);
     return those.length > 0 ? those : [...members];
   };
+  /** Waits for the first to take the place of those that have ended: nothing is kept that none has tried. */
+  const anybody = async (): Promise<void> => {
+    for (let ms = 0; members.size === 0 && !closing && ms < START_MS; ms += STEP_MS)
+      await pause(STEP_MS, undefined, { ref: false });
+  };
   /** Works with all at once; returns what did not work, but for those that have ended. */
   const each = async (
     work: (member: Member) => Promise<unknown>,
@@ -233,6 +240,7 @@ export function createWorkers(deps: Deps): Workers {
     install: (handover, keep) =>
       inTurn(async () => {
         // One that comes from here on takes it when it is to serve.
+        await anybody();
         const those = deciding();
         // One that is about to serve, where none does, has room for one snapshot at a time.
         await Promise.allSettled(those.map(({ catching }) => catching));
@@ -300,12 +308,17 @@ export function createWorkers(deps: Deps): Workers {
   };
 }
 
-/** Waits until all have prepared, or a while after the first one has. Throws the code by which one refused until then. */
+/**
+ * Waits until all have prepared, or a while after the first one has. Throws the code by which one refused until then, and
+ * `internal` where all have ended over it: at the next start, from disk, they would again.
+ */
 async function readyToActivate(preparing: readonly Promise<unknown>[]): Promise<void> {
   let refusal: DaypassError | undefined;
+  let gone = 0;
   const settled = preparing.map((one) =>
     one.catch((error: unknown) => {
       if (error instanceof DaypassError) refusal ??= error;
+      gone += Number(error instanceof WorkerGone);
     }),
   );
   const all = Promise.all(settled);
@@ -315,6 +328,7 @@ async function readyToActivate(preparing: readonly Promise<unknown>[]): Promise<
   );
   await Promise.race([all, waited]);
   if (refusal !== undefined) throw refusal;
+  if (gone === preparing.length) throw new DaypassError('internal', 'All workers have ended over the snapshot');
 }
 
 function freeSlot(taken: ReadonlySet<number>): number {

@@ -33,7 +33,7 @@ function sharedState() {
   };
 }
 
-type Mode = 'sound' | 'frozen' | 'unavailable' | 'refuses';
+type Mode = 'sound' | 'frozen' | 'unavailable' | 'unauthenticated' | 'refuses';
 
 /** A control plane on a port of its own that can die, come back at the same port, and misbehave. */
 async function controlPlane(state = sharedState()) {
@@ -48,6 +48,7 @@ async function controlPlane(state = sharedState()) {
   const behave = async (name: string, header: Headers, signal: AbortSignal): Promise<void> => {
     note(name, header);
     if (mode.now === 'unavailable') throw new ConnectError('away', Code.Unavailable);
+    if (mode.now === 'unauthenticated') throw new ConnectError('who?', Code.Unauthenticated);
     if (mode.now === 'refuses') throw new ConnectError('no', Code.PermissionDenied);
     if (mode.now === 'frozen') await aborted(signal);
   };
@@ -197,16 +198,17 @@ test('one of two is killed, again and again: the next change is active, reported
 
 test.each([
   'unavailable',
+  'unauthenticated',
   'refused connection',
 ] as const)('a call that meets %s is made again at the next at once, with another assertion, and nobody goes back', async (what) => {
   const [first, second] = [await controlPlane(), await controlPlane()];
-  if (what === 'unavailable') first.mode.now = 'unavailable';
+  if (what !== 'refused connection') first.mode.now = what;
   else await first.kill();
   const { clients } = wayTo([first, second]);
   await clients.audit.ingest({ node: 'node-1', firstSeq: 1n });
   expect(second.calls).toEqual(['ingest']);
   expect(second.tokens).toEqual(['Bearer 2']);
-  if (what === 'unavailable') first.mode.now = 'sound';
+  if (what !== 'refused connection') first.mode.now = 'sound';
   else await first.start();
   await clients.snapshots.report({ node: 'node-1' });
   expect(second.calls).toEqual(['ingest', 'report']);

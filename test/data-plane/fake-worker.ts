@@ -22,7 +22,7 @@ parentPort?.on('message', (message: ToWorker) => {
       return;
     }
     prepared = digest;
-    if (prepared.includes(`end ${slot}`)) throw new Error('an injected end');
+    if (prepared.includes(`end ${slot}`) || prepared === 'overflow') throw new Error('an injected end');
     if (prepared === `hang ${slot}`) return;
     if (prepared === `refuse ${slot}`) {
       tell({ id, failure: { code: 'snapshot_inconsistent', message: 'an injected refusal' } });
@@ -35,7 +35,8 @@ parentPort?.on('message', (message: ToWorker) => {
   }
   if (ask === 'listen' && prepared === 'mute') throw new Error('an injected end');
   note(ask === 'prepare' || ask === 'activate' ? `${ask} ${prepared}` : ask);
-  if (ask === 'activate' && prepared === 'poison') throw new Error('an injected end');
+  if (ask === 'activate' && (prepared === 'poison' || prepared.includes(`dies ${slot}`)))
+    throw new Error('an injected end');
   if (ask === 'activate' && prepared === `stall ${slot}`) return;
   const family = { name: 'a', kind: 'counter', help: '', samples: [['a', 1]] } as const;
   const answers = { listen: { host: '127.0.0.1', port: 4711 }, metrics: [family], close: [family] };

@@ -122,14 +122,30 @@ test('one that comes while the others take a snapshot does not serve without it'
 
 test('the only one, which comes while a snapshot does, decides by that one and not by the one before', async () => {
   const { workers, said } = await start(1);
-  await workers.install(handover('end 1, late 2'), async () => undefined);
+  await workers.install(handover('dies 1, late 2'), async () => undefined);
   await until('it is replaced', () => said().includes('a worker has ended unexpectedly'));
   // The snapshot before takes it longer to make ready, and is there when this one is to be activated.
   await workers.install(handover('next'), async () => {
-    await until('it has both', () => said(2).includes('activate end 1, late 2'));
+    await until('it has both', () => said(2).includes('activate dies 1, late 2'));
   });
   await until('it serves', () => workers.serving() === 1);
   expect(said(2).at(-2)).toBe('activate next');
+});
+
+test('one that ends every worker before it is taken is refused, and not kept: they go on with the one before', async () => {
+  const { workers, said } = await start(2);
+  await workers.install(handover('one'), async () => undefined);
+  let isKept = false;
+  const overflow = () =>
+    workers.install(handover('overflow'), async () => {
+      isKept = true;
+    });
+  await expect(overflow()).rejects.toMatchObject({ code: 'internal' });
+  // Whoever has taken their places, or is about to, is asked as well.
+  await expect(overflow()).rejects.toMatchObject({ code: 'internal' });
+  await until('two serve again', () => workers.serving() === 2);
+  expect(isKept).toBe(false);
+  expect(said().filter((text) => text.startsWith('activate ') && text !== 'activate one')).toEqual([]);
 });
 
 test('those that end again and again are given up', async () => {

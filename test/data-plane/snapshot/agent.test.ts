@@ -178,6 +178,7 @@ test.each<[string, ErrorCode, (good: Snapshot) => Change | Promise<Snapshot>]>([
   ['after another past', 'snapshot_equivocation', () => ({ manifest: { previous: 'cd'.repeat(32) } })],
   ['cut', 'snapshot_signature_invalid', async (good) => cut(good)],
   ['without its key', 'snapshot_malformed', async (good) => withoutKey(await fleet.snapshot(6, after(good)))],
+  ['with bytes that nobody signed', 'snapshot_malformed', async (good) => padded(await fleet.snapshot(6, after(good)))],
   [
     'with a rule that cannot be read',
     'snapshot_inconsistent',
@@ -218,6 +219,11 @@ async function fleetSealKey(): Promise<Snapshot> {
 
 const withoutKey = ({ manifest, signature, entries }: Snapshot): Snapshot =>
   create(SnapshotSchema, { manifest, signature, entries: [...entries] });
+
+const padded = (good: Snapshot): Snapshot => {
+  for (const entry of good.entries) entry.$unknown = [{ no: 9, wireType: 2, data: Buffer.alloc(9, 8) }];
+  return good;
+};
 
 const cut = (good: Snapshot): Snapshot =>
   create(SnapshotSchema, {

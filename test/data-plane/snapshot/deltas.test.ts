@@ -9,6 +9,7 @@ import {
   type ReportRequest,
   type SnapshotDelta,
   SnapshotDeltaSchema,
+  type SnapshotEntry,
   SnapshotSchema,
   SnapshotService,
 } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
@@ -152,11 +153,17 @@ test('a delta is served, kept in the journal and acknowledged; the next start ta
   expect([again.served.now?.services.has('b'), again.served.now?.services.has('d')]).toEqual([false, true]);
 });
 
+/** In an entry they would be kept, and written on, with what was signed. */
+function unsigned(entry: SnapshotEntry | undefined): void {
+  if (entry !== undefined) entry.$unknown = [{ no: 9, wireType: 2, data: Buffer.alloc(9, 8) }];
+}
+
 const spoiled: readonly [string, ErrorCode, (delta: SnapshotDelta) => void][] = [
   ['from another snapshot', 'snapshot_base_unknown', (delta) => (delta.baseDigest = 'ab'.repeat(32))],
   ['with a change left out', 'snapshot_root_mismatch', (delta) => delta.changed.pop()],
   ['with another signature', 'snapshot_signature_invalid', (delta) => (delta.signature = new Uint8Array(64))],
   ['without its key', 'snapshot_malformed', (delta) => delete delta.key],
+  ['with bytes that nobody signed', 'snapshot_malformed', ({ changed }) => unsigned(changed[0])],
 ];
 test.each(spoiled)('a delta %s is refused as %s, and a whole snapshot is asked for', async (_name, code, spoil) => {
   const { chain, control, served, at } = await started();
