@@ -59,7 +59,8 @@ export const releaseService = (releases: Releases): ServiceImpl<typeof ReleaseSe
       windowMs: wholeMs(request.window) ?? DAY_MS,
       requestsMax: request.maxRequests === 0 ? REQUESTS_MAX : request.maxRequests,
     };
-    for await (const event of releases.test(caller, await planOf(releases, caller, request), window)) {
+    const plan = await planOf(releases, caller, request);
+    for await (const event of releases.test(caller, plan, window, context.signal)) {
       yield { event: toTestEvent(event) };
     }
   },
