@@ -51,10 +51,11 @@ export const createRollouts = (deps: Deps): Rollouts => {
   const look = async (published: readonly Activated[]): Promise<Omit<Rollout, 'waitedMs'>> => {
     const acknowledged: string[] = [];
     const missing: MissingNode[] = [];
+    const digestAt = createDigests(deps.snapshots);
     for (const one of published) {
       for (const node of await deps.nodes.ofPool(one.pool)) {
         if (!isFor(node.name, one, published)) continue;
-        if (await hasActivated(node, one, deps.snapshots)) acknowledged.push(node.name);
+        if (await hasActivated(node, one, digestAt)) acknowledged.push(node.name);
         else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));
       }
     }
@@ -96,10 +97,23 @@ const isFor = (node: string, { pool, nodes }: Activated, published: readonly Act
 const hasActivated = async (
   node: NodeRow,
   { pool, version, digest }: Activated,
-  snapshots: Pick<SnapshotStore, 'at'>,
+  digestAt: DigestAt,
 ): Promise<boolean> => {
   if (node.version <= version) return node.version === version && node.digest === digest;
-  return (await snapshots.at(pool, node.version))?.digest === node.digest;
+  return (await digestAt(pool, node.version)) === node.digest;
+};
+
+/** Of what was published under a version; undefined: nothing. */
+type DigestAt = (pool: string, version: number) => Promise<string | undefined>;
+
+/** Many nodes are at few versions: each is asked for once. */
+const createDigests = (snapshots: Pick<SnapshotStore, 'at'>): DigestAt => {
+  const known = new Map<string, string | undefined>();
+  return async (pool, version) => {
+    const key = `${pool} ${version}`;
+    if (!known.has(key)) known.set(key, (await snapshots.at(pool, version))?.digest);
+    return known.get(key);
+  };
 };
 
 const missingOf = (node: NodeRow, { version }: Activated): MissingNode => ({

@@ -4,6 +4,7 @@ import { encodeBase64url } from '@daypass/core/base64url';
 import { controlPaths } from '@daypass/core/home';
 import { generateSealingKey, signKeyStatement } from '@daypass/core/key';
 import { sealCredential } from '@daypass/core/seal';
+import { CredentialPlace_Kind } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { expect, test } from 'vitest';
 import { errorOf, type Home, makeHome, sealFor, startControl } from './fixture.ts';
 
@@ -25,7 +26,7 @@ const makeHomeWithTwo = async (): Promise<Home> => {
 };
 
 const serviceOf = async (home: Home, name: string) => ({
-  ...{ name, upstream, place: { kind: 1 }, credentialId: ID },
+  ...{ name, upstream, place: { kind: CredentialPlace_Kind.BEARER }, credentialId: ID },
   sealedCredential: await sealFor(home, name),
 });
 
