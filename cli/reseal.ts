@@ -118,11 +118,11 @@ const newestKey = async ({ keys }: Clients, { root, fleet, pool }: NodeFiles, no
   throw refusal;
 };
 
-const credentialsOf = async ({ snapshots }: Clients, { root, fleet, pool }: NodeFiles, now: number) => {
+const credentialsOf = async ({ snapshots }: Clients, { root, fleet, pool, node }: NodeFiles, now: number) => {
   const { snapshot } = await snapshots.get({});
   if (snapshot?.key === undefined) throw new DaypassError('snapshot_missing', 'the control plane sent no snapshot');
   const { manifest, signature, key, entries } = snapshot;
   const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
-  const trust = { root, fleet, pool, floor: 0, now, sha256 };
+  const trust = { root, fleet, pool, node, floor: 0, now, sha256 };
   return (await verifySnapshot({ manifest, signature, key, entries }, trust)).credentials;
 };

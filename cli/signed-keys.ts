@@ -1,5 +1,6 @@
 // The files of keys that the fleet root has signed, by pool, and how one is changed: as a whole, by one command at a time.
 import { open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { decodeBase64url, encodeBase64url } from '@daypass/core/base64url';
 import { DaypassError } from '@daypass/core/errors';
 import { type JsonValue, parseStrictJson, readObject, readString } from '@daypass/core/json';
@@ -42,6 +43,7 @@ export const changeSignedKeys = async (
     await file.writeFile(json(Object.fromEntries([...keys].map(([pool, list]) => [pool, list.map(textsOf)]))));
     await file.sync();
     await rename(fresh, path).catch(refuse(path, 'cannot be replaced'));
+    await keepFolder(path);
   } catch (error) {
     for (const one of written) await rm(one, { force: true });
     throw error;
@@ -58,11 +60,24 @@ export const placeAll = async (files: readonly File[]): Promise<void> => {
   const fresh = files.map(([path, text]): File => [`${path}.new`, text]);
   await writeAll(fresh);
   try {
-    for (const [path] of files) await rename(`${path}.new`, path).catch(refuse(path, 'cannot be written'));
+    for (const [path] of files) {
+      await rename(`${path}.new`, path).catch(refuse(path, 'cannot be written'));
+      await keepFolder(path);
+    }
   } catch (error) {
     for (const [path] of [...fresh, ...files]) await rm(path, { force: true });
     throw error;
   }
+};
+
+/**
+ * Makes the new name of a file outlast a power cut: a key whose private half is lost must not be the one that is sealed to,
+ * and an old one goes only when the new list is there. Where folders cannot be made sure of, the system does it in time.
+ */
+const keepFolder = async (path: string): Promise<void> => {
+  const folder = await open(dirname(path), 'r').catch(() => undefined);
+  await folder?.sync().catch(() => {});
+  await folder?.close().catch(() => {});
 };
 
 /** Reads such a file; nothing in it is verified. @throws DaypassError `config_invalid` */

@@ -32,6 +32,7 @@ import { createRollouts } from './domain/rollout.ts';
 import { createPlanScope, createSetScope } from './domain/scopes.ts';
 import { createServicePlans } from './domain/service-plans.ts';
 import { createServices } from './domain/services.ts';
+import { REVOKED_AFTER_END_MS } from './domain/snapshot-content.ts';
 import { createResign } from './domain/snapshot-keys.ts';
 import { createStatusPlaces } from './domain/status-index.ts';
 import { createTokenKeys } from './domain/token-keys.ts';
@@ -46,7 +47,7 @@ import { ownEndpoints } from './own-endpoints.ts';
 import type { Domain } from './rpc/routes.ts';
 import type { Notices, Store } from './store/interface.ts';
 
-/** Longest lease that a node may still honour, and clocks that differ: how long a status index rests. */
+/** Longest lease that a node may still honour, after the last snapshot that shows a token, and clocks that differ: how long a status index rests. */
 const CLOCKS_MS = 60_000;
 const LONGEST_LEASE_MS = 24 * 60 * 60 * 1000;
 
@@ -85,7 +86,7 @@ export const assemble = async ({ config, home, store, log, now }: Parts): Promis
   const policy = createUpstreamPolicy({ allow: config.allowUpstreamRanges, own: ownEndpoints(config.ownListeners) });
   const { read } = store;
 
-  const restMs = Math.max(config.leaseMs, await longestLease(store, home)) + CLOCKS_MS;
+  const restMs = Math.max(config.leaseMs, await longestLease(store, home)) + REVOKED_AFTER_END_MS + CLOCKS_MS;
   const places = createStatusPlaces({ now, random: (bound) => randomInt(bound), restMs });
   const publisher = createPublisher({
     ...{ store, fleet, root, now },

@@ -9,7 +9,7 @@ import type { Changes, Plan, Work } from './change.ts';
 import type { Published } from './published.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
 import { refuseBesideCanary, runningCanary } from './running-canary.ts';
-import { checkSealForm } from './seal-form.ts';
+import { checkSealForm, checkSealKey } from './seal-form.ts';
 import type { ServiceRules } from './service-config.ts';
 import { removeService } from './service-plans.ts';
 import type { Try } from './trial.ts';
@@ -196,6 +196,7 @@ const applyChange = async (
   const { sealedCredential } = after;
   if (sealedCredential !== undefined) {
     checkSealForm(sealedCredential, deps.sealingKids(pool) ?? new Set(), MAX_SEAL_IN_SNAPSHOT);
+    await checkSealKey(tx, sealedCredential, 'service.sealed_credential');
   }
   const stored = await tx.services.get(service);
   // A service is there from when tokens can be minted for it: those of an earlier one of its name stay cut off.

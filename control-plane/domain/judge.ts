@@ -16,10 +16,13 @@ export type Judgement =
 /** Judges the recorded requests of one service. */
 export type Judge = (event: AuditEventRow, token: AskedToken | undefined) => Promise<Judgement | undefined>;
 
-/** Makes the judge of a change. */
-export const createJudge = ({ before, after }: Pick<TriedService, 'before' | 'after'>): Judge => {
-  const isTouched = createTouched(before, after);
-  const [now, then] = [before && askedService(before), after && askedService(after)];
+/** Makes the judge of a change. It pauses before each named scope, which may hold thousands of rules. */
+export const createJudge = (
+  { before, after }: Pick<TriedService, 'before' | 'after'>,
+  pause: () => Promise<void>,
+): Judge => {
+  const isTouched = createTouched(before, after, pause);
+  const [now, then] = [before && askedService(before, pause), after && askedService(after, pause)];
   return async (event, token) => {
     const stands = await decide(event, { service: now, token });
     const would = await decide(event, { service: then, token });
@@ -47,11 +50,12 @@ const recorded = (event: AuditEventRow, before: ServiceRow | undefined): Decisio
   return event.reason === 'scope_refused' ? { kind: 'refused', code: 'scope_refused' } : undefined;
 };
 
-const askedService = (row: ServiceRow): NonNullable<Asked['service']> => {
+const askedService = (row: ServiceRow, pause: () => Promise<void>): NonNullable<Asked['service']> => {
   const known = new Map<string, Promise<RuleLists>>();
   return {
     row,
     scope: async (name) => {
+      await pause();
       const texts = rulesOf(row, name);
       if (texts === undefined) return undefined;
       const lists = known.get(name) ?? readRuleLists(texts);
@@ -67,7 +71,11 @@ const rulesOf = ({ scopes }: ServiceRow, name: string): readonly string[] | unde
 type Touched = (event: AuditEventRow, token: AskedToken | undefined) => Promise<boolean>;
 
 /** Whether the change might decide a request otherwise, of which neither decision is known. */
-const createTouched = (before: ServiceRow | undefined, after: ServiceRow | undefined): Touched => {
+const createTouched = (
+  before: ServiceRow | undefined,
+  after: ServiceRow | undefined,
+  pause: () => Promise<void>,
+): Touched => {
   const changed = new Map<string, Promise<RuleLists> | undefined>();
   /** Rules that come or go; undefined: none. */
   const changesOf = (name: string): Promise<RuleLists> | undefined => {
@@ -85,6 +93,7 @@ const createTouched = (before: ServiceRow | undefined, after: ServiceRow | undef
     for (const name of token?.scopes ?? []) {
       const changes = changesOf(name);
       if (changes === undefined) continue;
+      await pause();
       if (!isWhole(path) || (await changes).maybe(method, path) !== undefined) return true;
     }
     return false;

@@ -1,5 +1,6 @@
 // Retires keys: a token key verifies nothing any more, nothing is sealed to a sealing key any more.
 import { DaypassError } from '@daypass/core/errors';
+import { readSealKid } from '@daypass/core/seal';
 import type { Aggregates, KeyRow } from '../store/interface.ts';
 import type { CallerActor } from './actor.ts';
 import type { Changes, Work } from './change.ts';
@@ -7,6 +8,7 @@ import { activationTime, livingKeys, signingKeys, waitingKeys } from './key-stat
 import type { Keys, SealingKey, SealingKeys } from './keys.ts';
 import type { Publisher } from './publisher.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
+import { runningCanary } from './running-canary.ts';
 import { servicesBySeal } from './sealed-services.ts';
 
 /** What came of it. */
@@ -89,7 +91,12 @@ const retireSealing = async (tx: Aggregates, { verified }: SealingKey, deps: Dep
   const known = new Set((await tx.keys.all()).map((row) => row.kid));
   if (others.every((one) => known.has(one.verified.kid)))
     throw new DaypassError('failed_precondition', 'is the only one of its pool: make another one first', FIELD);
-  const names = (await servicesBySeal(tx, pool)).get(kid) ?? [];
+  const stored = (await servicesBySeal(tx, pool)).get(kid) ?? [];
+  // What some nodes have first needs the key as well, there and for all once it is promoted.
+  const canary = await runningCanary(tx, pool);
+  const sealed = canary?.change.after?.sealedCredential;
+  const isOnCanary = sealed !== undefined && readSealKid(sealed) === kid;
+  const names = canary !== undefined && isOnCanary ? [...new Set([...stored, canary.service])] : stored;
   if (names.length > 0) {
     const more = names.length > NAMED_MAX ? ` and ${names.length - NAMED_MAX} more` : '';
     const message = `is needed by ${names.slice(0, NAMED_MAX).join(', ')}${more}: \`daypass credentials reseal\` first`;

@@ -7,6 +7,7 @@ import { type CallerCeilings, type Effort, fieldsOf, mintEffort } from './ceilin
 import type { Changes, Note, Work } from './change.ts';
 import { type Issuing, issue, type Minted, type NameGrant } from './issue.ts';
 import { operationLookup } from './operations.ts';
+import { checkSealKey } from './seal-form.ts';
 import { checkMint, type Grant, type MintInput } from './token-claims.ts';
 
 export type { Minted } from './issue.ts';
@@ -152,6 +153,7 @@ const check = async (
   const kids = deps.sealingKids(service.config.pool) ?? new Set();
   const expand = await operationLookup(tx, service.name, input.allow);
   const grant = checkMint(input, caller, service, kids, expand);
+  await checkSealKey(tx, grant.sealedCredential, 'sealed_credential');
   const rules = { rules: grant.allow, fieldOf: fieldsOf(input.allow, 'allow', expand) };
   await deps.ceilings.check(tx, caller, service.name, rules, effort);
   return grant;

@@ -1,5 +1,5 @@
 // Plays recorded requests again under a change that is not made, and says which would be decided otherwise.
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { DaypassError } from '@daypass/core/errors';
 import { parseRule } from '@daypass/core/rule-parse';
 import type { Aggregates, AuditCursor, AuditEventRow, ServiceRow, TokenRow } from '../store/interface.ts';
 import type { CallerActor } from './actor.ts';
@@ -8,6 +8,7 @@ import type { AskedToken } from './decide.ts';
 import { createJudge, type Judge, type Judgement } from './judge.ts';
 import { type RuleLists, readRuleLists } from './rule-lists.ts';
 import type { TriedService, Try } from './trial.ts';
+import { createTurns } from './turns.ts';
 
 /** Which requests are looked at: the newest of a time, at most so many. */
 export type TestWindow = { readonly windowMs: number; readonly requestsMax: number };
@@ -31,11 +32,15 @@ export type TestSummary = {
   readonly unseenFields: readonly string[];
 };
 
-/** Tests a change. Throws what making it would throw; the summary comes last. */
+/**
+ * Tests a change; the summary comes last. Throws what making it would throw, and `overloaded` where too many run. Who asked
+ * and has gone, by `signal`, is not worked for any more.
+ */
 export type ReleaseTest = (
   caller: CallerActor,
   plan: Plan<unknown>,
   window: TestWindow,
+  signal: AbortSignal,
 ) => AsyncGenerator<TestEvent, void, undefined>;
 
 type Read = Pick<Aggregates, 'audit' | 'tokens'>;
@@ -47,9 +52,27 @@ type Deps = {
   readonly now: () => number;
 };
 
+/** At a time, of all who ask: one may take minutes where services have many thousands of rules. */
+const TESTS_MAX = 4;
+
 /** Makes the test. */
-export const createReleaseTest = ({ attempt, read, now }: Deps): ReleaseTest =>
-  async function* (caller, plan, { windowMs, requestsMax }) {
+export const createReleaseTest = (deps: Deps): ReleaseTest => {
+  const test = createTest(deps);
+  let running = 0;
+  return async function* (...asked) {
+    if (running >= TESTS_MAX) throw new DaypassError('overloaded', `${TESTS_MAX} tests of changes run already`);
+    running += 1;
+    try {
+      yield* test(...asked);
+    } finally {
+      running -= 1;
+    }
+  };
+};
+
+const createTest = ({ attempt, read, now }: Deps): ReleaseTest =>
+  async function* (caller, plan, { windowMs, requestsMax }, signal) {
+    const pause = createTurns(signal);
     const since = now() - windowMs;
     const { services } = await attempt(caller, plan);
     const counts = { replayed: 0, unchanged: 0, refused: 0, allowed: 0, unknown: 0 };
@@ -57,12 +80,12 @@ export const createReleaseTest = ({ attempt, read, now }: Deps): ReleaseTest =>
     let isCut = false;
     let oldestAt: number | undefined;
     for (const service of services) {
-      const judge = createJudge(service);
+      const judge = createJudge(service, pause);
       const tokens = createTokens(read);
       for await (const { events, isLast } of pagesOf(read, { service: service.name, since, most: left })) {
         isCut ||= isLast === 'cut';
         left -= events.length;
-        for await (const { event, judgement } of judgeAll(events.filter(isOneRequest), judge, tokens)) {
+        for await (const { event, judgement } of judgeAll(events.filter(isOneRequest), judge, tokens, pause)) {
           counts.replayed += 1;
           counts[judgement?.kind ?? 'unchanged'] += 1;
           oldestAt = event.time;
@@ -76,13 +99,10 @@ export const createReleaseTest = ({ attempt, read, now }: Deps): ReleaseTest =>
 /** Counted refusals, before anybody was known, have neither method nor path. */
 const isOneRequest = ({ method }: AuditEventRow): boolean => method !== '';
 
-/** Judged between two turns of the loop. */
-const TURN_EVENTS = 50;
-
-async function* judgeAll(events: readonly AuditEventRow[], judge: Judge, tokens: Tokens) {
+async function* judgeAll(events: readonly AuditEventRow[], judge: Judge, tokens: Tokens, pause: () => Promise<void>) {
   const known = await tokens(events);
-  for (const [at, event] of events.entries()) {
-    if (at % TURN_EVENTS === TURN_EVENTS - 1) await nextTurn();
+  for (const event of events) {
+    await pause();
     if (event.jti !== '' && !known.has(event.jti)) {
       yield { event, judgement: { kind: 'unknown', rule: '', why: 'its token is not known any more' } as const };
       continue;

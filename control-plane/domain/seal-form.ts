@@ -1,6 +1,7 @@
 // Checks of a sealed credential that need no key: its form and whom it is sealed to.
 import { DaypassError } from '@daypass/core/errors';
 import { readSealKid } from '@daypass/core/seal';
+import type { Aggregates } from '../store/interface.ts';
 
 /**
  * Checks that a text has the form of a sealed credential, sealed to one of the given keys. What it says inside only a
@@ -12,6 +13,24 @@ export const checkSealForm = (sealed: string, kids: ReadonlySet<string>, bytesMa
   if (!kids.has(readKid(sealed, bytesMax))) {
     throw wrong('is sealed to a key that the pool does not have; get its sealing keys again');
   }
+};
+
+/**
+ * Refuses a seal to a key that is retired in this transaction, of whose retirement by another control plane nothing may
+ * have been heard here yet: its private half may be gone before the next request.
+ * @throws {DaypassError} `invalid_argument`
+ */
+export const checkSealKey = async (
+  tx: Pick<Aggregates, 'keys'>,
+  sealed: string | undefined,
+  field: string,
+): Promise<void> => {
+  if (sealed === undefined) return;
+  const kid = readSealKid(sealed);
+  if (!(await tx.keys.all()).some((row) => row.use === 'seal' && row.kid === kid)) return;
+  throw new DaypassError('invalid_argument', 'is sealed to a key that is retired; get the sealing keys again', {
+    field,
+  });
 };
 
 const readKid = (sealed: string, bytesMax: number): string => {

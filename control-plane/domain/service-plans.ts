@@ -8,6 +8,7 @@ import { lookupAmong, operationLookup } from './operations.ts';
 import { servicesOf } from './pool-services.ts';
 import type { Publisher } from './publisher.ts';
 import { checkRoom } from './room.ts';
+import { checkSealKey } from './seal-form.ts';
 import { type CheckedService, checkService, type ServiceRules } from './service-config.ts';
 import { inputOf, type ServiceInput } from './service-input.ts';
 import { applyMask } from './service-mask.ts';
@@ -41,6 +42,7 @@ export const createServicePlans = (deps: Deps): ServicePlans => ({
         const at = deps.now();
         const row = { ...checked, etag: deps.newId(), createdAt: at, updatedAt: at };
         if ((await tx.services.get(row.name)) !== undefined) throw taken(row.name);
+        await checkSealKey(tx, checked.sealedCredential, 'service.sealed_credential');
         await checkDefault(tx, checked);
         await checkRoom(() => deps.publisher.taken(tx, row.config.pool), undefined, row);
         await tx.services.insert(row);
@@ -56,6 +58,7 @@ export const createServicePlans = (deps: Deps): ServicePlans => ({
       const asked = applyMask(inputOf(stored), input, mask);
       const lookup = await operationLookup(tx, stored.name, [...asked.scopes.values()].flat());
       const { service: checked, operations } = checkService(asked, deps.rules, lookup);
+      await checkSealKey(tx, checked.sealedCredential, 'service.sealed_credential');
       await checkDefault(tx, checked);
       const row = { ...checked, etag: deps.newId(), createdAt: stored.createdAt, updatedAt: deps.now() };
       await checkRoom(() => deps.publisher.taken(tx, row.config.pool), stored, row);

@@ -22,8 +22,11 @@ import { keyEntry, livingKeys } from './key-states.ts';
 import { servicesOf } from './pool-services.ts';
 import type { WrittenServices } from './written-services.ts';
 
-/** Nodes forgive this much of a clock difference, and a little more. */
-const SKEW_MS = 10_000;
+/**
+ * What tokens are revoked stays in snapshots for so long after their end: nodes forgive 5 s, and the clock of a control
+ * plane may be a minute ahead of theirs, or of that of another, whose tokens it would let come alive again.
+ */
+export const REVOKED_AFTER_END_MS = 70_000;
 
 /** How many entries, and the bytes that they count for. */
 export type Size = { readonly entries: number; readonly bytes: number };
@@ -64,8 +67,8 @@ export const createContents = (deps: Deps): Contents => {
     pool: string,
     hasService: (name: string) => boolean,
   ): Promise<readonly Entry[]> => {
-    const cutOffs = await tx.cutOffs.all(deps.now() - LARGEST_TTL_SECONDS * 1000 - SKEW_MS);
-    const revoked = await tx.tokens.revoked(deps.now() - SKEW_MS);
+    const cutOffs = await tx.cutOffs.all(deps.now() - LARGEST_TTL_SECONDS * 1000 - REVOKED_AFTER_END_MS);
+    const revoked = await tx.tokens.revoked(deps.now() - REVOKED_AFTER_END_MS);
     return [
       ...livingKeys(await tx.keys.all()).map((row) => encodeEntry('key', row.kid, keyEntry(row))),
       ...statusEntries(revoked),

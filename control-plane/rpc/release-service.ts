@@ -18,7 +18,7 @@ import {
 } from '../gen/daypass/v1/release_pb.ts';
 import { callerOf } from './authenticate.ts';
 import { present, toInput, toUpdate } from './service-words.ts';
-import { durationMs, safeNumber, toRollout, toTime, waitingOf } from './words.ts';
+import { safeNumber, toRollout, toTime, waitingOf, wholeMs } from './words.ts';
 
 /** What the handlers call. */
 export type Releases = {
@@ -56,10 +56,11 @@ export const releaseService = (releases: Releases): ServiceImpl<typeof ReleaseSe
   test: async function* (request, context) {
     const caller = callerOf(context);
     const window = {
-      windowMs: durationMs(request.window) ?? DAY_MS,
+      windowMs: wholeMs(request.window) ?? DAY_MS,
       requestsMax: request.maxRequests === 0 ? REQUESTS_MAX : request.maxRequests,
     };
-    for await (const event of releases.test(caller, await planOf(releases, caller, request), window)) {
+    const plan = await planOf(releases, caller, request);
+    for await (const event of releases.test(caller, plan, window, context.signal)) {
       yield { event: toTestEvent(event) };
     }
   },

@@ -17,6 +17,12 @@ export const durationMs = (duration: Duration | undefined): number | undefined =
   return Number(seconds) * 1000 + nanos / 1e6;
 };
 
+/** The same in whole milliseconds, which is how times are stored, and never less. */
+export const wholeMs = (duration: Duration | undefined): number | undefined => {
+  const ms = durationMs(duration);
+  return ms === undefined ? undefined : Math.ceil(ms);
+};
+
 /** A duration of whole or fractional milliseconds. */
 export const toDuration = (ms: number): { seconds: bigint; nanos: number } => {
   const seconds = Math.floor(ms / 1000);
@@ -59,7 +65,7 @@ export const releasingOf = (
 ): Releasing => {
   if (canary === undefined) return waitingOf(wait, signal);
   const { count, nodes, promoteAfter } = canary;
-  return { ...waitingOf(wait, signal), canary: { count, nodes, promoteAfterMs: durationMs(promoteAfter) } };
+  return { ...waitingOf(wait, signal), canary: { count, nodes, promoteAfterMs: wholeMs(promoteAfter) } };
 };
 
 /** A receipt. */

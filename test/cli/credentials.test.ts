@@ -142,3 +142,19 @@ test('a data plane of another pool is refused, and so is a file that is none', a
   await writeFile(file, '{"v":1,"credentials":[{"service":"one"}]}');
   expect((await run('credentials', 'apply', file)).err).toContain('config_invalid');
 });
+
+test('a data plane that has a change first seals anew what it was sent, as any other', async () => {
+  for (const node of ['node-1', 'node-2']) {
+    const lease = { leaseExpiresAt: { seconds: BigInt(Math.floor(Date.now() / 1000) + 3600) } };
+    await control.asNode(node).snapshots.report({ node, version: 1n, digest: 'ab'.repeat(32), ...lease });
+  }
+  await control.admin.services.update({
+    service: { name: 'one', upstream: 'https://api.example.com', maxTtl: { seconds: 60n } },
+    updateMask: { paths: ['max_ttl'] },
+    canary: { nodes: ['node-1'] },
+    wait: { seconds: 0n },
+  });
+  await addSealingKey(await generateSealingKey());
+  const { code, err } = await run('credentials', 'reseal', '--out', join(folder, 'resealed.json'));
+  expect([code, err]).toEqual([0, expect.stringContaining('2 credentials are in')]);
+});

@@ -127,6 +127,26 @@ test('a revocation at one waits for what nodes report at the other, also when it
   for (const node of nodes) await node.end();
 });
 
+test('times with fractions of a millisecond are taken: PostgreSQL has whole ones', async () => {
+  const nodes = ['node-1', 'node-2'];
+  for (const node of nodes) {
+    const { snapshots } = a.asNode(node);
+    const { snapshot } = await snapshots.get({});
+    if (snapshot === undefined) throw new Error('no snapshot');
+    await snapshots.report(reportOf(node, snapshot));
+  }
+  const change = { name: 'fractions', upstream, maxTtl: { seconds: 60n } };
+  await create(a, change.name);
+  const update = { service: change, updateMask: { paths: ['max_ttl'] }, wait: NOW };
+  const seen: unknown[] = [];
+  const asked = { change: { case: 'update' as const, value: update }, window: { seconds: 60n, nanos: 500_000 } };
+  for await (const { event } of a.admin.releases.test(asked)) seen.push(event.case);
+  expect(seen).toEqual(['summary']);
+  await a.admin.services.update({ ...update, canary: { count: 1, promoteAfter: { seconds: 3600n, nanos: 500_000 } } });
+  const { canary } = await a.admin.releases.takeBack({ wait: NOW });
+  expect(canary?.ending).toBe('taken_back');
+});
+
 test('tokens minted at both at once have each a place of their own in the status lists', async () => {
   await create(a, 'github');
   const minted = await Promise.all(

@@ -8,7 +8,7 @@ import { createHistory } from '../../control-plane/domain/history.ts';
 import type { ControlHome } from '../../control-plane/home.ts';
 import type { Aggregates, SnapshotRow, Store } from '../../control-plane/store/interface.ts';
 import { openConnection } from '../../control-plane/store/sqlite-connection.ts';
-import { service } from '../contract/rows.ts';
+import { service, token } from '../contract/rows.ts';
 import { type PostgresServer, startPostgres } from '../kit/postgres.ts';
 import { type Home, makeHome } from './fixture.ts';
 import { openReplica, POOL, type Replica, readHome } from './replica.ts';
@@ -271,6 +271,28 @@ describe.each([
     await Promise.all([a.publisher.learn(), b.publisher.learn()]);
     expect([a.newest().version, b.newest().version]).toEqual([version + 1, version + 1]);
     expect(a.newest().snapshot).toEqual(b.newest().snapshot);
+  });
+
+  test('a control plane whose clock is ahead does not let a revoked token come alive again', async () => {
+    const at = Date.now();
+    const right = await open({ now: () => at });
+    const ahead = await open({ now: () => at + 60_000 });
+    await right.publisher.start();
+    const hasRevoked = (replica: Replica): boolean =>
+      replica.newest().snapshot.entries.some(({ kind }) => kind === 'status');
+    await right.change(async (tx) => {
+      // Nodes take it for 5 s longer than it lives.
+      await tx.tokens.insert(token('revoked', { expiresAt: at - 4000 }));
+      await tx.tokens.revoke('revoked', at);
+    });
+    expect(hasRevoked(right)).toBe(true);
+    await ahead.publisher.start();
+    await ahead.change(put('other', 1));
+    expect(hasRevoked(ahead)).toBe(true);
+    const later = await open({ now: () => at + 130_000 });
+    await later.publisher.start();
+    await later.change(put('other', 2));
+    expect(hasRevoked(later)).toBe(false);
   });
 
   test('what is older than the history goes, but for the newest hundred, and a node that has it is sent the whole', async () => {

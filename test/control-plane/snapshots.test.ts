@@ -7,6 +7,8 @@ import { getBit } from '@daypass/core/status';
 import { readToken, readUnverifiedClaims } from '@daypass/core/token';
 import type { Snapshot, WatchResponse } from '@daypass/sdk/gen/daypass/v1/snapshot_pb';
 import { expect, test } from 'vitest';
+import { createWatches } from '../../control-plane/domain/watches.ts';
+import type { NodeRow } from '../../control-plane/store/interface.ts';
 import { errorOf, type Home, type Running, sealFor, startControl, until } from './fixture.ts';
 
 const upstream = 'https://api.example.com';
@@ -201,20 +203,40 @@ test('a node reports for itself alone, and in form', async () => {
   expect(await refusal({ node: 'node-1', version: 2n ** 60n })).toEqual([Code.InvalidArgument, 'version']);
 });
 
-test('a node has a few watches at most', async () => {
+test('a node has a few watches at most: one more takes the place of the oldest, whose connection may be lost', async () => {
   await using control = await startControl();
-  const watches = Array.from({ length: 8 }, () => watch(control, 'node-1'));
-  await until(() => watches.every(({ events }) => events.length > 0));
-  const ninth = (async () => {
-    for await (const _ of control.asNode('node-1').snapshots.watch({})) break;
-  })();
-  await expect(ninth).rejects.toMatchObject({ code: Code.ResourceExhausted });
-  for (const one of watches) one.stop();
-  await Promise.all(watches.map(({ done }) => done));
-  const again = watch(control, 'node-1');
-  await until(() => again.events.length > 0);
-  again.stop();
-  await again.done;
+  const begin = async () => {
+    const one = watch(control, 'node-1');
+    await until(() => one.events.length > 0);
+    return one;
+  };
+  const oldest = control.asNode('node-1').snapshots.watch({})[Symbol.asyncIterator]();
+  await oldest.next();
+  const ended = errorOf(
+    (async () => {
+      while ((await oldest.next()).done !== true);
+    })(),
+  );
+  const others = [];
+  for (let i = 0; i < 7; i += 1) others.push(await begin());
+  const ninth = await begin();
+  expect(await ended).toMatchObject({ code: Code.ResourceExhausted });
+  for (const one of [...others, ninth]) one.stop();
+  await Promise.all([...others, ninth].map(({ done }) => done));
+});
+
+test('where all watches are taken, a node that has one already gets in, and another does not', async () => {
+  const row = (name: string): NodeRow => ({ ...({} as NodeRow), name, pool: 'default', enrolledAt: 1 });
+  const watches = createWatches({ get: async (name) => row(name), ofPool: async () => [] }, 2);
+  const enter = (name: string) => watches.enter({ kind: 'node', name, pool: 'default' });
+  const [one, two] = [await enter('one'), await enter('two')];
+  expect(await errorOf(enter('three'))).toMatchObject({ code: 'overloaded' });
+  const again = await enter('one');
+  expect([one, two, again].map(({ ended }) => ended.aborted)).toEqual([true, false, false]);
+  one[Symbol.dispose]();
+  expect(await errorOf(enter('three'))).toMatchObject({ code: 'overloaded' });
+  again[Symbol.dispose]();
+  expect((await enter('three')).ended.aborted).toBe(false);
 });
 
 test('a restart keeps the version, and another issuer or an old manifest makes a new one', async () => {

@@ -765,7 +765,8 @@ export const ReleaseService: GenService<{
     output: typeof GetSnapshotResponseSchema;
   },
   /**
-   * Test says which recorded requests a change would decide otherwise, and changes nothing. Errors: those of the change.
+   * Test says which recorded requests a change would decide otherwise, and changes nothing. Errors: those of the change;
+   * `overloaded` where four run already.
    *
    * @generated from rpc daypass.v1.ReleaseService.Test
    */
