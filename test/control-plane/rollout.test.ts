@@ -1,5 +1,6 @@
 // Receipts of changes: whom they name as having one.
 import { expect, test } from 'vitest';
+import { createRollouts } from '../../control-plane/domain/rollout.ts';
 import { makeHome, startControl } from './fixture.ts';
 
 const upstream = 'https://api.example.com';
@@ -29,4 +30,18 @@ test('a node with a higher version that this fleet did not publish has no change
   expect(rollout?.missing.map(({ node, version }) => [node, version])).toEqual([['node-1', 1000n]]);
   await control.app.close();
   await home.remove();
+});
+
+test('changes that wait at the same time read the nodes together, however many there are', async () => {
+  let reads = 0;
+  const ofPool = async () => {
+    reads += 1;
+    await new Promise((resolve) => setImmediate(resolve));
+    return [];
+  };
+  const rollouts = createRollouts({ nodes: { ofPool }, snapshots: { at: async () => undefined }, now: Date.now });
+  const published = [{ pool: 'default', version: 1, digest: '', nodes: undefined }];
+  const { signal } = new AbortController();
+  await Promise.all(Array.from({ length: 50 }, () => rollouts.wait(published, 5000, signal)));
+  expect(reads).toBe(2);
 });
