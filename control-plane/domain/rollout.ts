@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { NodeRow, NodeStore, SnapshotStore } from '../store/interface.ts';
 import { createNotifier, type Notifier } from './notifier.ts';
 import type { Published } from './publisher.ts';
+import { shareAsked } from './share-asked.ts';
 
 /** A node that has not activated a change yet. */
 export type MissingNode = {
@@ -53,11 +54,13 @@ type Deps = {
 /** Makes the follower of changes. */
 export const createRollouts = (deps: Deps): Rollouts => {
   const reported = createNotifier();
+  // Each report wakes all that wait: hundreds of changes would each read thousands of rows.
+  const ofPool = shareAsked(deps.nodes.ofPool);
   const look = async (published: readonly Activated[], digestAt: DigestAt): Promise<Omit<Rollout, 'waitedMs'>> => {
     const acknowledged: string[] = [];
     const missing: MissingNode[] = [];
     for (const one of published) {
-      for (const node of await deps.nodes.ofPool(one.pool)) {
+      for (const node of await ofPool(one.pool)) {
         if (!isFor(node.name, one, published)) continue;
         if (await hasActivated(node, one, digestAt)) acknowledged.push(node.name);
         else if (node.leaseExpiresAt > deps.now()) missing.push(missingOf(node, one));

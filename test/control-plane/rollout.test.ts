@@ -41,3 +41,17 @@ test('the end of the wait is kept to, whoever reports meanwhile', async () => {
   clearInterval(beating);
   expect([missing.length, waitedMs >= 59]).toEqual([60, true]);
 });
+
+test('changes that wait at the same time read the nodes together, however many there are', async () => {
+  let reads = 0;
+  const ofPool = async () => {
+    reads += 1;
+    await new Promise((resolve) => setImmediate(resolve));
+    return [];
+  };
+  const rollouts = createRollouts({ nodes: { ofPool }, snapshots: { at: async () => undefined }, now: Date.now });
+  const published = [{ pool: 'default', version: 1, digest: '', nodes: undefined }];
+  const { signal } = new AbortController();
+  await Promise.all(Array.from({ length: 50 }, () => rollouts.wait(published, 5000, signal)));
+  expect(reads).toBe(2);
+});
