@@ -23,6 +23,7 @@ export const waitField = (wait: string | undefined): { wait?: Duration } => {
 export const rolloutText = (rollout: Rollout | undefined): string => {
   if (rollout === undefined) return '';
   const { version, acknowledged, missing } = rollout;
+  if (version === 0n) return 'No data plane needs to know.\n';
   const there = acknowledged.length === 0 ? '' : `, in force on ${acknowledged.join(', ')}`;
   const waited = waitedText(rollout);
   const lines = missing.map(({ node, leaseExpiresAt, nackCode }) => {

@@ -54,7 +54,9 @@ const remarks = (key: Key): readonly string[] => {
       ? [`its last token ends by ${dateOf(key.lastExpireTime)}`]
       : []),
     ...(key.generation > 0n ? [`generation ${key.generation}`] : []),
-    ...(key.services > 0n ? [`${key.services} services are sealed to it`] : []),
+    ...(key.services > 0n
+      ? [key.services === 1n ? '1 service is sealed to it' : `${key.services} services are sealed to it`]
+      : []),
     ...(key.tokens > 0n ? [`${key.tokens} tokens carry a seal of it`] : []),
   ];
 };
