@@ -58,13 +58,19 @@ export async function watchForever(deps: Deps): Promise<void> {
   const backoff = createBackoff(timing.firstRetryMs, timing.longestRetryMs, deps.random);
   let failing = false;
   let cut = 0;
+  let turns = 0;
   let pollingMs = timing.pollingMs;
   while (!signal.aborted) {
     const { error, isSound, isHeard } = await watchOnce(deps, timing, () => {
       if (failing) log.info('the control plane is reached again');
       failing = false;
     });
-    if (error === OTHER_KIND) continue;
+    if (error === OTHER_KIND) {
+      turns = isSound ? 0 : turns + 1;
+      if (turns >= TURNS_MAX) await pause(timing.pollMs, signal);
+      continue;
+    }
+    turns = 0;
     deps.onDisconnected();
     if (signal.aborted) return;
     if (!failing) log.warn('the stream of snapshots ended; it is tried again', { error });
@@ -82,6 +88,9 @@ export async function watchForever(deps: Deps): Promise<void> {
 
 /** Deltas lead on no more, or do so again: the next stream is asked for the other. */
 const OTHER_KIND = new Error('The next stream is of another kind');
+
+/** From deltas to the whole, and back: whoever sends more turns than these, one soon after the other, is not followed at once. */
+const TURNS_MAX = 3;
 
 type Ended = {
   readonly error: unknown;
