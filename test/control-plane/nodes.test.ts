@@ -324,6 +324,7 @@ test('a node that is taken out of the file is withdrawn, and enrolled again when
   expect(await refusalOf(second.asNode('node-2').snapshots.get({}))).toEqual(['unauthenticated', null]);
   const { nodes: listed } = await second.admin.nodes.list({});
   expect(listed.find(({ name }) => name === 'node-2')?.state).toBe(NodeState.WITHDRAWN);
+  expect(second.logged.filter((line) => line.includes('is withdrawn')).join()).toContain('node-2');
   await second.app.close();
   await writeFile(file, text);
   await using third = await startControl({ home: first.home });
