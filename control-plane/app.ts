@@ -122,13 +122,14 @@ const readTls = async ({ certPath, keyPath }: NonNullable<ControlPlaneConfig['tl
 
 /** The files of the home say who the admin and the first nodes are. */
 const enrol = async (store: Store, home: ControlHome, log: Log, now: () => number): Promise<void> => {
-  const ignored = await store.transact(async (tx) => {
+  const { ignored, withdrawn } = await store.transact(async (tx) => {
     const known = await tx.callers.get(ADMIN);
     const admin = { ...UNBOUNDED, name: ADMIN, keyHash: home.adminKeyHash, services: [], admin: true };
     await tx.callers.put({ ...admin, etag: '', createdAt: known?.createdAt ?? now() });
     return enrolFromFile(tx, home.nodes, now());
   });
   for (const one of ignored) log.warn('a node of the file is not enrolled', one);
+  for (const node of withdrawn) log.warn('a node that the file does not name any more is withdrawn', { node });
 };
 
 type Renewed = Pick<Awaited<ReturnType<typeof assemble>>, 'publisher' | 'history'>;

@@ -8,7 +8,7 @@ import { type CanaryTallies, harmOf, talliesOf } from './canary-verdict.ts';
 import type { Changes, Plan, Work } from './change.ts';
 import type { Published } from './published.ts';
 import type { Rollout, Rollouts, Waiting } from './rollout.ts';
-import { refuseBesideCanary, runningCanary } from './running-canary.ts';
+import { refuseBesideCanary, refuseNameOfCanary, runningCanary } from './running-canary.ts';
 import { checkSealForm, checkSealKey } from './seal-form.ts';
 import type { ServiceRules } from './service-config.ts';
 import { removeService } from './service-plans.ts';
@@ -129,6 +129,7 @@ export const createCanaries = (deps: Deps): Canaries => {
           throw new DaypassError('etag_stale', 'was changed by another; get it again', { field: 'service.etag' });
         }
         await refuseBesideCanary(tx, pool);
+        await refuseNameOfCanary(tx, { name: service, pool }, 'service.name');
         const nodes = chooseNodes(await tx.nodes.ofPool(pool), asked, at);
         const own = usual.filter(({ node }) => nodes.includes(node));
         const last = await tx.snapshots.latest(pool);
@@ -141,7 +142,7 @@ export const createCanaries = (deps: Deps): Canaries => {
           requestsBefore: own.reduce((sum, { requests }) => sum + requests, 0),
           badBefore: own.reduce((sum, { bad }) => sum + bad, 0),
           ...{ endedAt: undefined, ending: '', why: '' },
-          change: { after: tried.after, operations: tried.operations },
+          change: { before: tried.before?.etag ?? '', after: tried.after, operations: tried.operations },
         });
         return { value: undefined, pools: [pool], note: { ...note, reason: 'canary' } };
       });
@@ -188,9 +189,13 @@ const endCanary = async (
 
 const applyChange = async (
   tx: Aggregates,
-  { pool, service, change: { after, operations } }: CanaryRow,
+  { pool, service, change: { before, after, operations } }: CanaryRow,
   deps: Pick<Deps, 'now' | 'newId' | 'sealingKids'>,
 ): Promise<void> => {
+  const stored = await tx.services.get(service);
+  // Nothing that was changed meanwhile is overwritten: an older release beside knows of no canary.
+  if (before !== undefined && before !== (stored?.etag ?? ''))
+    throw new DaypassError('failed_precondition', `the service \`${service}\` was changed since: take the canary back`);
   if (after === undefined) return removeService(tx, service, deps);
   // A key may have been retired since.
   const { sealedCredential } = after;
@@ -198,7 +203,6 @@ const applyChange = async (
     checkSealForm(sealedCredential, deps.sealingKids(pool) ?? new Set(), MAX_SEAL_IN_SNAPSHOT);
     await checkSealKey(tx, sealedCredential, 'service.sealed_credential');
   }
-  const stored = await tx.services.get(service);
   // A service is there from when tokens can be minted for it: those of an earlier one of its name stay cut off.
   const row = { ...after, updatedAt: deps.now() };
   await (stored === undefined ? tx.services.insert({ ...row, createdAt: deps.now() }) : tx.services.replace(row));

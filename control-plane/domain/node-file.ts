@@ -9,6 +9,9 @@ export type FileNode = { readonly name: string; readonly pool: string; readonly 
 /** A node of the file that is not taken, and why. */
 export type IgnoredNode = { readonly node: string; readonly why: string };
 
+/** What the operator has to hear: another control plane may have been given another file. */
+export type FileEnrolment = { readonly ignored: readonly IgnoredNode[]; readonly withdrawn: readonly string[] };
+
 const PAGE = 500;
 
 /**
@@ -19,8 +22,9 @@ export const enrolFromFile = async (
   tx: Pick<Aggregates, 'nodes'>,
   nodes: readonly FileNode[],
   now: number,
-): Promise<readonly IgnoredNode[]> => {
+): Promise<FileEnrolment> => {
   const ignored: IgnoredNode[] = [];
+  const withdrawn: string[] = [];
   for (const { name, pool, jwk } of nodes) {
     const known = await tx.nodes.get(name);
     const why = reasonAgainst(name, known, await tx.nodes.byKey(keyText(jwk)));
@@ -29,10 +33,11 @@ export const enrolFromFile = async (
   }
   const named = new Set(nodes.map(({ name }) => name));
   for await (const row of allOf(tx)) {
-    if (row.enrolledBy === '' && row.enrolledAt !== undefined && !named.has(row.name))
-      await tx.nodes.withdraw(row.name);
+    if (row.enrolledBy !== '' || row.enrolledAt === undefined || named.has(row.name)) continue;
+    await tx.nodes.withdraw(row.name);
+    withdrawn.push(row.name);
   }
-  return ignored;
+  return { ignored, withdrawn };
 };
 
 const reasonAgainst = (name: string, known: NodeRow | undefined, holder: NodeRow | undefined): string | undefined => {

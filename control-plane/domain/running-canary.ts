@@ -16,3 +16,19 @@ export const refuseBesideCanary = async (tx: Pick<Aggregates, 'canaries'>, pool:
   const message = `A canary runs in the pool \`${pool}\` (${what}): promote it or take it back first`;
   throw new DaypassError('failed_precondition', message);
 };
+
+/**
+ * Throws `already_exists` where a canary of another pool makes a service of this name: tokens name a service alone, and
+ * those for the one would be good for the other on its nodes.
+ */
+export const refuseNameOfCanary = async (
+  tx: Pick<Aggregates, 'canaries'>,
+  { name, pool }: { readonly name: string; readonly pool: string },
+  field: string,
+): Promise<void> => {
+  const all = await tx.canaries.list();
+  const other = all.find((one) => one.endedAt === undefined && one.service === name && one.pool !== pool);
+  if (other === undefined) return;
+  const message = `a canary of the pool \`${other.pool}\` is about a service \`${name}\` already`;
+  throw new DaypassError('already_exists', message, { field });
+};

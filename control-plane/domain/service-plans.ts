@@ -8,6 +8,7 @@ import { lookupAmong, operationLookup } from './operations.ts';
 import { servicesOf } from './pool-services.ts';
 import type { Publisher } from './publisher.ts';
 import { checkRoom } from './room.ts';
+import { refuseNameOfCanary } from './running-canary.ts';
 import { checkSealKey } from './seal-form.ts';
 import { type CheckedService, checkService, type ServiceRules } from './service-config.ts';
 import { inputOf, type ServiceInput } from './service-input.ts';
@@ -42,6 +43,7 @@ export const createServicePlans = (deps: Deps): ServicePlans => ({
         const at = deps.now();
         const row = { ...checked, etag: deps.newId(), createdAt: at, updatedAt: at };
         if ((await tx.services.get(row.name)) !== undefined) throw taken(row.name);
+        await refuseNameOfCanary(tx, { name: row.name, pool: row.config.pool }, 'service.name');
         await checkSealKey(tx, checked.sealedCredential, 'service.sealed_credential');
         await checkDefault(tx, checked);
         await checkRoom(() => deps.publisher.taken(tx, row.config.pool), undefined, row);

@@ -429,6 +429,8 @@ export type AuditStore = {
 
 /** What a canary changes: the service as it is to be, or nothing where it is to be gone. */
 export type CanaryChange = {
+  /** The etag of the service that it was tried on; empty: there was none. Absent: not known. */
+  readonly before?: string | undefined;
   readonly after?: ServiceRow | undefined;
   /** Absent: those that are stored stay. */
   readonly operations?: readonly OperationRow[] | undefined;

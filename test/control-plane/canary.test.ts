@@ -1,6 +1,7 @@
 // A change that some nodes get first: two lines of one chain, and how it ends.
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { controlPaths } from '@daypass/core/home';
 import { parseManifest, type VerifiedSnapshot, verifySnapshot } from '@daypass/core/snapshot';
@@ -8,6 +9,7 @@ import { AuditKind } from '@daypass/sdk/gen/daypass/v1/audit_pb';
 import type { Canary } from '@daypass/sdk/gen/daypass/v1/canary_pb';
 import { CredentialPlace_Kind, ServiceRegistry } from '@daypass/sdk/gen/daypass/v1/service_pb';
 import { expect, test } from 'vitest';
+import { openStore } from '../../control-plane/store/open.ts';
 import { errorOf, type Home, makeHome, type Options, type Running, sealFor, startControl, until } from './fixture.ts';
 import { createNode, decision, outcome } from './recording-node.ts';
 
@@ -189,6 +191,36 @@ test('a service that is gone on some nodes is there for all until it is promoted
   await releases.promote({ ...NO_WAIT });
   expect((await takeAll(control)).map((held) => held.services.has('new'))).toEqual([true, true, true]);
   await tokens.mint({ service: 'new', allow: ['GET /a'] });
+  await close(scene);
+});
+
+test('the name of a service that is new on some nodes is not given to another pool: tokens for the one would be good for the other', async () => {
+  const scene = await begin();
+  const { control } = scene;
+  const { services, releases } = control.admin;
+  await services.create({ service: { name: 'new', upstream }, ...one, ...NO_WAIT });
+  const elsewhere = { service: { name: 'new', pool: 'other', upstream }, ...NO_WAIT };
+  expect(ConnectError.from(await errorOf(services.create(elsewhere))).code).toBe(Code.AlreadyExists);
+  await releases.takeBack({ ...NO_WAIT });
+  await services.create(elsewhere);
+  await close(scene);
+});
+
+test('a canary that was begun on what was changed since, by a release that knows of none, overwrites nothing', async () => {
+  const scene = await begin();
+  const { control, home } = scene;
+  await control.admin.services.update({ ...shorter, ...one });
+  const store = await openStore({ url: `sqlite:${join(home.path, 'control', 'daypass.db')}` });
+  await store.transact(async (tx) => {
+    const row = await tx.services.get('github');
+    if (row === undefined) throw new Error('no service');
+    await tx.services.replace({ ...row, description: 'changed', etag: 'another' });
+  });
+  await store.close();
+  const refused = ConnectError.from(await errorOf(control.admin.releases.promote({ ...NO_WAIT })));
+  expect(refused.code).toBe(Code.FailedPrecondition);
+  expect((await control.admin.services.get({ name: 'github' })).service?.description).toBe('changed');
+  await control.admin.releases.takeBack({ ...NO_WAIT });
   await close(scene);
 });
 
