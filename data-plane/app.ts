@@ -11,6 +11,7 @@ import { createGroupSync } from './audit/group-sync.ts';
 import { openSpool, type Spool } from './audit/spool.ts';
 import { createUploader } from './audit/uploader.ts';
 import { createBackoff } from './backoff.ts';
+import { collectAfter } from './collect.ts';
 import { canSharePorts, type DataPlaneConfig } from './config.ts';
 import { createControlPlanes } from './control-planes.ts';
 import { declareMetrics, readinessOf } from './health.ts';
@@ -130,7 +131,10 @@ export async function startDataPlane(config: DataPlaneConfig, log: Log): Promise
     software: version,
     now,
     onConnected: uploader.wake,
-    install: workers.install,
+    async install(handover, keep) {
+      await workers.install(handover, keep);
+      collectAfter(handover.bytes, MAIN_SLOT);
+    },
   });
   building.defer(agent.stop);
   await agent.load();

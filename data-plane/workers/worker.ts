@@ -6,6 +6,7 @@ import { type ActiveSnapshot, activate } from '../active.ts';
 import type { SpoolMemory } from '../audit/spool-memory.ts';
 import { createSpoolSink } from '../audit/spool-sink.ts';
 import { createSpoolWriter } from '../audit/writer.ts';
+import { collectAfter } from '../collect.ts';
 import { DEFAULT_LIMITS } from '../limits.ts';
 import { listenFailure } from '../listener.ts';
 import { isAtLeast, type Log, type LogLevel, plainFields } from '../log.ts';
@@ -85,6 +86,8 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
   });
   let active: ActiveSnapshot | undefined;
   let prepared: ActiveSnapshot | undefined;
+  /** Bytes of a whole snapshot that was prepared; 0: what changed. */
+  let replacing = 0;
   let where: Questions['listen']['question'] | undefined;
   const audit = createSpoolSink({ spool, strict, now, newId, snapshotVersion: () => active?.version ?? 0 });
   const policy = createCurrentPolicy({
@@ -109,6 +112,7 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
   const answers: Answers = {
     async prepare(lead) {
       prepared = await activate(lead, active);
+      replacing = 'base' in lead ? lead.base.bytes.length : 0;
       return undefined;
     },
     activate(digest) {
@@ -116,6 +120,7 @@ function createWorker(start: WorkerStart, log: Log, tell: (message: FromWorker) 
       if (prepared?.digest !== digest) throw new DaypassError('internal', 'Another snapshot was prepared');
       active = prepared;
       prepared = undefined;
+      collectAfter(replacing, slot);
       // Before it is acknowledged: what was on its way has ended, too.
       server?.review();
       return undefined;

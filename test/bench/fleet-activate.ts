@@ -22,6 +22,8 @@ export type Activated = {
   readonly activateMs: number;
   readonly activateP50Ms: number;
   readonly rssMiB: number;
+  /** At once after the last of them, with what it has replaced. */
+  readonly rssReplacedMiB: number;
   readonly rssToSnapshot: number;
   /** Of the traffic while a snapshot is activated, and before. */
   readonly p99Ms: number;
@@ -41,6 +43,8 @@ const MIB = 1024 * 1024;
 /** A request each so many ms to the node that activates. */
 const EVERY_MS = 4;
 const QUIET_MS = 3_000;
+/** Within this time a node gives back what was replaced. */
+const SETTLE_MS = 4_000;
 /** Workers of a node, as a machine with two cores has. */
 const WORKERS = 2;
 
@@ -89,7 +93,12 @@ export async function measureActivation(asked: Asked, props: Props): Promise<Act
       busy.push(...latencies.filter(([at]) => at >= sent && at <= done).map(([, ms]) => ms));
     }
   }
-  const rss = Math.max(...(await Promise.all(nodes.map(async ({ pid }) => (await rssMiB(pid)) ?? Number.NaN))));
+  const largest = async () =>
+    Math.max(...(await Promise.all(nodes.map(async ({ pid }) => (await rssMiB(pid)) ?? Number.NaN))));
+  // The last node has only just activated: what it had before is still there.
+  const rssReplacedMiB = await largest();
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  const rss = await largest();
   clearInterval(beating);
   for (const { control } of nodes) await control.close();
   const [p99Ms, quietP99Ms] = [at(busy, 0.99), at(quiet, 0.99)];
@@ -98,6 +107,7 @@ export async function measureActivation(asked: Asked, props: Props): Promise<Act
     activateMs: Math.max(...activations),
     activateP50Ms: at(activations, 0.5),
     rssMiB: rss,
+    rssReplacedMiB,
     rssToSnapshot: (rss * MIB) / snapshotBytes,
     ...{ p99Ms, quietP99Ms, addedP99Ms: p99Ms - quietP99Ms },
   };
