@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type GeneratedKey, generateSealingKey, importX25519 } from '@daypass/core/key';
 import { sealCredential } from '@daypass/core/seal';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { DEFAULT_LIMITS } from '../../data-plane/limits.ts';
 import { createLog } from '../../data-plane/log.ts';
 import { watchSealing } from '../../data-plane/sealing-folder.ts';
@@ -57,24 +57,34 @@ test('a seal that was refused for want of its key opens once the key has come', 
 });
 
 test('keys are looked for once a second, by all that wait together, whoever answers', async () => {
-  let [nowMs, asked] = [0, 0];
+  vi.useFakeTimers();
+  let asked = 0;
   const keys = createGivenKeys(
     new Map(),
     () => {
       asked += 1;
     },
-    () => nowMs,
+    Date.now,
   );
   const waiting = Promise.all([keys.lookAgain(), keys.lookAgain()]);
   expect(asked).toBe(1);
   keys.give(new Map());
   await waiting;
-  await keys.lookAgain();
-  nowMs = 1000;
-  const again = keys.lookAgain();
-  expect(asked).toBe(2);
+  // Whoever comes too soon waits for the next look, and is not let go by keys that came before it.
+  let isOver = false;
+  const soon = keys.lookAgain().then(() => {
+    isOver = true;
+  });
+  keys.give(new Map());
+  await vi.advanceTimersByTimeAsync(999);
+  expect([asked, isOver]).toEqual([1, false]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect([asked, isOver]).toEqual([2, false]);
   // Nobody answers: it ends by itself.
-  await again;
+  await vi.advanceTimersByTimeAsync(1000);
+  await soon;
+  expect([asked, isOver]).toEqual([2, true]);
+  vi.useRealTimers();
 });
 
 test('what is opened stays open when its key goes', async () => {
@@ -95,7 +105,10 @@ let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'daypass-sealing-'));
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
+afterEach(() => {
+  vi.useRealTimers();
+  return rm(folder, { recursive: true, force: true });
+});
 
 const put = (key: GeneratedKey): Promise<void> =>
   writeFile(join(folder, `${key.kid}.jwk`), JSON.stringify(key.privateJwk), { mode: 0o600 });
