@@ -2,6 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DaypassError } from '@daypass/core/errors';
+import { createGroupSync } from './audit/group-sync.ts';
 import { readSealing } from './home.ts';
 import type { Log } from './log.ts';
 import type { KeysById } from './unseal-keys.ts';
@@ -9,7 +10,7 @@ import type { KeysById } from './unseal-keys.ts';
 /** The watched folder. */
 export type SealingFolder = Disposable & {
   current(): KeysById;
-  /** Looks at once. Never rejects. */
+  /** Looks at once, or after the look that is under way. Never rejects. */
   look(): Promise<void>;
 };
 
@@ -29,7 +30,6 @@ export function watchSealing({ folder, first, changed, log, everyMs = EVERY_MS }
   let keys = first;
   let taken: string | undefined;
   let said = '';
-  let running: Promise<void> | undefined;
   const read = async (): Promise<void> => {
     const stamp = await stampOf(folder);
     if (stamp === taken) return;
@@ -48,14 +48,8 @@ export function watchSealing({ folder, first, changed, log, everyMs = EVERY_MS }
     if (why !== said) log.error('the sealing keys cannot be read; those of before stay', { error });
     said = why;
   };
-  const look = (): Promise<void> => {
-    running ??= read()
-      .catch(report)
-      .finally(() => {
-        running = undefined;
-      });
-    return running;
-  };
+  // A look that was under way may have missed the key that is looked for.
+  const look = createGroupSync(() => read().catch(report));
   const timer = setInterval(look, everyMs).unref();
   return { current: () => keys, look, [Symbol.dispose]: () => clearInterval(timer) };
 }
