@@ -17,7 +17,7 @@ import {
   signPublished,
   trustedOf,
 } from './published.ts';
-import { shareRuns } from './shared-run.ts';
+import { shareAsked } from './share-asked.ts';
 import { createContents, NOTHING, type Size } from './snapshot-content.ts';
 import { createDeltas, type SnapshotDelta } from './snapshot-delta.ts';
 import { createSnapshotLines } from './snapshot-lines.ts';
@@ -180,7 +180,8 @@ export const createPublisher = (deps: Deps): Publisher => {
   };
 
   const forAll = (work: (pool: string) => Promise<void>): Promise<void> => forEach(deps.signers().keys(), work);
-  const learn = shareRuns(() => forAll(learnPool));
+  const learnAll = shareAsked(() => forAll(learnPool));
+  const learn = (): Promise<void> => learnAll('');
 
   return {
     build,
